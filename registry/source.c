@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* source — chooses the implementation by the form of the spec, and forwards. */
+#include "registry/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "registry/source_impl.h"
+
+int source_open(const struct source_options *o, struct source **ret, struct err *err)
+{
+	struct source_spec spec = {0};
+	int r = reference_parse_source(o->spec, &spec, err);
+
+	if (r < 0)
+		return r;
+	switch (spec.kind) {
+	case SOURCE_REGISTRY:
+		return http_source_open(o, &spec, ret, err);
+	case SOURCE_LAYOUT:
+		return layout_source_open(o, &spec, ret, err);
+	}
+	return err_set(err, -EINVAL, "%s: not a source", o->spec);
+}
+
+void source_free(struct source *s)
+{
+	if (s)
+		s->ops->free(s);
+}
+
+void document_release(struct document *d)
+{
+	free(d->bytes);
+	d->bytes = NULL;
+}
+
+const char *source_origin(const struct source *s)
+{
+	return s->ops->origin(s);
+}
+
+const char *source_title(const struct source *s)
+{
+	return s->ops->title(s);
+}
+
+bool source_is_local(const struct source *s)
+{
+	return s->ops->is_local(s);
+}
+
+int source_repository(const struct source *s, const char *path, char ret[REPOSITORY_MAX])
+{
+	return s->ops->repository(s, path, ret);
+}
+
+int source_down(struct source *s, struct err *err)
+{
+	return s->ops->down(s, err);
+}
+
+void source_health(struct source *s, struct source_health *ret)
+{
+	s->ops->health(s, ret);
+}
+
+int source_resolve(struct source *s, const char *repo, const char *tag,
+		   const struct descriptor *known, struct call *call, struct descriptor *ret,
+		   struct err *err)
+{
+	return s->ops->resolve(s, repo, tag, known, call, ret, err);
+}
+
+int source_document(struct source *s, const char *repo, const char *reference, struct call *call,
+		    struct document *ret, struct err *err)
+{
+	return s->ops->document(s, repo, reference, call, ret, err);
+}
+
+int source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
+		struct descriptor *ret, bool *ret_is_manifest, struct err *err)
+{
+	return s->ops->stat(s, repo, d, call, ret, ret_is_manifest, err);
+}
+
+int source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
+		uint64_t offset, const struct sink *sink, struct call *call,
+		_Atomic uint64_t *progress, struct err *err)
+{
+	return s->ops->blob(s, repo, d, size, offset, sink, call, progress, err);
+}
+
+int source_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
+		struct err *err)
+{
+	return s->ops->tags(s, repo, call, ret, err);
+}
+
+int source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
+{
+	return s->ops->catalog(s, call, ret, err);
+}
