@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock — time in milliseconds. Layer: base/. */
+#pragma once
+
+#include <stdint.h>
+
+int64_t clock_ms(void);	     /* monotonic: deadlines and TTLs of this process */
+int64_t clock_wall_ms(void); /* since the epoch: what is written to disk or shown */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* backing — how an open file's bytes reach its reader. Layer: fs/.
+ *
+ * Content larger than BACKING_MIN opens in passthrough where the kernel and
+ * our privileges allow it: reads then go to the cache file without us. The
+ * rest opens in the ordinary way with keep_cache, which opens faster.
+ *
+ * The kernel's rule (docs/architecture.md, "Passthrough"): all concurrent
+ * opens of one inode use one backing id, or all are ordinary. So the mode is a
+ * function of the node's size, decided once per session by trying; and while a
+ * node has opens of one mode, further opens get the same mode and id, whatever
+ * blob file they would come with.
+ *
+ * Threads: any. One mutex per table; the ioctl is made outside it (no I/O
+ * under a lock): an opener that finds another one registering waits for it.
+ * That wait is an ioctl long.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct backing_table;
+struct blob;
+struct nodes;
+
+#define BACKING_MIN (1u << 20) /* bytes: larger than this → passthrough */
+
+/* fuse_fd is borrowed. enabled: INIT agreed upon passthrough. */
+NODISCARD int backing_new(int fuse_fd, bool enabled, struct nodes *nodes, struct backing_table **ret);
+void backing_free(struct backing_table *t); /* closes every id; NULL is fine */
+
+struct backing_open {
+	int32_t backing_id;	/* > 0: passthrough; 0: ordinary */
+	struct blob *blob;	/* the file that serves this node: a reference of the caller's own */
+};
+/* Counts one open of the node, served from `blob` or, where the node is open
+ * already, from the blob it is open with (so that the id's file is reused and
+ * not a refetched one). Never fails: falls back to the ordinary mode. */
+void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		 struct backing_open *ret);
+/* RELEASE of one open. */
+void backing_put(struct backing_table *t, uint64_t node);
+/* False once the kernel has refused it for good (EPERM, ENOSYS, …). */
+bool backing_enabled(const struct backing_table *t);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fs — one mount as a whole: source, cache, tables and threads. Layer: fs/.
+ *
+ * Calling sequence (fs/cli/mount.c): fs_new (opens and checks everything that
+ * needs no network) → mount_open → fork into the background if asked →
+ * fs_serve (starts threads; returns when unmounted or stopped) → fs_free.
+ *
+ * fs_new starts no thread, so a fork may follow it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cache/store.h"
+#include "registry/source.h"
+
+#define FS_TAG_TTL_MS  30000
+#define FS_LIST_TTL_MS 60000
+#define FS_TIMEOUT_MS  60000
+
+struct fs;
+
+struct fs_options {
+	struct source_options source;
+	struct store_options store;
+	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
+	bool offline;
+	bool no_passthrough;
+};
+
+NODISCARD int fs_new(const struct fs_options *o, struct fs **ret, struct err *err);
+/* Owns fuse_fd from now on. ready(ctx) runs once the mount answers. 0: unmounted or stopped. */
+NODISCARD int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx,
+		       struct err *err);
+/* From any thread: parked requests are answered, fs_serve returns within seconds. */
+void fs_stop(struct fs *fs);
+void fs_free(struct fs *fs); /* NULL is fine */
+
+/* From any thread, never waits for the network or the disk. */
+struct fs_status {
+	char source[512]; /* source_title */
+	char origin[512];
+	int down_errno;	  /* 0, or why the origin is known to be down now */
+	char down_text[ERR_TEXT_MAX];
+	struct source_health health;
+	struct store_usage cache;
+	uint64_t nodes, parked, fetches;
+	bool passthrough, offline;
+};
+void fs_status(struct fs *fs, struct fs_status *ret);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mount — mounting and unmounting, as root by mount(2) or as an ordinary user
+ * through fusermount3. Layer: fs/. The daemon never touches its own mount by
+ * path: everything here happens before it serves, or in another process. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct mount_options {
+	const char *mountpoint; /* absolute, real path */
+	const char *source;	/* shown in /proc/mounts: "ghcr.io" */
+	bool allow_other;
+};
+
+/* Type fuse.wasmocifs, ro, nosuid, nodev, default_permissions. Returns the
+ * /dev/fuse fd in *ret. Errors with what to do: -ENODEV no /dev/fuse, -EPERM
+ * (fusermount3 missing, or user_allow_other not set), -ENOENT, -ENOTDIR,
+ * -EBUSY: wasmocifs is mounted there and answers. */
+NODISCARD int mount_open(const struct mount_options *o, int *ret, struct err *err);
+
+/* What is mounted at a path now, by /proc/self/mountinfo, without touching it. */
+enum mount_state { MOUNT_NONE, MOUNT_OTHER, MOUNT_OURS };
+enum mount_state mount_state(const char *mountpoint, unsigned *ret_minor);
+/* Whether our mount is a stale one: its daemon is gone (ENOTCONN). */
+bool mount_is_stale(const char *mountpoint);
+/* Plain unmount; lazy detaches at once. -EBUSY, -EINVAL: nothing mounted, -EPERM. */
+NODISCARD int mount_close(const char *mountpoint, bool lazy, struct err *err);

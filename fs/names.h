@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* names — what the entries of a manifest directory are called. Layer: fs/; a
+ * leaf without I/O.
+ *
+ * Names are a pure function of the parsed manifest, so that they are the same
+ * on every mount and need no download. They are safe: no '/', NUL or control
+ * character, never "", "." or "..", at most 255 bytes cut on a UTF-8 boundary
+ * with the extension kept, unique in their directory also when case is folded
+ * (the later one gets "~<first 12 hex of its digest>" before the extension,
+ * then "~<index>").
+ *
+ *	layers/<i>.<ext>   every layer; <ext> from its declared kind
+ *	files/…            titled artifact layers under their titles, which may
+ *	                   hold sub-directories ("assets/a.png"): each component is
+ *	                   sanitised by itself, at most NAMES_DEPTH_MAX deep; a file
+ *	                   where a directory must be is renamed like a duplicate
+ *	main.wasm          the layer to run, if the manifest alone says so
+ *	config             "config.json", or "config" if its type is not JSON's
+ *
+ * Built once per manifest, read only afterwards.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "registry/manifest.h"
+
+#define NAMES_DEPTH_MAX 64
+
+enum file_kind { FILE_KIND_DIR, FILE_KIND_LAYER };
+
+/* A node of files/: children of a directory are v[first] … v[first+count-1],
+ * sorted by name. v[0] is files/ itself. */
+struct file_entry {
+	char *name;
+	enum file_kind kind;
+	size_t parent;
+	size_t first, count; /* directory */
+	size_t layer;	     /* FILE_KIND_LAYER: index into manifest->layers */
+};
+
+enum main_wasm {
+	MAIN_WASM_NONE,	   /* certain: there is nothing to run */
+	MAIN_WASM_LAYER,   /* declared: main_layer; listed */
+	MAIN_WASM_MAYBE,   /* not declared, but main_layer may be one: resolved by looking at its
+			    * bytes when the name is looked up; not listed */
+};
+
+struct manifest_names {
+	const char *config_name; /* NULL: no config (an index) */
+	char **layer_names;	 /* layer_count of the manifest */
+	struct file_entry *files;
+	size_t file_count; /* at least 1; an index has 1 */
+	enum main_wasm main_kind;
+	size_t main_layer;
+};
+
+/* new; -ENOMEM. names_of_free(NULL) is fine. */
+NODISCARD int manifest_names_new(const struct manifest *m, struct manifest_names **ret);
+void manifest_names_free(struct manifest_names *n);
+
+/* Index into layer_names / files (below the directory `dir`), or -ENOENT. */
+long manifest_names_find_layer(const struct manifest *m, const struct manifest_names *n,
+			       const char *name);
+long manifest_names_find_file(const struct manifest_names *n, size_t dir, const char *name);
+
+/* What the first bytes (WASM_SNIFF_LEN suffice) say: "component", "module",
+ * "spliced", "wat" (text), "aot" (ELF), "gzip", "zstd", "json", or NULL. Only the
+ * first, second and fourth may be called main.wasm. */
+#define WASM_SNIFF_LEN 512
+const char *content_kind(const void *bytes, size_t len);
+bool content_is_wasm(const char *kind);
+/* The kind of a file that the name, e.g. of an entry, shows: mode 0555 for
+ * names that end in ".wasm", else 0444. */
+bool name_is_wasm(const char *name);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nodes — what the kernel's node ids mean. Layer: fs/; no libfuse.
+ *
+ * The table lives in a shared memory file (memfd) without pointers: whoever
+ * maps the file resolves every id the kernel holds. Offsets and indexes only,
+ * fixed-width fields, a magic and a version at its head.
+ *
+ * A node id names one thing with one set of attributes: (generation << 32 |
+ * slot), slot 1 being the root (FUSE_ROOT_ID). Equal ids are equal keys, and
+ * the whole key is compared, never a hash of it:
+ *
+ *	directories and symlinks   (parent id, kind, name): each path has its own
+ *	content                    (kind, digest, size): one node wherever it
+ *	                           appears, so one page cache
+ *
+ * Life of a node
+ *
+ *	node_get     finds or makes it and counts one lookup: exactly for each
+ *	             entry reply that carries the id (take it back with
+ *	             node_forget if the reply failed)
+ *	node_forget  the kernel's FORGET. A node whose count is 0 and that has no
+ *	             child is freed, and then its parents, upwards.
+ *	node_detach  a tag directory that is bound to an old digest leaves the
+ *	             name index (the next node_get of that name makes a new node);
+ *	             who is inside keeps its id
+ *
+ * A directory holds its parent alive. The root is never freed.
+ *
+ * Backing ids (fs/backing.h) and open counts live in the record of their
+ * content node.
+ *
+ * Threads: any; one internal mutex, a leaf in the lock order; nothing blocks.
+ * Limits: NODES_MAX nodes; then node_get is -ENFILE. Names up to NAME_MAX.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+
+#define NODES_MAX (4u << 20)
+
+enum node_kind {
+	NODE_FREE = 0,
+	NODE_ROOT,	   /* a registry's tree: namespaces */
+	NODE_NAMESPACE,	   /* a component of a repository name; perhaps a repository */
+	NODE_TAGS,	   /* <repo>/tags */
+	NODE_TAG,	   /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
+	NODE_MANIFESTS,	   /* <repo>/manifests */
+	NODE_MANIFEST_ALG, /* <repo>/manifests/<alg> */
+	NODE_MANIFEST,	   /* <repo>/manifests/<alg>/<hex>; digest */
+	NODE_BLOBS,	   /* <repo>/blobs */
+	NODE_BLOB_ALG,	   /* <repo>/blobs/<alg> */
+	NODE_LAYERS,	   /* in a manifest directory */
+	NODE_FILES,	   /* in a manifest directory, and directories below it */
+	NODE_REFERENCE,	   /* symlink <repo>:<tag>, <repo>@<digest> */
+	NODE_CONTENT,	   /* bytes of a digest, mode 0444 */
+	NODE_CONTENT_WASM, /* the same under a name ending in .wasm, mode 0555 */
+	NODE_MAIN_WASM,	   /* the same as main.wasm: opens only if it is Wasm */
+	NODE_KIND_COUNT
+};
+
+struct nodes;
+
+/* A copy of a record: plain values, safe after the lock is gone. */
+struct node {
+	uint64_t id;
+	uint64_t parent; /* 0: content has none */
+	enum node_kind kind;
+	struct digest digest; /* content; NODE_MANIFEST; a bound NODE_TAG */
+	uint64_t size;	      /* content */
+	char name[256];	      /* of directories and symlinks */
+};
+
+struct node_key {
+	uint64_t parent;      /* 0 for content */
+	enum node_kind kind;
+	const char *name;     /* NULL for content */
+	size_t name_len;
+	const struct digest *digest; /* content; NODE_MANIFEST; else NULL */
+	uint64_t size;		     /* content */
+	const char *repo;	     /* content: the repository path it was found under; the latest is kept */
+};
+
+/* A table of its own, or the one in an existing memfd (-EPROTO if that is none). */
+NODISCARD int nodes_new(struct nodes **ret, struct err *err);
+NODISCARD int nodes_attach(int memfd, struct nodes **ret, struct err *err);
+int nodes_fd(const struct nodes *n); /* borrowed */
+void nodes_free(struct nodes *n);    /* unmaps and closes; NULL is fine */
+
+/* One lookup more, and the record. -ENFILE, -ENOMEM. */
+NODISCARD int node_get(struct nodes *n, const struct node_key *key, struct node *ret);
+/* The node of this key if there is one, without counting. -ENOENT. */
+NODISCARD int node_find(struct nodes *n, const struct node_key *key, struct node *ret);
+/* -ESTALE: no such id. */
+NODISCARD int node_read(struct nodes *n, uint64_t id, struct node *ret);
+/* The names of the NODE_NAMESPACE ancestors (itself included) joined with '/':
+ * the repository path. "" for the root. -ESTALE, -ENAMETOOLONG. */
+#define NODE_REPO_MAX 4096
+NODISCARD int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
+/* The repository path that content was last found under. */
+NODISCARD int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
+/* The digest of the nearest NODE_MANIFEST or bound NODE_TAG at or above it;
+ * -ENOENT if there is none (or the tag is not bound). */
+NODISCARD int node_manifest(struct nodes *n, uint64_t id, struct digest *ret);
+/* The nearest NODE_TAG or NODE_MANIFEST at or above it: its record. */
+NODISCARD int node_image(struct nodes *n, uint64_t id, struct node *ret);
+void node_forget(struct nodes *n, uint64_t id, uint64_t count);
+/* Binds a NODE_TAG for good. 0 also if it is bound to the same; -EEXIST: to another. */
+NODISCARD int node_bind(struct nodes *n, uint64_t id, const struct digest *d);
+void node_detach(struct nodes *n, uint64_t id);
+
+struct nodes_usage {
+	uint64_t nodes;	   /* in use */
+	uint64_t lookups;  /* the kernel's, in all */
+	uint64_t bytes;	   /* of memory */
+};
+void nodes_usage(struct nodes *n, struct nodes_usage *ret);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* source — where content comes from. Layer: registry/; includes only base/.
+ *
+ * Two implementations: a registry over HTTP (OCI distribution spec), and a
+ * local OCI image layout (image spec, image-layout.md). A source answers
+ * questions about repositories and delivers bytes; it knows nothing of the
+ * cache and keeps no content. What it says of a digest is not yet verified:
+ * the caller hashes what arrives (documents are checked here, because they
+ * are whole in memory).
+ *
+ * Threads: every function from any thread at once, except source_free, for
+ * which all others must have returned. All but source_down, source_health,
+ * source_origin and source_repo_names BLOCK on the network until done, or
+ * until their call ends: never on a FUSE thread.
+ *
+ * Names, tags and digests given here must be grammatical
+ * (registry/reference.h). Names received are checked before they are
+ * returned; what is not grammatical is left out.
+ *
+ * Errors, for all of them (DESIGN §2.4):
+ *	-ENOENT      the origin itself says that it does not exist
+ *	-EACCES      401/403 at the end of the protocol; a token server that we
+ *	             must not ask; credentials that cannot be read
+ *	-EHOSTUNREACH  no route, refused, DNS, 5xx to the end of the retries
+ *	-ETIMEDOUT   the call's deadline; below SOURCE_SLOW_BYTES_S for
+ *	             SOURCE_SLOW_S seconds
+ *	-EBUSY       429 beyond the wait we accept
+ *	-EPROTO      the registry broke the protocol; TLS failed
+ *	-EBADMSG     bytes against their digest or size
+ *	-EFBIG       larger than a limit here
+ *	-EOPNOTSUPP  schema 1 manifest, unverifiable digest
+ *	-ECANCELED   the call was given up
+ *	-EIO, -ENOMEM  local faults
+ * Where several apply, the host's last answer wins.
+ * The text says host, request, status and the registry's own message.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/call.h"
+#include "base/descriptor.h"
+#include "base/err.h"
+#include "base/names.h"
+
+#define SOURCE_DOCUMENT_MAX (4u << 20) /* manifest, index: bytes */
+#define SOURCE_TAGS_MAX	    1000000u   /* names in one listing */
+#define SOURCE_SLOW_BYTES_S (16u << 10)
+#define SOURCE_SLOW_S	    30
+
+struct source;
+
+/* A manifest or an index, byte for byte as served, digest checked.
+ * document_release frees bytes. */
+struct document {
+	struct descriptor desc; /* digest and size of the bytes, media type */
+	char *bytes;
+};
+void document_release(struct document *d);
+
+/* Receives a blob. Both are called on the thread that called source_blob. A
+ * negative return ends the transfer, and is what source_blob returns. */
+struct sink {
+	/* Bytes follow from `offset`: the one that was asked for, or 0 where
+	 * the origin sends the whole although a part was asked for. Called again
+	 * when a transfer had to start again. */
+	int (*begin)(void *ctx, uint64_t offset, struct err *err);
+	int (*write)(void *ctx, const void *data, size_t len, struct err *err);
+	void *ctx;
+};
+
+struct source_options {
+	const char *spec;      /* the SOURCE argument, whole */
+	const char *auth_file; /* NULL: the usual places */
+	const char *ca_file;   /* NULL: the system's */
+	int64_t timeout_ms;    /* for one question; transfers that advance may take longer */
+};
+
+/* By the form of the spec (DESIGN §2.1): HOST[:PORT][/NAMESPACE],
+ * http(s)://HOST…, oci:DIRECTORY. Checks only what can be checked without the
+ * network. -EINVAL: impossible spec; -ENOENT, -ENOTDIR, -EPROTO: no layout there. */
+NODISCARD int source_open(const struct source_options *o, struct source **ret, struct err *err);
+void source_free(struct source *s); /* NULL is fine */
+
+/* Key of everything remembered of this origin: scheme, host, port, and
+ * whether TLS was verified. Stable for the source's life; borrowed. */
+const char *source_origin(const struct source *s);
+/* For people: "ghcr.io", "127.0.0.1:5000", "oci:/srv/layout". Borrowed. */
+const char *source_title(const struct source *s);
+/* Whether asking costs nothing but local disk (a layout). */
+bool source_is_local(const struct source *s);
+/* The name that the origin knows a repository path by: the path below the
+ * SOURCE's namespace, docker.io's "library/". -ENAMETOOLONG. */
+#define REPOSITORY_MAX 256
+NODISCARD int source_repository(const struct source *s, const char *path, char ret[REPOSITORY_MAX]);
+
+/* 0, or the errno with which this origin became known to be down less than
+ * SOURCE_DOWN_MS ago. After that one question goes through as a trial while
+ * others still get the errno. Never blocks. */
+#define SOURCE_DOWN_MS 5000
+int source_down(struct source *s, struct err *err);
+
+struct source_health {
+	int last_errno;		 /* 0: the last answer was a good one, or none was asked for */
+	char text[ERR_TEXT_MAX]; /* of last_errno */
+	int64_t since_ms;	 /* wall clock of the last answer or failure; 0: none yet */
+	uint64_t requests;	 /* HTTP requests sent so far */
+	uint64_t bytes;		 /* received in bodies */
+};
+void source_health(struct source *s, struct source_health *ret);
+
+/* What a tag names now: HEAD, or GET where HEAD does not tell. `known` (may be
+ * NULL) is what it named before: the answer may then be "the same". */
+NODISCARD int source_resolve(struct source *s, const char *repo, const char *tag,
+			     const struct descriptor *known, struct call *call,
+			     struct descriptor *ret, struct err *err);
+/* A manifest by tag, or by digest ("sha256:…"). */
+NODISCARD int source_document(struct source *s, const char *repo, const char *reference,
+			      struct call *call, struct document *ret, struct err *err);
+/* Size and media type of a digest that nothing has declared: asked among the
+ * blobs first, then among the manifests. *ret_is_manifest may be NULL. */
+NODISCARD int source_stat(struct source *s, const char *repo, const struct digest *d,
+			  struct call *call, struct descriptor *ret, bool *ret_is_manifest,
+			  struct err *err);
+/* A blob from `offset` on (0 ≤ offset < size). Returns 0 when exactly the bytes
+ * up to `size` have been delivered: retries, redirects, resumption after a cut
+ * and stalls are seen to here. *progress (may be NULL) counts bytes, atomically.
+ * A size of 0 is the caller's. */
+NODISCARD int source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
+			  uint64_t offset, const struct sink *sink, struct call *call,
+			  _Atomic uint64_t *progress, struct err *err);
+/* All tags, sorted. */
+NODISCARD int source_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
+			  struct err *err);
+/* All repositories below the SOURCE's namespace, as paths below it, sorted. A
+ * registry that refuses to list (registry-client.md §1.9) is -EACCES or
+ * -ENOENT, and is not asked again for SOURCE_CATALOG_REFUSED_MS. */
+#define SOURCE_CATALOG_REFUSED_MS (10 * 60 * 1000)
+NODISCARD int source_catalog(struct source *s, struct call *call, struct names *ret,
+			     struct err *err);
