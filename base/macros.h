@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define NODISCARD	  __attribute__((warn_unused_result))
+#define NODISCARD         __attribute__((warn_unused_result))
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
 /* Always on, for our own mistakes only: never for input, disk or network. */
 #define ASSERT(cond) ((cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__))
@@ -34,7 +34,7 @@ _Noreturn void assert_failed(const char *cond, const char *file, int line);
  * AUTO_FD int fd = -1;       — closed when it goes out of scope, errno kept.
  * `return steal_ptr(&p)` hands it on instead. */
 #define AUTO_FREE __attribute__((cleanup(auto_free_)))
-#define AUTO_FD	  __attribute__((cleanup(auto_close_)))
+#define AUTO_FD   __attribute__((cleanup(auto_close_)))
 
 static inline void auto_free_(void *p)
 {
@@ -45,7 +45,7 @@ static inline void auto_free_(void *p)
 void auto_close_(int *fd);
 
 #define steal_ptr(pp)                                                                              \
-	__extension__({ \
+	__extension__({                                                                            \
 		__typeof__(*(pp)) stolen_ = *(pp);                                                 \
 		*(pp) = NULL;                                                                      \
 		stolen_;                                                                           \
