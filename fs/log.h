@@ -5,7 +5,11 @@
  * line. The same failure of a host is one line, then a count per minute
  * (log_failure). Never a secret: texts come from struct err, which holds none.
  *
- * Threads: any. Before log_open: stderr, text, level info. */
+ * A line that cannot be written at once is lost: a full pipe or a stuck syslog
+ * daemon must not stop a file system. A line is cut at ERR_TEXT_MAX bytes.
+ *
+ * Threads: any; log_open before there are any. Before log_open: stderr, text,
+ * level info. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,3 +31,5 @@ void log_debug(const char *component, const char *fmt, ...) PRINTF(2, 3);
 /* A failure that may come a thousand times: `key` (host and errno) is logged at
  * once, then at most once a minute with how often it came. */
 void log_failure(const char *component, const char *key, const char *fmt, ...) PRINTF(3, 4);
+/* Once a minute or so: says what log_failure held back and nothing has said since. */
+void log_tick(void);
