@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Driving the real binary: mounts, commands, and what must not be left behind.
+
+Nothing here sleeps to wait: a mount is ready when its ready fd says so, a log line is awaited on a condition, a process
+by its pidfd. Whatever takes longer than GUARD seconds is dumped (threads of the daemon, its log) and freed by aborting
+the FUSE connection, so that neither a test nor pytest itself can hang in a system call on a mount.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import pathlib
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+SCALE = float(os.environ.get("WASMOCIFS_TEST_SCALE", "1"))  # below 1: slow binaries (sanitizers, valgrind)
+SLOW = max(1.0, 1 / SCALE)  # how much longer things may take
+GUARD = 60 * SLOW
+HERE = pathlib.Path(__file__).resolve().parent
+NOBODY = 65534
+STRANGER = 54321  # a uid that no passwd entry has
+
+_libc = ctypes.CDLL(None, use_errno=True)
+MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8
+
+# What no log of ours may hold, however the process ended.
+CRASH = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|WARNING: ThreadSanitizer|runtime error:|"
+                   r"[Aa]ssert(ion|ed)|stack smashing|buffer overflow detected|free\(\): |malloc\(\): |corrupted")
+
+
+def scaled(n, least=1):
+    """n, less where the binary is slow."""
+    return max(least, int(n * min(1.0, SCALE)))
+
+
+class Failed(AssertionError):
+    """A command that took too long, or a mount that did not come up."""
+
+
+class Result:
+    def __init__(self, args, code, out, err):
+        self.args, self.code, self.out, self.err = args, code, out, err
+
+    def ok(self):
+        assert self.code == 0, f"{self}"
+        return self
+
+    def __repr__(self):
+        return f"{' '.join(map(str, self.args))} -> {self.code}\nstdout: {self.out[-2000:]}\nstderr: {self.err[-4000:]}"
+
+
+def run(args, timeout=None, env=None, stdin=None, check=False, **more):
+    """Runs to its end; what takes too long is dumped and killed."""
+    process = subprocess.Popen([str(a) for a in args], stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True, errors="replace",
+                               **more)
+    try:
+        out, err = process.communicate(stdin, timeout=timeout or GUARD)
+    except subprocess.TimeoutExpired:
+        report = dump_threads(process.pid)
+        process.kill()
+        raise Failed(f"{args} did not end:\n{report}") from None
+    result = Result(args, process.returncode, out, err)
+    return result.ok() if check else result
+
+
+def dump_threads(pid):
+    """Where every thread of a process stands: by gdb, or by the kernel's word for it."""
+    lines = []
+    for task in sorted(pathlib.Path(f"/proc/{pid}/task").glob("*")):
+        for name in ("comm", "wchan", "syscall", "stack"):
+            with contextlib.suppress(OSError):
+                lines.append(f"{task.name} {name}: {(task / name).read_text().strip()}")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        gdb = subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 20"], timeout=60,
+                             capture_output=True, text=True, errors="replace")
+        lines.append(gdb.stdout[-20000:])
+    return "\n".join(lines)
+
+
+def mountinfo():
+    """{mountpoint: (device, type, options, source)}"""
+    found = {}
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        left, right = line.split(" - ", 1)
+        fields, rest = left.split(), right.split(" ")
+        found[fields[4].encode().decode("unicode_escape")] = (fields[2], rest[0], fields[5], rest[1])
+    return found
+
+
+def umount2(path, flags):
+    if _libc.umount2(os.fsencode(path), flags | UMOUNT_NOFOLLOW) != 0:
+        return ctypes.get_errno()
+    return 0
+
+
+class LineLog:
+    """Lines of a pipe, kept, written to a file, and waited for."""
+
+    def __init__(self, stream, path):
+        self.lines = []
+        self.ended = False
+        self.changed = threading.Condition()
+        self._path = path
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream):
+        with stream, open(self._path, "ab", buffering=0) as file:
+            for line in stream:
+                file.write(line)
+                with self.changed:
+                    self.lines.append(line.decode(errors="replace").rstrip("\n"))
+                    self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def text(self):
+        with self.changed:
+            return "\n".join(self.lines)
+
+    def find(self, pattern):
+        with self.changed:
+            return [line for line in self.lines if re.search(pattern, line)]
+
+    def wait(self, pattern, timeout=20, count=1):
+        """The lines that match, once there are `count`."""
+        def there():
+            return sum(1 for line in self.lines if re.search(pattern, line)) >= count
+        with self.changed:
+            if not self.changed.wait_for(lambda: there() or self.ended, timeout * SLOW) or not there():
+                raise AssertionError(f"no {pattern!r} in the log:\n" + "\n".join(self.lines[-60:]))
+            return [line for line in self.lines if re.search(pattern, line)]
+
+    def join(self, timeout=10):
+        with self.changed:
+            self.changed.wait_for(lambda: self.ended, timeout)
+
+
+class Mount:
+    """One `wasmocifs mount -f`. Made by the fixture `mount`, which ends it."""
+
+    def __init__(self, binary, source, base, cache, options=(), env=None, user=None, wait=True):
+        base.mkdir(parents=True, exist_ok=True)
+        self.binary = binary
+        self.source = source
+        self.cache = cache
+        self.path = base / "mnt"
+        self.user = user
+        self.ended_badly_on_purpose = False  # a test that kills the daemon says so
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": str(base / "run"), "HOME": str(base / "home"),
+                    "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:" + os.environ.get("TSAN_OPTIONS", ""),
+                    "ASAN_OPTIONS": "detect_leaks=1:" + os.environ.get("ASAN_OPTIONS", ""), **(env or {})}
+        for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+                         "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE"):
+            if variable not in (env or {}):
+                self.env.pop(variable, None)
+        for directory in (self.path, base / "run", base / "home"):
+            directory.mkdir(exist_ok=True)
+            if user is not None:
+                os.chown(directory, user, user)
+        os.chmod(base / "run", 0o700)
+        ready, theirs = os.pipe()
+        self.args = [str(binary), "mount", "-f", "--ready-fd", str(theirs), "--cache", str(cache), *map(str, options),
+                     str(source), str(self.path)]
+        identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, pass_fds=(theirs,), env=self.env, **identity)
+        os.close(theirs)
+        self.log = LineLog(self.process.stdout, base / "log")
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self._guard = threading.Timer(GUARD, self._give_up)
+        self._guard.daemon = True
+        self._guard.start()
+        self.given_up = None
+        self._ready = ready
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout=20):
+        """A byte on the ready fd: the mount answers. Its end without a byte: it does not."""
+        with os.fdopen(self._ready, "rb", buffering=0) as file:
+            if not select.select([file], [], [], timeout * SLOW)[0]:
+                raise Failed(f"not ready: {dump_threads(self.process.pid)}\n{self.log.text()}")
+            if not file.read(1):
+                self.log.join()
+                raise Failed(f"{' '.join(self.args)} ended:\n{self.log.text()}")
+        return self
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def __fspath__(self):
+        return str(self.path)
+
+    def __str__(self):
+        return str(self.path)
+
+    def status(self):
+        result = run([self.binary, "status", "--json", self.path], env=self.env, timeout=20 * SLOW).ok()
+        found = json.loads(result.out)
+        return found[0] if isinstance(found, list) else found
+
+    def pid(self):
+        return self.process.pid
+
+    def fds(self):
+        """{number: what it is} of the daemon."""
+        found = {}
+        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+            with contextlib.suppress(OSError):
+                found[int(entry.name)] = os.readlink(entry.path)
+        return found
+
+    def wait_exit(self, timeout=20):
+        if not select.select([self.pidfd], [], [], timeout * SLOW)[0]:
+            raise Failed(f"the daemon does not end:\n{dump_threads(self.process.pid)}\n{self.log.text()}")
+        return self.process.wait()
+
+    def kill(self):
+        """As if it crashed."""
+        self.ended_badly_on_purpose = True
+        self.process.kill()
+        return self.wait_exit()
+
+    def is_mounted(self):
+        return str(self.path) in mountinfo()
+
+    def unmount(self, timeout=20):
+        """The way a user does it; the daemon must end by itself, and well."""
+        result = run([self.binary, "unmount", self.path], env=self.env, timeout=timeout * SLOW,
+                     **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}))
+        assert result.code == 0, f"{result}\n{self.log.text()}"
+        code = self.wait_exit(timeout)
+        assert code == 0, f"the daemon ended with {code}:\n{self.log.text()}"
+        assert not self.is_mounted()
+
+    def _give_up(self):
+        self.given_up = f"a test took longer than {GUARD} s:\n" + dump_threads(self.process.pid)
+        sys.stderr.write(self.given_up)
+        self.abort()
+
+    def abort(self):
+        """Everybody who waits in this mount gets an error."""
+        umount2(self.path, MNT_FORCE)
+
+    def finish(self):
+        """Ends it whatever its state, and returns what was wrong with it."""
+        self._guard.cancel()
+        wrong = [self.given_up] if self.given_up else []
+        if self.process.poll() is None:
+            try:
+                self.unmount()
+            except AssertionError as failure:
+                wrong.append(str(failure))
+                self.abort()
+        elif self.process.returncode != 0 and not self.ended_badly_on_purpose:
+            wrong.append(f"the daemon ended with {self.process.returncode}")
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.join()
+        if self.is_mounted():
+            if not self.ended_badly_on_purpose:
+                wrong.append("the mount is still there")
+            while umount2(self.path, MNT_DETACH) == 0:
+                pass
+        os.close(self.pidfd)
+        if not self.ended_badly_on_purpose:
+            wrong += [f"left behind: {path}" for path in pathlib.Path(self.env["XDG_RUNTIME_DIR"]).rglob("*")
+                      if not path.is_dir()]
+        text = self.log.text()
+        if CRASH.search(text):
+            wrong.append("the log holds a report:\n" + text[-12000:])
+        if wrong:
+            wrong.append("log:\n" + text[-6000:])
+        return wrong
+
+
+def children_of(pid):
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+@contextlib.contextmanager
+def raises(*codes):
+    """An OSError with exactly one of these errnos."""
+    try:
+        yield
+    except OSError as failure:
+        names = [errno.errorcode[code] for code in codes]
+        got = errno.errorcode.get(failure.errno, failure.errno)
+        assert failure.errno in codes, f"{got} where {' or '.join(names)} was due: {failure}"
+        return
+    raise AssertionError(f"no error where {[errno.errorcode[code] for code in codes]} was due")
+
+
+def read(path):
+    """By plain system calls, so that the errno of each is what the kernel said."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while True:
+            part = os.read(fd, 1 << 20)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+    finally:
+        os.close(fd)
+
+
+def signal_name(code):
+    return signal.Signals(-code).name if code < 0 else str(code)
