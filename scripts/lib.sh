@@ -9,6 +9,7 @@ python=/usr/bin/python3
 # Where the WebAssembly engine is installed when there is no wasmtime on PATH.
 engine=$root/build/engine
 
+# shellcheck disable=SC2034 # for those who source this
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libcurl4-openssl-dev libjansson-dev libssl-dev
 	libcmocka-dev uthash-dev fuse3)
 
@@ -164,7 +165,7 @@ need_fuse() {
 
 # build DIRECTORY [MESON-OPTION…] [-- TARGET…]: configures if needed, and builds.
 build() {
-	local directory=$1 options=()
+	local directory=$1 options=() said
 	shift
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		options+=("$1")
@@ -174,11 +175,10 @@ build() {
 	if [ -e "$directory/build.ninja" ]; then
 		[ ${#options[@]} -eq 0 ] || meson configure "$directory" "${options[@]}"
 	else
-		meson setup "$directory" "$root" "${options[@]}" >"$directory.log" 2>&1 || {
-			cat "$directory.log" >&2
+		said=$(meson setup "$directory" "$root" "${options[@]}" 2>&1) || {
+			printf '%s\n' "$said" >&2
 			die "meson could not configure $directory"
 		}
 	fi
-	rm -f "$directory.log"
 	ninja --quiet -C "$directory" "$@"
 }
