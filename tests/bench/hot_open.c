@@ -58,7 +58,8 @@ static int measure(char **paths, size_t count, size_t rounds, int64_t *times, ch
 		for (size_t f = 0; f < count; f++) {
 			int64_t took = one_round(paths[f], buffer);
 			if (took < 0) {
-				fprintf(stderr, "hot_open: %s: %s\n", paths[f], strerror((int)-took));
+				fprintf(stderr, "hot_open: %s: %s\n", paths[f],
+					strerror((int)-took));
 				return 1;
 			}
 			times[f * rounds + r] = took;
