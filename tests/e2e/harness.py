@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 SCALE = float(os.environ.get("WASMOCIFS_TEST_SCALE", "1"))  # below 1: slow binaries (sanitizers, valgrind)
 SLOW = max(1.0, 1 / SCALE)  # how much longer things may take
@@ -319,5 +320,100 @@ def read(path):
         os.close(fd)
 
 
-def signal_name(code):
-    return signal.Signals(-code).name if code < 0 else str(code)
+
+
+
+
+def until(predicate, timeout=20, what="it"):
+    """For what nobody signals (a TTL that runs out, another process's state in /proc): looks again and again."""
+    pause = threading.Event()
+    end = time.monotonic() + timeout * SLOW
+    while True:
+        found = predicate()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true in {timeout * SLOW} s")
+        pause.wait(0.01)
+
+
+SYSCALLS = {"open": {257, 2}, "readlink": {89, 267}, "stat": {4, 6, 262, 332}, "getdents": {217, 78}}
+
+
+def threads_in(pid, *names):
+    """How many threads of a process are inside one of these system calls."""
+    wanted = set().union(*(SYSCALLS[name] for name in names))
+    found = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError, ValueError):
+            found += int((task / "syscall").read_text().split()[0]) in wanted
+    return found
+
+
+class Child:
+    """A process that will wait in the mount: `waiting()` returns once it does, `ends_within` when it is freed."""
+
+    def __init__(self, args, **more):
+        self.process = subprocess.Popen([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, **more)
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self.pid = self.process.pid
+
+    def waiting(self, *calls, path="", threads=1):
+        """Once that many of its threads are in such a call. Opening the program itself and its libraries looks the
+        same from outside, hence: with the path in `wchan` or `stack` saying fuse."""
+        until(lambda: self._in_fuse(calls) >= threads or self.has_ended(), what=f"{self.process.args} waiting")
+        assert not self.has_ended(), f"{self.process.args} ended: {self.process.communicate()}"
+        return self
+
+    def _in_fuse(self, calls):
+        wanted = set().union(*(SYSCALLS[name] for name in calls)) if calls else None
+        found = 0
+        for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*"):
+            with contextlib.suppress(OSError, ValueError):
+                number = (task / "syscall").read_text().split()[0]
+                if "fuse" in (task / "stack").read_text() and (wanted is None or int(number) in wanted):
+                    found += 1
+        return found
+
+    def send(self, number):
+        signal.pidfd_send_signal(self.pidfd, number)
+        return self
+
+    def has_ended(self, within=0.0):
+        return bool(select.select([self.pidfd], [], [], within)[0])
+
+    def ends(self, within=2.0):
+        """Its (exit code, stdout, stderr); it must end in this time."""
+        if not self.has_ended(within * SLOW):
+            report = dump_threads(self.pid)
+            self.process.kill()
+            raise Failed(f"{self.process.args} is still there after {within * SLOW} s:\n{report}")
+        out, err = self.process.communicate()
+        os.close(self.pidfd)
+        return self.process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+class Clock:
+    """with Clock() as took: …; took.seconds"""
+
+    def __enter__(self):
+        self._start = time.monotonic()
+        self.seconds = None
+        return self
+
+    def __exit__(self, *_):
+        self.seconds = time.monotonic() - self._start
+
+
+def files_holding(directory, needle):
+    """Files below a directory (as root, whatever their mode) that contain these bytes."""
+    found = []
+    for path in pathlib.Path(directory).rglob("*"):
+        if path.is_file() and not path.is_symlink() and needle in path.read_bytes():
+            found.append(path)
+    return found
+
+
+def partials(cache):
+    return [path for path in pathlib.Path(cache, "partial").rglob("*") if path.is_file()]

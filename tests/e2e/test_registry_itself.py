@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from faulty_registry import FaultyRegistry, Pages
+import samples
+from faulty_registry import Pages
 from registry import behaviours as b
 from registry.auth import Basic, Bearer, Refuse
 from samples import push_wasm
@@ -80,11 +81,8 @@ def test_pages(registry, image):
     (b.hang_up(), None, None),
     (b.hang_up(reset=True), None, None)])
 def test_faults(registry, behaviour, length, body):
-    data = push_wasm(registry.store, "demo/app", size=4090).layer.data
-    data = registry.store.repositories["demo/app"].blobs
-    digest, data = next((d, v) for d, v in data.items() if len(v) > 1000)
-    data = data.ljust(4096, b".")[:4096]
-    registry.store.repositories["demo/app"].blobs[digest] = data
+    data = samples.noise(4096)
+    digest = registry.store.add_blob("demo/app", data)
     rule = registry.on("GET", "/blobs/", behaviour, times=1)
     try:
         status, headers, got = ask(registry, f"/v2/demo/app/blobs/{digest}")
@@ -220,11 +218,10 @@ def test_endless(registry, image):
 
 
 def test_kinds_of_images_parse(registry):
-    import samples
     for make in (samples.push_wasm, samples.push_runwasi, samples.push_wasm_to_oci, samples.push_solo,
                  samples.push_files, samples.push_tar):
-        image = make(registry.store, "demo/" + make.__name__.replace("_", "-"))
-        assert json.loads(ask(registry, f"/v2/{image.repo}/manifests/v1")[2])["layers"]
+        repo = "demo/" + make.__name__.replace("_", "-")
+        image = make(registry.store, repo)
+        assert json.loads(ask(registry, f"/v2/{repo}/manifests/v1")[2])["layers"]
         for blob in image.layers:
-            assert ask(registry, f"/v2/{image.repo}/blobs/{blob.digest}")[2] == blob.data
-    assert isinstance(registry, FaultyRegistry)
+            assert ask(registry, f"/v2/{repo}/blobs/{blob.digest}")[2] == blob.data

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listings: what they cost, and readdir as programs use it."""
+
+import ctypes
+import os
+import stat
+import struct
+from errno import ENOENT
+
+import pytest
+
+import samples
+from faulty_registry import Pages
+from harness import raises, read, run, scaled
+from registry import behaviours as b
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def getdents(fd, size=4096):
+    """[(inode, offset of the next one, type, name)] of one getdents64 call."""
+    buffer = ctypes.create_string_buffer(size)
+    got = _libc.syscall(217, fd, buffer, size)
+    if got < 0:
+        raise OSError(ctypes.get_errno(), "getdents64")
+    found, at = [], 0
+    while at < got:
+        inode, offset, length, kind = struct.unpack_from("<QqHB", buffer, at)
+        found.append((inode, offset, kind, buffer.raw[at + 19:at + length].split(b"\0")[0].decode()))
+        at += length
+    return found
+
+
+@pytest.fixture
+def many(registry):
+    image = samples.push_wasm(registry.store, "demo/app", "t00000")
+    names = [f"t{i:05}" for i in range(10_000)]
+    for name in names:
+        registry.store.tag("demo/app", name, image.digest)
+    return names
+
+
+@pytest.mark.parametrize("command", [["ls"], ["ls", "-l"], ["ls", "-la", "--color=always"], ["ls", "-F"],
+                                     ["find", "-maxdepth", "1", "-type", "d"], ["stat", "-c", "%n %i", "--"]],
+                         ids=lambda c: " ".join(c))
+def test_ten_thousand_tags_cost_no_request_each(mount, registry, many, command):
+    m = mount()
+    tags = m / "demo/app/tags"
+    if command[0] == "find":
+        result = run(["find", tags, *command[1:]], check=True)
+    elif command[0] == "stat":
+        result = run(["sh", "-c", f"cd {tags} && stat -c '%n %i' -- t0*"], check=True)
+        assert len(result.out.splitlines()) == 10_000
+    else:
+        result = run([*command, tags], check=True)
+    assert "t00000" in result.out and "t09999" in result.out
+    assert registry.count() == registry.count("GET", "/tags/list") <= 11
+    run(["ls", tags], check=True)
+    assert registry.count() <= 11, "known for its time to live"
+
+
+def test_every_tag_once_and_in_order(mount, registry, many):
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == many
+
+
+@pytest.mark.parametrize("pages", [Pages(None), Pages(100), Pages(999)], ids=["all-at-once", "100", "999"])
+def test_pages(mount, registry, pages):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(999):
+        registry.store.tag("demo/app", f"t{i}", image.digest)
+    registry.pages = pages
+    m = mount()
+    assert len(os.listdir(m / "demo/app/tags")) == 1000
+
+
+@pytest.mark.parametrize("link", [lambda url: f"<{url}>; rel=next", lambda url: f'<http://elsewhere.invalid{url}>; rel="next"',
+                                  lambda url: f'</v2/>; rel="prev", <{url}>; rel="next"',
+                                  lambda url: f"<?{url.split('?')[1]}>; rel=\"next\""],
+                         ids=["unquoted", "other-host", "two-links", "query-only"])
+def test_links_as_registries_write_them(mount, registry, link):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(50):
+        registry.store.tag("demo/app", f"t{i}", image.digest)
+    registry.pages = Pages(20, link)
+    m = mount()
+    assert len(os.listdir(m / "demo/app/tags")) == 51
+
+
+def test_a_listing_that_goes_in_circles_ends(mount, registry):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(50):
+        registry.store.tag("demo/app", f"t{i}", image.digest)
+    registry.pages = Pages(20, lambda url: '</v2/demo/app/tags/list?n=20>; rel="next"')
+    m = mount()
+    assert 20 <= len(os.listdir(m / "demo/app/tags")) <= 51
+    assert registry.count() < 10
+
+
+def test_bad_names_are_left_out(mount, registry):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/tags/list", b.answer(200, b'{"name":"demo/app","tags":["v1","../x","a/b",".hid","","' +
+                                              b"t" * 129 + b'",null,"x y","\\u0000","v1",17,"ok"]}'))
+    registry.on("GET", "/_catalog", b.answer(200, b'{"repositories":["demo/app","../../etc","/abs","A/B","a//b",null]}'))
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == ["ok", "v1"]
+    assert os.listdir(m) == ["demo"]
+
+
+def test_no_tags_at_all(mount, registry):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/tags/list", b.answer(200, '{"name":"demo/app","tags":null}'))
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == []
+
+
+def test_a_repository_that_is_not_there(mount, registry):
+    m = mount()
+    with raises(ENOENT):
+        os.listdir(m / "made/up/tags")
+
+
+def test_offsets_survive_seeks(mount, registry, many):
+    m = mount()
+    fd = os.open(m / "demo/app/tags", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        entries = []
+        while part := getdents(fd, 1024):
+            entries += part
+        names = [name for *_, name in entries if name not in (".", "..")]
+        assert names == many
+        assert all(inode != 0 for inode, *_ in entries)
+        assert all(kind == stat.S_IFDIR >> 12 for _, _, kind, _ in entries)
+        for i in (0, 1, 17, 5000, 9000, len(entries) - 2):
+            os.lseek(fd, entries[i][1], os.SEEK_SET)
+            assert getdents(fd, 1024)[0] == entries[i + 1]
+        os.lseek(fd, entries[-1][1], os.SEEK_SET)
+        assert getdents(fd) == []
+        os.lseek(fd, 0, os.SEEK_SET)
+        assert getdents(fd, 1024)[0] == entries[0]
+    finally:
+        os.close(fd)
+
+
+def test_an_open_listing_does_not_change(mount, registry):
+    """A directory that was opened goes on as it was, whatever the registry says meanwhile."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(500):
+        registry.store.tag("demo/app", f"t{i:03}", image.digest)
+    m = mount(None, "--list-ttl", "1s")
+    fd = os.open(m / "demo/app/tags", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        first = getdents(fd, 1024)
+        for i in range(0, 500, 2):
+            registry.store.untag("demo/app", f"t{i:03}")
+        rest = []
+        while part := getdents(fd, 1024):
+            rest += part
+        names = [name for *_, name in first + rest if name not in (".", "..")]
+        assert len(names) == len(set(names)) == 501
+    finally:
+        os.close(fd)
+
+
+def test_inodes_of_entries_are_those_of_stat(mount, registry):
+    samples.push_files(registry.store, "demo/app", "v1", {f"f{i}": b"%d" % i for i in range(20)})
+    m = mount()
+    for directory in (m / "demo/app:v1", m / "demo/app:v1/files", m / "demo/app:v1/layers", m / "demo/app"):
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                found = os.lstat(entry.path)
+                assert entry.inode() == found.st_ino, entry.path
+                assert entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(found.st_mode)
+    assert registry.count("GET", "/blobs/") == 0
+
+
+def test_a_listing_beside_a_mapping(mount, registry):
+    """A listing that gave the attributes of an open file wrongly would cut its mapping short."""
+    import mmap
+    image = samples.push_wasm(registry.store, "demo/app", "v1", size=600_000)
+    m = mount()
+    with open(m / "demo/app:v1/main.wasm", "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    assert mapped[:100] == image.layer.data[:100]
+    run(["ls", "-lR", m / "demo"], check=True)
+    assert mapped[:] == image.layer.data
+    mapped.close()
+
+
+def test_recursion_pays_for_what_it_enters(mount, registry):
+    for i in range(5):
+        samples.push_wasm(registry.store, "demo/app", f"v{i}", seed=i)
+    m = mount()
+    run(["ls", "-lR", m / "demo"], check=True)
+    assert registry.count("GET", "/blobs/") == 0 or registry.count("GET", "/blobs/") <= 5, "configs at most"
+    layers = [r for r in registry.requests("GET", "/blobs/") if r.sent > 2000]
+    assert not layers, "no layer is fetched to list it"
+
+
+@pytest.mark.heavy
+def test_many_threads_list_and_look(mount, registry):
+    from concurrent.futures import ThreadPoolExecutor
+    image = samples.push_wasm(registry.store, "demo/app", "v0")
+    for i in range(300):
+        registry.store.tag("demo/app", f"v{i}", image.digest)
+    m = mount()
+
+    def work(i):
+        assert len(os.listdir(m / "demo/app/tags")) == 300
+        assert read(m / f"demo/app/tags/v{i}/main.wasm") == image.layer.data
+        assert os.readlink(m / f"demo/app:v{i}").endswith(image.hex)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(scaled(300, 60))))
+    assert registry.count("GET", "/blobs/") == 1 and registry.count("GET", "/tags/list") == 1
