@@ -11,12 +11,14 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import artifacts  # noqa: E402
+
 MIB = 1 << 20
-component = SourceFileLoader("component", str(ROOT / "scripts" / "component")).load_module()
 
 
 class Broken(Exception):
@@ -87,6 +89,7 @@ class Image:
 
     def __init__(self, directory, name, size):
         self.repository, self.tag, self.size = f"bench/{name}", "v1", size
+        self.title = f"{name}.bin"
         piece = random.Random(name).randbytes(min(size, 16 * MIB))
         digest = hashlib.sha256()
         scratch = directory / "blobs" / "writing"
@@ -98,22 +101,18 @@ class Image:
                 out.write(part)
         self.digest = "sha256:" + digest.hexdigest()
         self.file = scratch.rename(directory / "blobs" / self.digest)
-        config = b"{}"
-        self.config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": put(directory / "blobs", config),
-                       "size": len(config)}
+        config = {"mediaType": artifacts.EMPTY, "digest": put(directory / "blobs", b"{}"), "size": 2}
         layer = {"mediaType": "application/octet-stream", "digest": self.digest, "size": size,
-                 "annotations": {"org.opencontainers.image.title": f"{name}.bin"}}
-        self.document = {"schemaVersion": 2, "mediaType": component.MANIFEST_TYPE, "config": self.config,
-                         "layers": [layer]}
-        self.manifest = put(directory / "manifests", json.dumps(self.document, indent=2).encode())
-        self.path = f"{self.repository}:{self.tag}/files/{name}.bin"
+                 "annotations": {artifacts.TITLE: self.title}}
+        document = {"schemaVersion": 2, "mediaType": artifacts.MANIFEST, "config": config, "layers": [layer]}
+        self.manifest = put(directory / "manifests", json.dumps(document, indent=2).encode())
+        self.path = f"{self.repository}:{self.tag}/files/{self.title}"
 
     def push(self, address):
-        """To a registry that takes it, byte for byte the same."""
-        registry = component.Registry(address, self.repository)
-        registry.blob(self.file.read_bytes(), "application/octet-stream")
-        registry.blob(b"{}", "application/octet-stream")
-        registry.manifest(self.tag, self.document)
+        """To a registry that takes it."""
+        layer = artifacts.Blob(self.file.read_bytes(), "application/octet-stream", self.title)
+        image = artifacts.image(artifacts.Blob(b"{}", artifacts.EMPTY), [layer])
+        artifacts.push(f"http://{address}", self.repository, self.tag, image)
 
 
 def put(directory, data):
