@@ -15,15 +15,18 @@ struct mount_options {
 };
 
 /* Type fuse.wasmocifs, ro, nosuid, nodev, default_permissions. Returns the
- * /dev/fuse fd in *ret. Errors with what to do: -ENODEV no /dev/fuse, -EPERM
+ * /dev/fuse fd (close-on-exec) in *ret; may wait a second for a mount of ours
+ * that is there already, and replaces it if it is stale. Errors with what to do: -ENODEV no /dev/fuse, -EPERM
  * (fusermount3 missing, or user_allow_other not set), -ENOENT, -ENOTDIR,
  * -EBUSY: wasmocifs is mounted there and answers. */
 NODISCARD int mount_open(const struct mount_options *o, int *ret, struct err *err);
 
 /* What is mounted at a path now, by /proc/self/mountinfo, without touching it. */
 enum mount_state { MOUNT_NONE, MOUNT_OTHER, MOUNT_OURS };
+/* ret_minor (may be NULL, written for MOUNT_OURS): the connection's number. */
 enum mount_state mount_state(const char *mountpoint, unsigned *ret_minor);
-/* Whether our mount is a stale one: its daemon is gone (ENOTCONN). */
+/* Whether our mount is a stale one: its daemon is gone (ENOTCONN). A daemon
+ * that lives but does not answer within a second is none; this never hangs. */
 bool mount_is_stale(const char *mountpoint);
 /* Plain unmount; lazy detaches at once. -EBUSY, -EINVAL: nothing mounted, -EPERM. */
 NODISCARD int mount_close(const char *mountpoint, bool lazy, struct err *err);

@@ -24,7 +24,8 @@
  *	             name index (the next node_get of that name makes a new node);
  *	             who is inside keeps its id
  *
- * A directory holds its parent alive. The root is never freed.
+ * A directory holds its parent alive. The root is never freed. A slot that is
+ * used again has another generation, so an id never names a second thing.
  *
  * Backing ids (fs/backing.h) and open counts live in the record of their
  * content node.
@@ -84,33 +85,55 @@ struct node_key {
 	const char *repo;	     /* content: the repository path it was found under; the latest is kept */
 };
 
-/* A table of its own, or the one in an existing memfd (-EPROTO if that is none). */
+/* A table of its own, or the one in an existing memfd (-EPROTO if that is none;
+ * the memfd stays the caller's). Only one process at a time may use a table:
+ * the mutex is not shared. */
 NODISCARD int nodes_new(struct nodes **ret, struct err *err);
 NODISCARD int nodes_attach(int memfd, struct nodes **ret, struct err *err);
 int nodes_fd(const struct nodes *n); /* borrowed */
 void nodes_free(struct nodes *n);    /* unmaps and closes; NULL is fine */
 
-/* One lookup more, and the record. -ENFILE, -ENOMEM. */
+/* One lookup more, and the record. -ENFILE, -ENOMEM, -ENAMETOOLONG; -ESTALE: no
+ * such parent. */
 NODISCARD int node_get(struct nodes *n, const struct node_key *key, struct node *ret);
 /* The node of this key if there is one, without counting. -ENOENT. */
 NODISCARD int node_find(struct nodes *n, const struct node_key *key, struct node *ret);
 /* -ESTALE: no such id. */
 NODISCARD int node_read(struct nodes *n, uint64_t id, struct node *ret);
 /* The names of the NODE_NAMESPACE ancestors (itself included) joined with '/':
- * the repository path. "" for the root. -ESTALE, -ENAMETOOLONG. */
+ * the repository path. "" for the root; of content, node_content_repo. -ESTALE,
+ * -ENAMETOOLONG. */
 #define NODE_REPO_MAX 4096
 NODISCARD int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
-/* The repository path that content was last found under. */
+/* The repository path that content was last found under, "" if none was said.
+ * -ESTALE: no such id, or no content. */
 NODISCARD int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
 /* The digest of the nearest NODE_MANIFEST or bound NODE_TAG at or above it;
  * -ENOENT if there is none (or the tag is not bound). */
 NODISCARD int node_manifest(struct nodes *n, uint64_t id, struct digest *ret);
-/* The nearest NODE_TAG or NODE_MANIFEST at or above it: its record. */
+/* The nearest NODE_TAG or NODE_MANIFEST at or above it: its record. -ENOENT. */
 NODISCARD int node_image(struct nodes *n, uint64_t id, struct node *ret);
 void node_forget(struct nodes *n, uint64_t id, uint64_t count);
-/* Binds a NODE_TAG for good. 0 also if it is bound to the same; -EEXIST: to another. */
+/* Binds a NODE_TAG for good. 0 also if it is bound to the same; -EEXIST: to another.
+ * -ESTALE; -EINVAL: no NODE_TAG. */
 NODISCARD int node_bind(struct nodes *n, uint64_t id, const struct digest *d);
 void node_detach(struct nodes *n, uint64_t id);
+
+/* How the kernel has a content node open (fs/backing.c, and nobody else). While
+ * opens > 0 the mode and the id stay, and the node is not freed. */
+enum node_open_mode { NODE_OPEN_ORDINARY = 1, NODE_OPEN_PASSTHROUGH };
+struct node_open {
+	enum node_open_mode mode;
+	int32_t backing_id; /* of NODE_OPEN_PASSTHROUGH */
+	uint32_t opens;
+};
+/* One open more of a node that is open. -ENOENT: it is not; -ESTALE. */
+NODISCARD int node_open_get(struct nodes *n, uint64_t id, struct node_open *ret);
+/* The first open. -EBUSY: it is open; -ESTALE. */
+NODISCARD int node_open_set(struct nodes *n, uint64_t id, enum node_open_mode mode,
+			    int32_t backing_id);
+/* One open less; ret->opens are left. -ESTALE: no such id, or not open. */
+NODISCARD int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret);
 
 struct nodes_usage {
 	uint64_t nodes;	   /* in use */

@@ -20,6 +20,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <fuse_lowlevel.h>
@@ -46,14 +47,29 @@ struct session_features {
 	bool parallel_dirops, passthrough, init_ext;
 	uint32_t max_background;
 	uint32_t max_readahead;
+	/* Seconds, 0: none, as of session_new. The kernel aborts a whole mount one
+	 * of whose requests waits longer. */
+	uint32_t default_timeout_s, max_timeout_s;
 };
 
+/* The INIT request and the reply as written, headers included: a later worker
+ * replays them. reply_len is 0 until there was one. */
+#define SESSION_INIT_MAX 512
+struct session_init {
+	size_t request_len, reply_len;
+	unsigned char request[SESSION_INIT_MAX];
+	unsigned char reply[SESSION_INIT_MAX];
+};
+
+/* -EMFILE, -ENOMEM, … */
 NODISCARD int session_new(const struct session_options *o, struct session **ret, struct err *err);
 /* 0: unmounted or stopped. -errno: the connection failed. */
 NODISCARD int session_run(struct session *s, struct err *err);
 /* From any thread, or a signal handler's companion: session_run returns soon. */
 void session_stop(struct session *s);
 void session_free(struct session *s); /* NULL is fine */
-void session_features(const struct session *s, struct session_features *ret);
+/* Both from any thread; zero before INIT, but for the timeouts. */
+void session_features(struct session *s, struct session_features *ret);
+void session_init(struct session *s, struct session_init *ret);
 int session_fd(const struct session *s); /* borrowed: for ioctl */
 struct fuse_session *session_fuse(struct session *s);

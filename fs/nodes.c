@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/nodes_impl.h"
+
+bool node_kind_is_content(enum node_kind kind)
+{
+	return kind == NODE_CONTENT || kind == NODE_CONTENT_WASM || kind == NODE_MAIN_WASM;
+}
+
+uint64_t record_id(uint32_t slot, const struct record *rec)
+{
+	return (uint64_t)rec->generation << 32 | slot;
+}
+
+struct record *record_at(const struct nodes *n, uint32_t slot)
+{
+	struct record *rec;
+
+	if (slot == 0 || slot > UINT32_MAX / SLOT_GRANULES)
+		return NULL;
+	rec = arena_at(n->arena, ARENA_RECORD, slot * SLOT_GRANULES);
+	return rec && rec->kind > NODE_FREE && rec->kind < NODE_KIND_COUNT ? rec : NULL;
+}
+
+struct record *record_of(const struct nodes *n, uint64_t id)
+{
+	struct record *rec = record_at(n, (uint32_t)id);
+
+	return rec && rec->generation == id >> 32 ? rec : NULL;
+}
+
+const char *record_text(const struct nodes *n, const struct record *rec)
+{
+	if (rec->text_len == 0)
+		return "";
+	return arena_at(n->arena, arena_text_class(rec->text_len), rec->text);
+}
+
+void record_digest(const struct record *rec, struct digest *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (rec->digest_alg != DIGEST_SHA256 && rec->digest_alg != DIGEST_SHA512)
+		return;
+	ret->alg = rec->digest_alg;
+	ret->len = rec->digest_alg == DIGEST_SHA256 ? 32 : 64;
+	memcpy(ret->bytes, rec->digest, ret->len);
+}
+
+int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec,
+		    struct node *ret)
+{
+	const char *text = record_text(n, rec);
+	size_t len = node_kind_is_content(rec->kind) ? 0 : rec->text_len;
+
+	if (!text || len >= sizeof(ret->name))
+		return -ESTALE;
+	const struct record *parent = record_at(n, rec->parent);
+	*ret = (struct node){
+		.id = record_id(slot, rec),
+		.parent = parent ? record_id(rec->parent, parent) : 0,
+		.kind = rec->kind,
+		.size = rec->size,
+	};
+	record_digest(rec, &ret->digest);
+	memcpy(ret->name, text, len);
+	return 0;
+}
+
+static int check_key(const struct nodes *n, const struct node_key *key)
+{
+	ASSERT(key->kind > NODE_ROOT && key->kind < NODE_KIND_COUNT);
+	if (node_kind_is_content(key->kind)) {
+		ASSERT(key->digest && digest_is_set(key->digest));
+		return !key->repo || strlen(key->repo) < NODE_REPO_MAX ? 0 : -ENAMETOOLONG;
+	}
+	ASSERT(key->name);
+	if (key->name_len > NAME_MAX)
+		return -ENAMETOOLONG;
+	return record_of(n, key->parent) ? 0 : -ESTALE;
+}
+
+static int text_store(struct nodes *n, const char *text, size_t len, uint32_t *ret)
+{
+	enum arena_class class = arena_text_class(len);
+	int r;
+
+	*ret = 0;
+	if (len == 0)
+		return 0;
+	r = arena_get(n->arena, class, ret);
+	if (r == 0)
+		memcpy(arena_at(n->arena, class, *ret), text, len);
+	return r;
+}
+
+/* The path that content was found under last. Without memory, the one before
+ * it stays: it was true too. */
+static void update_repo(struct nodes *n, struct record *rec, const char *repo)
+{
+	const char *old = record_text(n, rec);
+	size_t len = strlen(repo);
+	uint32_t old_text = rec->text, text;
+	uint16_t old_len = rec->text_len;
+
+	if (old && old_len == len && memcmp(old, repo, len) == 0)
+		return;
+	if (text_store(n, repo, len, &text) < 0)
+		return;
+	rec->text_len = 0;
+	rec->text = text;
+	rec->text_len = (uint16_t)len;
+	arena_put(n->arena, arena_text_class(old_len), old_text);
+}
+
+/* A block for a record, its slot, and the name's block. */
+static int get_blocks(struct nodes *n, const char *text, size_t len, uint32_t *ret_slot,
+		      uint32_t *ret_text)
+{
+	uint32_t block;
+	int r = text_store(n, text, len, ret_text);
+
+	if (r < 0)
+		return r;
+	r = arena_get(n->arena, ARENA_RECORD, &block);
+	if (r < 0) {
+		arena_put(n->arena, arena_text_class(len), *ret_text);
+		return r;
+	}
+	*ret_slot = block / SLOT_GRANULES;
+	return 0;
+}
+
+static int make(struct nodes *n, const struct node_key *key, uint32_t hash, uint32_t *ret)
+{
+	bool content = node_kind_is_content(key->kind);
+	const char *text = content ? (key->repo ? key->repo : "") : key->name;
+	size_t len = content ? strlen(text) : key->name_len;
+	uint32_t slot, block;
+	struct record *parent = content ? NULL : record_of(n, key->parent);
+	int r;
+
+	if (n->table->nodes >= NODES_MAX)
+		return -ENFILE;
+	r = get_blocks(n, text, len, &slot, &block);
+	if (r < 0)
+		return r;
+	struct record *rec = arena_at(n->arena, ARENA_RECORD, slot * SLOT_GRANULES);
+	memset(rec, 0, sizeof(*rec));
+	rec->generation = ++n->table->generation;
+	rec->size = content ? key->size : 0;
+	rec->parent = content ? 0 : (uint32_t)key->parent;
+	rec->hash = hash;
+	rec->text = block;
+	rec->text_len = (uint16_t)len;
+	if (key->digest) {
+		rec->digest_alg = key->digest->alg;
+		memcpy(rec->digest, key->digest->bytes, sizeof(rec->digest));
+	}
+	__atomic_store_n(&rec->kind, key->kind, __ATOMIC_RELEASE);
+	if (parent)
+		parent->children++;
+	n->table->nodes++;
+	index_insert(n, slot, rec);
+	*ret = slot;
+	return 0;
+}
+
+static void discard(struct nodes *n, uint32_t slot, struct record *rec)
+{
+	enum arena_class text_class = arena_text_class(rec->text_len);
+	uint32_t text = rec->text;
+	struct record *parent = record_at(n, rec->parent);
+
+	if ((rec->flags & RECORD_DETACHED) == 0)
+		index_remove(n, slot, rec);
+	__atomic_store_n(&rec->kind, NODE_FREE, __ATOMIC_RELEASE);
+	if (parent && parent->children > 0)
+		parent->children--;
+	n->table->nodes--;
+	arena_put(n->arena, text_class, text);
+	arena_put(n->arena, ARENA_RECORD, slot * SLOT_GRANULES);
+}
+
+void record_release(struct nodes *n, uint32_t slot)
+{
+	struct record *rec;
+
+	while (slot != ROOT_SLOT && (rec = record_at(n, slot)) && rec->lookups == 0 &&
+	       rec->children == 0 && rec->opens == 0) {
+		uint32_t parent = rec->parent;
+
+		discard(n, slot, rec);
+		slot = parent;
+	}
+}
+
+int node_get(struct nodes *n, const struct node_key *key, struct node *ret)
+{
+	struct record *rec;
+	uint32_t hash, slot;
+	int r;
+
+	lock_take(&n->mu);
+	r = check_key(n, key);
+	if (r < 0)
+		goto out;
+	hash = index_hash(n, key);
+	slot = index_find(n, key, hash);
+	if (slot == 0)
+		r = make(n, key, hash, &slot);
+	else if (key->repo && node_kind_is_content(key->kind))
+		update_repo(n, record_at(n, slot), key->repo);
+	if (r < 0)
+		goto out;
+	rec = record_at(n, slot);
+	r = record_copy(n, slot, rec, ret);
+	if (r == 0) {
+		rec->lookups++;
+		n->table->lookups++;
+	}
+out:
+	lock_drop(&n->mu);
+	return r;
+}
+
+int node_find(struct nodes *n, const struct node_key *key, struct node *ret)
+{
+	uint32_t slot;
+	int r;
+
+	lock_take(&n->mu);
+	r = check_key(n, key);
+	if (r == 0) {
+		slot = index_find(n, key, index_hash(n, key));
+		r = slot == 0 ? -ENOENT : record_copy(n, slot, record_at(n, slot), ret);
+	}
+	lock_drop(&n->mu);
+	return r == -ESTALE ? -ENOENT : r;
+}
+
+void node_forget(struct nodes *n, uint64_t id, uint64_t count)
+{
+	struct record *rec;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec && (uint32_t)id != ROOT_SLOT) {
+		/* Counts may have drifted: what was in flight when a worker died. */
+		uint64_t less = count < rec->lookups ? count : rec->lookups;
+
+		rec->lookups -= less;
+		n->table->lookups -= less;
+		record_release(n, (uint32_t)id);
+	}
+	lock_drop(&n->mu);
+}
+
+void node_detach(struct nodes *n, uint64_t id)
+{
+	struct record *rec;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec && (uint32_t)id != ROOT_SLOT && (rec->flags & RECORD_DETACHED) == 0) {
+		rec->flags |= RECORD_DETACHED;
+		index_remove(n, (uint32_t)id, rec);
+	}
+	lock_drop(&n->mu);
+}
+
+int node_bind(struct nodes *n, uint64_t id, const struct digest *d)
+{
+	struct digest bound;
+	struct record *rec;
+	int r = 0;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (!rec) {
+		r = -ESTALE;
+	} else if (rec->kind != NODE_TAG) {
+		r = -EINVAL;
+	} else if (rec->digest_alg == 0) {
+		memcpy(rec->digest, d->bytes, sizeof(rec->digest));
+		__atomic_store_n(&rec->digest_alg, d->alg, __ATOMIC_RELEASE);
+	} else {
+		record_digest(rec, &bound);
+		r = digest_equal(&bound, d) ? 0 : -EEXIST;
+	}
+	lock_drop(&n->mu);
+	return r;
+}
+
+int node_read(struct nodes *n, uint64_t id, struct node *ret)
+{
+	const struct record *rec;
+	int r;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	r = rec ? record_copy(n, (uint32_t)id, rec, ret) : -ESTALE;
+	lock_drop(&n->mu);
+	return r;
+}
+
+int node_open_get(struct nodes *n, uint64_t id, struct node_open *ret)
+{
+	struct record *rec;
+	int r = -ESTALE;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec && rec->opens == 0)
+		r = -ENOENT;
+	if (rec && rec->opens > 0) {
+		rec->opens++;
+		*ret = (struct node_open){ rec->open_mode, rec->backing_id, rec->opens };
+		r = 0;
+	}
+	lock_drop(&n->mu);
+	return r;
+}
+
+int node_open_set(struct nodes *n, uint64_t id, enum node_open_mode mode, int32_t backing_id)
+{
+	struct record *rec;
+	int r = -ESTALE;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec && rec->opens > 0)
+		r = -EBUSY;
+	if (rec && rec->opens == 0) {
+		rec->open_mode = (uint8_t)mode;
+		rec->backing_id = backing_id;
+		__atomic_store_n(&rec->opens, 1, __ATOMIC_RELEASE);
+		r = 0;
+	}
+	lock_drop(&n->mu);
+	return r;
+}
+
+int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret)
+{
+	struct record *rec;
+	int r = -ESTALE;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec && rec->opens > 0) {
+		rec->opens--;
+		*ret = (struct node_open){ rec->open_mode, rec->backing_id, rec->opens };
+		r = 0;
+		record_release(n, (uint32_t)id);
+	}
+	lock_drop(&n->mu);
+	return r;
+}
+
+void nodes_usage(struct nodes *n, struct nodes_usage *ret)
+{
+	lock_take(&n->mu);
+	ret->nodes = n->table->nodes;
+	ret->lookups = n->table->lookups;
+	ret->bytes = arena_bytes(n->arena);
+	lock_drop(&n->mu);
+}
+
+static int nodes_wrap(struct arena *arena, struct nodes **ret, struct err *err)
+{
+	struct nodes *n = calloc(1, sizeof(*n));
+
+	if (!n) {
+		arena_free(arena);
+		return err_set(err, -ENOMEM, "no memory for the table of nodes");
+	}
+	lock_init(&n->mu);
+	n->arena = arena;
+	n->table = arena_user(arena);
+	*ret = n;
+	return 0;
+}
+
+/* Block 0, and so slot 0, is none; the root's is 1, as the kernel wants it. */
+static int make_root(struct nodes *n)
+{
+	uint32_t zero = 0, root = 0;
+	int r = index_init(n);
+
+	if (r == 0)
+		r = arena_get(n->arena, ARENA_RECORD, &zero);
+	if (r == 0)
+		r = arena_get(n->arena, ARENA_RECORD, &root);
+	if (r < 0)
+		return r;
+	ASSERT(zero == 0 && root == ROOT_SLOT * SLOT_GRANULES);
+	n->table->nodes = 1;
+	struct record *rec = arena_at(n->arena, ARENA_RECORD, root);
+	rec->kind = NODE_ROOT;
+	return 0;
+}
+
+int nodes_new(struct nodes **ret, struct err *err)
+{
+	struct arena *arena = NULL;
+	struct nodes *n = NULL;
+	int r = arena_new(&arena, err);
+
+	if (r == 0)
+		r = nodes_wrap(arena, &n, err);
+	if (r < 0)
+		return r;
+	r = make_root(n);
+	if (r < 0) {
+		nodes_free(n);
+		return err_errno(err, r, "cannot start the table of nodes");
+	}
+	*ret = n;
+	return 0;
+}
+
+int nodes_attach(int memfd, struct nodes **ret, struct err *err)
+{
+	struct arena *arena = NULL;
+	struct nodes *n = NULL;
+	int r = arena_attach(memfd, &arena, err);
+
+	if (r == 0)
+		r = nodes_wrap(arena, &n, err);
+	if (r < 0)
+		return r;
+	const struct record *root = record_of(n, ROOT_SLOT);
+	if (!index_is_valid(n) || !root || root->kind != NODE_ROOT) {
+		nodes_free(n);
+		return err_set(err, -EPROTO, "the table of nodes is broken");
+	}
+	*ret = n;
+	return 0;
+}
+
+int nodes_fd(const struct nodes *n)
+{
+	return arena_fd(n->arena);
+}
+
+void nodes_free(struct nodes *n)
+{
+	if (!n)
+		return;
+	arena_free(n->arena);
+	lock_release(&n->mu);
+	free(n);
+}

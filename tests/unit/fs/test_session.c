@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fs/session.h and fs/mount.h on the real kernel: a file system of four nodes,
+ * driven by plain system calls. Skipped where mounting is not possible. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "fs/fuse_uapi.h"
+#include "fs/mount.h"
+#include "fs/session.h"
+
+#define PARKED_MAX 64
+#define FILE_LEN   ((size_t)3 << 20)
+#define WAIT_MS	   20000
+
+enum { ROOT = 1, FILE_ORDINARY, FILE_PASSTHROUGH, LATE_DIR };
+
+struct world {
+	char dir[64];
+	struct session *session;
+	pthread_t thread;
+	bool running;
+	int run_result;
+	int ready_fd;
+	int content_fd;
+	int32_t backing_id;
+
+	struct lock mu;
+	struct cond parked_cond;
+	fuse_req_t parked[PARKED_MAX]; /* guarded by mu */
+	size_t parked_count;	       /* guarded by mu */
+};
+
+static struct world *world_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static bool attr_of(fuse_ino_t ino, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = ino;
+	st->st_nlink = 1;
+	st->st_mode = ino == ROOT || ino == LATE_DIR ? S_IFDIR | 0555 : S_IFREG | 0444;
+	if (S_ISREG(st->st_mode))
+		st->st_size = (off_t)FILE_LEN;
+	return ino >= ROOT && ino <= LATE_DIR;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	static const char *const names[] = { [FILE_ORDINARY] = "ordinary",
+					     [FILE_PASSTHROUGH] = "passthrough",
+					     [LATE_DIR] = "late" };
+	struct fuse_entry_param e = { .entry_timeout = 3600, .attr_timeout = 3600 };
+	struct world *w = world_of(req);
+
+	if (parent == LATE_DIR && strncmp(name, "wait", 4) == 0) {
+		lock_take(&w->mu);
+		w->parked[w->parked_count++] = req;
+		cond_broadcast(&w->parked_cond);
+		lock_drop(&w->mu);
+		return;
+	}
+	for (fuse_ino_t i = FILE_ORDINARY; parent == ROOT && i <= LATE_DIR; i++)
+		if (strcmp(names[i], name) == 0)
+			e.ino = i;
+	if (e.ino != 0 && attr_of(e.ino, &e.attr))
+		fuse_reply_entry(req, &e);
+	else
+		fuse_reply_err(req, ENOENT);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	(void)fi;
+	if (attr_of(ino, &st))
+		fuse_reply_attr(req, &st, 3600);
+	else
+		fuse_reply_err(req, ESTALE);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	char buf[128];
+	struct stat st = { .st_ino = 9, .st_mode = S_IFREG };
+
+	(void)ino;
+	(void)fi;
+	size_t len = fuse_add_direntry(req, buf, sizeof(buf), "ordinary", &st, 1);
+	fuse_reply_buf(req, buf, off == 0 && len <= size ? len : 0);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct world *w = world_of(req);
+
+	if (ino == FILE_PASSTHROUGH && w->backing_id > 0) {
+		struct uapi_open_out out = { .open_flags = UAPI_FOPEN_PASSTHROUGH,
+					     .backing_id = w->backing_id };
+		fuse_reply_buf(req, (const char *)&out, sizeof(out));
+		return;
+	}
+	fi->keep_cache = 1;
+	fuse_reply_open(req, fi);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+
+	(void)ino;
+	(void)fi;
+	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	buf.buf[0].fd = world_of(req)->content_fd;
+	buf.buf[0].pos = off;
+	fuse_reply_data(req, &buf, 0);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.lookup = op_lookup,
+	.getattr = op_getattr,
+	.readdir = op_readdir,
+	.open = op_open,
+	.read = op_read,
+};
+
+static void on_ready(void *userdata)
+{
+	struct world *w = userdata;
+	uint64_t one = 1;
+
+	assert_int_equal(write(w->ready_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void *run(void *arg)
+{
+	struct world *w = arg;
+	uint64_t one = 1;
+	struct err err;
+
+	w->run_result = session_run(w->session, &err);
+	/* Whoever waits for `ready` learns that it will not come. */
+	assert_int_equal(write(w->ready_fd, &one, sizeof(one)), sizeof(one));
+	return NULL;
+}
+
+static unsigned char content_byte(size_t i)
+{
+	return (unsigned char)(i * 31 + (i >> 12));
+}
+
+static int content_open(void)
+{
+	char path[] = "/tmp/wasmocifs-test-content-XXXXXX";
+	int fd = mkstemp(path);
+	unsigned char *bytes = malloc(FILE_LEN);
+
+	assert_true(fd >= 0);
+	assert_non_null(bytes);
+	(void)unlink(path);
+	for (size_t i = 0; i < FILE_LEN; i++)
+		bytes[i] = content_byte(i);
+	assert_int_equal(write(fd, bytes, FILE_LEN), FILE_LEN);
+	free(bytes);
+	return fd;
+}
+
+static void wait_for(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+}
+
+static void answer_parked(struct world *w)
+{
+	lock_take(&w->mu);
+	size_t n = w->parked_count;
+	w->parked_count = 0;
+	lock_drop(&w->mu);
+	for (size_t i = 0; i < n; i++)
+		fuse_reply_err(w->parked[i], ENOENT);
+}
+
+static int start(struct world *w, bool no_passthrough)
+{
+	struct mount_options mo = { .mountpoint = w->dir, .source = "a,b c\\d", .allow_other = false };
+	struct session_options so = { .ops = &ops, .userdata = w, .ready = on_ready,
+				      .no_passthrough = no_passthrough };
+	struct err err;
+	int r = mount_open(&mo, &so.fd, &err);
+
+	if (r < 0) {
+		printf("# skipped: %s\n", err.text);
+		return r;
+	}
+	assert_int_equal(session_new(&so, &w->session, &err), 0);
+	assert_int_equal(pthread_create(&w->thread, NULL, run, w), 0);
+	w->running = true;
+	wait_for(w->ready_fd);
+	return 0;
+}
+
+static void join(struct world *w)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += WAIT_MS / 1000;
+	assert_int_equal(pthread_timedjoin_np(w->thread, NULL, &until), 0);
+	w->running = false;
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	lock_init(&w->mu);
+	cond_init(&w->parked_cond);
+	(void)snprintf(w->dir, sizeof(w->dir), "/tmp/wasmocifs test XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	w->ready_fd = eventfd(0, EFD_CLOEXEC);
+	w->content_fd = content_open();
+	*state = w;
+	return 0;
+}
+
+/* Also after a failure: whatever was mounted goes. */
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	answer_parked(w);
+	if (w->session)
+		session_stop(w->session);
+	if (w->running)
+		pthread_join(w->thread, NULL);
+	session_free(w->session);
+	(void)umount2(w->dir, MNT_DETACH);
+	assert_int_equal(rmdir(w->dir), 0);
+	close(w->ready_fd);
+	close(w->content_fd);
+	cond_release(&w->parked_cond);
+	lock_release(&w->mu);
+	free(w);
+	return 0;
+}
+
+#define START_OR_SKIP(w, no_passthrough)                                                           \
+	do {                                                                                       \
+		if (start(w, no_passthrough) < 0)                                                  \
+			skip();                                                                    \
+	} while (0)
+
+static void path_of(const struct world *w, const char *name, char ret[160])
+{
+	(void)snprintf(ret, 160, "%s/%s", w->dir, name);
+}
+
+static void check_content(const char *path, bool mapped)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	unsigned char *bytes = malloc(FILE_LEN);
+
+	assert_true(fd >= 0);
+	assert_non_null(bytes);
+	size_t have = 0;
+	for (ssize_t n; (n = read(fd, bytes + have, FILE_LEN - have)) > 0;)
+		have += (size_t)n;
+	assert_int_equal(have, FILE_LEN);
+	for (size_t i = 0; i < FILE_LEN; i++)
+		if (bytes[i] != content_byte(i))
+			fail_msg("byte %zu of %s is wrong", i, path);
+	free(bytes);
+	if (mapped) {
+		const unsigned char *map = mmap(NULL, FILE_LEN, PROT_READ, MAP_SHARED, fd, 0);
+		assert_ptr_not_equal(map, MAP_FAILED);
+		for (size_t i = 0; i < FILE_LEN; i += 4096)
+			assert_int_equal(map[i], content_byte(i));
+		munmap((void *)(uintptr_t)map, FILE_LEN);
+	}
+	close(fd);
+}
+
+static bool kernel_at_least(int major, int minor)
+{
+	struct utsname u;
+	int have_major = 0, have_minor = 0;
+
+	return uname(&u) == 0 && sscanf(u.release, "%d.%d", &have_major, &have_minor) == 2 &&
+	       (have_major > major || (have_major == major && have_minor >= minor));
+}
+
+static void test_features(void **state)
+{
+	struct world *w = *state;
+	struct session_features f;
+	struct session_init init;
+	struct fuse_init_in in;
+	struct uapi_init_out out;
+
+	START_OR_SKIP(w, false);
+	session_features(w->session, &f);
+	session_init(w->session, &init);
+	assert_int_equal(f.proto_major, FUSE_KERNEL_VERSION);
+	assert_true(f.proto_minor >= 31);
+	assert_int_equal(f.max_background, 4096);
+	assert_true(f.max_readahead > 0 && f.max_readahead <= 1u << 20);
+
+	assert_true(init.request_len >= sizeof(struct fuse_in_header) + sizeof(in));
+	assert_int_equal(init.reply_len, sizeof(struct fuse_out_header) + sizeof(out));
+	memcpy(&in, init.request + sizeof(struct fuse_in_header), sizeof(in));
+	memcpy(&out, init.reply + sizeof(struct fuse_out_header), sizeof(out));
+	assert_int_equal(f.parallel_dirops, (in.flags & FUSE_PARALLEL_DIROPS) != 0);
+	assert_int_equal(f.init_ext, (in.flags & FUSE_INIT_EXT) != 0);
+	assert_int_equal(out.flags & ~in.flags, 0);
+	assert_int_equal(out.flags2 & ~in.flags2, 0);
+	assert_int_equal(out.flags & (FUSE_AUTO_INVAL_DATA | FUSE_CACHE_SYMLINKS |
+				      FUSE_DO_READDIRPLUS | FUSE_WRITEBACK_CACHE), 0);
+	assert_true((out.flags & FUSE_ASYNC_READ) != 0);
+	assert_int_equal(out.congestion_threshold, 3072);
+	assert_true(out.max_pages >= 32);
+	if (kernel_at_least(6, 9) && f.passthrough)
+		assert_int_equal(out.max_stack_depth, 1);
+	else
+		assert_int_equal(out.max_stack_depth, 0);
+}
+
+static void test_features_without_passthrough(void **state)
+{
+	struct world *w = *state;
+	struct session_features f;
+
+	START_OR_SKIP(w, true);
+	session_features(w->session, &f);
+	assert_false(f.passthrough);
+}
+
+static void test_ordinary_open(void **state)
+{
+	struct world *w = *state;
+	char path[160];
+	struct stat st;
+
+	START_OR_SKIP(w, false);
+	path_of(w, "ordinary", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0444);
+	check_content(path, true);
+	path_of(w, "nothing", path);
+	assert_int_equal(open(path, O_RDONLY | O_CLOEXEC), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(mkdir(path, 0755), -1);
+	assert_int_equal(errno, EROFS);
+}
+
+static void test_passthrough_open(void **state)
+{
+	struct world *w = *state;
+	struct uapi_backing_map map = { .fd = w->content_fd };
+	struct session_features f;
+	char path[160];
+
+	START_OR_SKIP(w, false);
+	session_features(w->session, &f);
+	if (!f.passthrough) {
+		printf("# skipped: the kernel does not offer passthrough\n");
+		skip();
+	}
+	w->backing_id = ioctl(session_fd(w->session), UAPI_IOC_BACKING_OPEN, &map);
+	if (w->backing_id <= 0) {
+		printf("# skipped: passthrough: %s\n", strerror(errno));
+		skip();
+	}
+	path_of(w, "passthrough", path);
+	check_content(path, true);
+	assert_int_equal(ioctl(session_fd(w->session), UAPI_IOC_BACKING_CLOSE, &w->backing_id), 0);
+}
+
+static void *stat_main(void *arg)
+{
+	struct stat st;
+
+	return stat(arg, &st) < 0 && errno == ENOENT ? NULL : arg;
+}
+
+#define WAITERS 50
+
+static void test_parked_lookups_hold_up_nobody(void **state)
+{
+	struct world *w = *state;
+	static char paths[WAITERS][160];
+	pthread_t threads[WAITERS];
+	char path[160], name[32];
+	struct stat st;
+	void *failed;
+
+	START_OR_SKIP(w, false);
+	path_of(w, "late", path);
+	assert_int_equal(stat(path, &st), 0);
+	for (size_t i = 0; i < WAITERS; i++) {
+		(void)snprintf(name, sizeof(name), "late/wait%zu", i);
+		path_of(w, name, paths[i]);
+		assert_int_equal(pthread_create(&threads[i], NULL, stat_main, paths[i]), 0);
+	}
+	int64_t deadline = clock_ms() + WAIT_MS;
+	lock_take(&w->mu);
+	while (w->parked_count < WAITERS && cond_wait_until(&w->parked_cond, &w->mu, deadline))
+		;
+	size_t parked = w->parked_count;
+	lock_drop(&w->mu);
+	assert_int_equal(parked, WAITERS);
+
+	/* Each of these would hang if it waited behind one of them. */
+	path_of(w, "late/other", path);
+	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(errno, ENOENT);
+	path_of(w, "late", path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	close(fd);
+	path_of(w, "ordinary", path);
+	check_content(path, false);
+	lock_take(&w->mu);
+	parked = w->parked_count;
+	lock_drop(&w->mu);
+	assert_int_equal(parked, WAITERS);
+
+	answer_parked(w);
+	for (size_t i = 0; i < WAITERS; i++) {
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+}
+
+static void test_stop_ends_run(void **state)
+{
+	struct world *w = *state;
+
+	START_OR_SKIP(w, false);
+	session_stop(w->session);
+	join(w);
+	assert_int_equal(w->run_result, 0);
+}
+
+static void test_stop_before_run(void **state)
+{
+	struct world *w = *state;
+	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
+	struct session_options so = { .ops = &ops, .userdata = w };
+	struct err err;
+
+	if (mount_open(&mo, &so.fd, &err) < 0)
+		skip();
+	assert_int_equal(session_new(&so, &w->session, &err), 0);
+	session_stop(w->session);
+	assert_int_equal(session_run(w->session, &err), 0);
+}
+
+static void test_umount_ends_run(void **state)
+{
+	struct world *w = *state;
+	struct err err;
+
+	START_OR_SKIP(w, false);
+	assert_int_equal(mount_close(w->dir, false, &err), 0);
+	join(w);
+	assert_int_equal(w->run_result, 0);
+	assert_int_equal(mount_close(w->dir, false, &err), -EINVAL);
+}
+
+static void test_mount_states(void **state)
+{
+	struct world *w = *state;
+	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
+	unsigned minor = 0;
+	struct err err;
+	struct stat st;
+	int fd;
+
+	assert_int_equal(mount_state(w->dir, &minor), MOUNT_NONE);
+	START_OR_SKIP(w, false);
+	assert_int_equal(mount_state(w->dir, &minor), MOUNT_OURS);
+	assert_int_equal(stat(w->dir, &st), 0);
+	assert_int_equal(st.st_dev & 0xff, minor & 0xff);
+	assert_false(mount_is_stale(w->dir));
+	assert_int_equal(mount_open(&mo, &fd, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "already mounted"));
+	assert_int_equal(mount_state("/proc", NULL), MOUNT_OTHER);
+}
+
+static void test_stale_mount_is_replaced(void **state)
+{
+	struct world *w = *state;
+	char path[160];
+
+	START_OR_SKIP(w, false);
+	session_stop(w->session);
+	join(w);
+	session_free(w->session); /* the fd goes: the mount is dead */
+	w->session = NULL;
+	assert_true(mount_is_stale(w->dir));
+	assert_int_equal(start(w, false), 0);
+	path_of(w, "ordinary", path);
+	check_content(path, false);
+}
+
+static void test_silent_mount_is_not_stale(void **state)
+{
+	struct world *w = *state;
+	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
+	struct err err;
+	int fd = -1;
+
+	if (mount_open(&mo, &fd, &err) < 0)
+		skip();
+	int64_t before = clock_ms();
+	assert_false(mount_is_stale(w->dir));
+	assert_true(clock_ms() - before < WAIT_MS);
+	close(fd); /* frees the child that asked */
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+}
+
+static void test_mount_refusals(void **state)
+{
+	struct world *w = *state;
+	char path[160];
+	struct err err;
+	int fd;
+
+	path_of(w, "absent", path);
+	struct mount_options mo = { .mountpoint = path, .source = "x" };
+	assert_int_equal(mount_open(&mo, &fd, &err), -ENOENT);
+	mo.mountpoint = "/dev/null";
+	assert_int_equal(mount_open(&mo, &fd, &err), -ENOTDIR);
+	assert_string_equal(err.text, "/dev/null is not a directory");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_features),
+		TEST(test_features_without_passthrough),
+		TEST(test_ordinary_open),
+		TEST(test_passthrough_open),
+		TEST(test_parked_lookups_hold_up_nobody),
+		TEST(test_stop_ends_run),
+		TEST(test_stop_before_run),
+		TEST(test_umount_ends_run),
+		TEST(test_mount_states),
+		TEST(test_stale_mount_is_replaced),
+		TEST(test_silent_mount_is_not_stale),
+		TEST(test_mount_refusals),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
