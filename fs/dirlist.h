@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dirlist — a directory's entries as they were when it was opened. Layer: fs/.
+ *
+ * Made by OPENDIR, read by READDIR at offsets that stay valid (an entry's index
+ * plus one), freed by RELEASEDIR. Names only: no listing asks the origin about
+ * an entry. Built by one thread, then read only. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/macros.h"
+
+struct dirlist;
+struct node;
+struct op;
+
+#define DIRLIST_MAX 4000000u /* entries */
+
+NODISCARD int dirlist_new(struct dirlist **ret);
+void dirlist_free(struct dirlist *l); /* NULL is fine */
+/* type: S_IFDIR, S_IFREG. -ENOMEM. Names need not be unique: dirlist_done sees to it. */
+NODISCARD int dirlist_add(struct dirlist *l, const char *name, size_t len, uint64_t ino,
+			  mode_t type);
+/* Sorts, drops duplicates, and puts "." and ".." first. */
+NODISCARD int dirlist_done(struct dirlist *l, uint64_t ino, uint64_t parent_ino);
+
+struct dirlist_entry {
+	const char *name; /* borrowed from the list */
+	uint64_t ino;
+	mode_t type;
+};
+size_t dirlist_count(const struct dirlist *l);
+struct dirlist_entry dirlist_at(const struct dirlist *l, size_t i);
+
+/* What lies in a directory of the tree. -EINPROGRESS and the errors of tree.h. */
+NODISCARD int tree_list(struct op *op, const struct node *dir, struct dirlist **ret);

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/fetch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cache/store.h"
+#include "fs/catalog.h"
+#include "fs/image.h"
+#include "fs/log.h"
+#include "fs/pool.h"
+#include "registry/manifest.h"
+#include "registry/source.h"
+
+/* A transfer that continued what an earlier process left, and did not match, is
+ * done once more. */
+#define BLOB_TRIES 2
+
+struct fetcher {
+	struct fetcher_options o;
+	struct flights *flights;
+	struct pool *disk, *ask, *transfer;
+};
+
+/* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
+static int from_cache(struct fetcher *f, const struct digest *d, struct call *call,
+		      struct blob **ret, struct err *err)
+{
+	int r = store_get(f->o.store, d, ret, err);
+	if (r != -EAGAIN)
+		return r;
+	r = store_verify(f->o.store, d, call, ret, err);
+	if (r == -EBADMSG) {
+		log_warning("cache", "%s; fetching it anew", err ? err->text : "a blob is corrupt");
+		return -ENOENT;
+	}
+	return r;
+}
+
+static int put(struct fetcher *f, const struct document *doc, struct err *err)
+{
+	struct blob *blob = NULL;
+	int r = store_put(f->o.store, &doc->desc.digest, doc->bytes, (size_t)doc->desc.size, &blob,
+			  err);
+	blob_unref(blob);
+	return r;
+}
+
+/* Everything that a manifest names, itself included, now belongs to the repository. */
+static int name_all(struct fetcher *f, const char *repo, const struct manifest *m, struct err *err)
+{
+	AUTO_FREE struct descriptor *v = calloc(m->layer_count + 2, sizeof(*v));
+	if (!v)
+		return err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	size_t n = 0;
+	v[n++] = m->desc;
+	if (!m->is_index && digest_is_set(&m->config.desc.digest))
+		v[n++] = m->config.desc;
+	for (size_t i = 0; i < m->layer_count; i++) {
+		if (digest_is_set(&m->layers[i].desc.digest))
+			v[n++] = m->layers[i].desc;
+	}
+	return catalog_name(f->o.catalog, repo, v, n, err);
+}
+
+/* Parses, names, and makes it known. */
+static int learn(struct fetcher *f, const char *repo, const char *bytes,
+		 const struct descriptor *desc, struct err *err)
+{
+	struct manifest *m = NULL;
+	int r = manifest_parse(bytes, (size_t)desc->size, &desc->digest, desc->media_type, &m, err);
+	if (r)
+		return r;
+	r = name_all(f, repo, m, err);
+	if (r) {
+		manifest_unref(m);
+		return r;
+	}
+	struct image *i = NULL;
+	if (image_new(m, &i))
+		return err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	catalog_image_put(f->o.catalog, i);
+	image_unref(i);
+	return 0;
+}
+
+/* A manifest that the cache has. */
+static int learn_cached(struct fetcher *f, const char *repo, const struct descriptor *named,
+			struct call *call, struct err *err)
+{
+	struct blob *blob = NULL;
+	int r = from_cache(f, &named->digest, call, &blob, err);
+	if (r)
+		return r;
+	struct descriptor desc = *named;
+	desc.size = blob_size(blob);
+	AUTO_FREE char *bytes = NULL;
+	if (desc.size > SOURCE_DOCUMENT_MAX)
+		r = err_set(err, -EFBIG, "%s: larger than a manifest may be", repo);
+	else if (!(bytes = malloc((size_t)desc.size + 1)))
+		r = err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	else if (file_pread_full(blob_fd(blob), bytes, (size_t)desc.size, 0) != (int64_t)desc.size)
+		r = err_set(err, -EIO, "%s: cannot read a cached manifest", repo);
+	blob_unref(blob);
+	return r ? r : learn(f, repo, bytes, &desc, err);
+}
+
+static int learn_fetched(struct fetcher *f, const char *repo, const char *reference,
+			 struct call *call, struct descriptor *ret, struct err *err)
+{
+	struct document doc = { 0 };
+	int r = source_document(f->o.source, repo, reference, call, &doc, err);
+	if (r)
+		return r;
+	r = put(f, &doc, err);
+	if (!r && ret)
+		*ret = doc.desc;
+	if (!r)
+		r = learn(f, repo, doc.bytes, &doc.desc, err);
+	document_release(&doc);
+	return r;
+}
+
+/* The cache has it, but this repository never named it: ask whether it does. */
+static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
+		     struct descriptor *ret, struct err *err)
+{
+	int r = source_stat(f->o.source, w->repo, &w->digest, call, ret, NULL, err);
+	if (r == -ENOENT)
+		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
+	return r ? r : catalog_name(f->o.catalog, w->repo, ret, 1, err);
+}
+
+/* Whether the cache alone can answer. */
+static bool is_cached(struct fetcher *f, const struct want *w)
+{
+	struct descriptor named;
+	if (w->kind == WANT_BLOB)
+		return w->size == 0 || store_has(f->o.store, &w->digest, NULL);
+	return w->kind == WANT_MANIFEST && store_has(f->o.store, &w->digest, NULL) &&
+	       catalog_named(f->o.catalog, w->repo, &w->digest, &named) == KNOWN_FRESH;
+}
+
+static int run_named(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	struct descriptor desc;
+	return ask_named(f, job->want, job->call, &desc, err);
+}
+
+/* In the disk pool: what turns out not to be there is not fetched here. The
+ * waiters look again, and then their want goes to the right pool. */
+static int look_again(int r)
+{
+	return r == -ENOENT ? 0 : r;
+}
+
+static int run_manifest(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct descriptor named;
+	enum known known = catalog_named(f->o.catalog, w->repo, &w->digest, &named);
+	if (is_cached(f, w))
+		return look_again(learn_cached(f, w->repo, &named, job->call, err));
+	if (known != KNOWN_FRESH && store_has(f->o.store, &w->digest, NULL))
+		return ask_named(f, w, job->call, &named, err);
+	char reference[DIGEST_STRING_MAX];
+	digest_string(&w->digest, reference);
+	int r = learn_fetched(f, w->repo, reference, job->call, NULL, err);
+	if (r == -ENOENT)
+		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
+	return r;
+}
+
+/* Known repositories are asked by HEAD; the first contact with one fetches the
+ * manifest at once, which saves a request. */
+static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
+		   struct descriptor *ret, struct err *err)
+{
+	struct descriptor known;
+	enum known have = catalog_tag(f->o.catalog, w->repo, w->tag, &known, NULL);
+	bool seen = have == KNOWN_STALE || have == KNOWN_FRESH;
+	if (!seen && !catalog_repo_known(f->o.catalog, w->repo)) {
+		ret->size = 0;
+		int r = learn_fetched(f, w->repo, w->tag, call, ret, err);
+		/* A document that cannot be parsed still has a digest: the tag names it,
+		 * and its bytes can be read. */
+		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
+			return r;
+		return catalog_name(f->o.catalog, w->repo, ret, 1, err);
+	}
+	int r = source_resolve(f->o.source, w->repo, w->tag, seen ? &known : NULL, call, ret, err);
+	return r ? r : catalog_name(f->o.catalog, w->repo, ret, 1, err);
+}
+
+static int run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct descriptor desc;
+	int r = ask_tag(f, w, job->call, &desc, err);
+	if (r == -ENOENT)
+		catalog_tag_absent(f->o.catalog, w->repo, w->tag);
+	if (r)
+		return r;
+	struct err disk;
+	if (catalog_tag_put(f->o.catalog, w->repo, w->tag, &desc, &disk))
+		log_failure("cache", "tag record", "tag not recorded: %s", disk.text);
+	return 0;
+}
+
+static int run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct names names = { 0 };
+	bool catalog = w->kind == WANT_CATALOG;
+	int r = catalog ? source_catalog(f->o.source, job->call, &names, err)
+			: source_tags(f->o.source, w->repo, job->call, &names, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, w->repo);
+	if (r)
+		return r;
+	struct err disk;
+	r = catalog_listing_put(f->o.catalog, w->repo, &names, &disk);
+	if (r == -ENOMEM)
+		return err_set(err, r, "%s", disk.text);
+	if (r)
+		log_failure("cache", "listing record", "listing not recorded: %s", disk.text);
+	return 0;
+}
+
+struct fill {
+	struct partial *partial;
+};
+
+static int fill_begin(void *ctx, uint64_t offset, struct err *err)
+{
+	struct fill *fill = ctx;
+	if (offset == partial_have(fill->partial))
+		return 0;
+	if (offset == 0)
+		return partial_restart(fill->partial, err);
+	return err_set(err, -EIO, "a transfer continues where nobody asked for it");
+}
+
+static int fill_write(void *ctx, const void *data, size_t len, struct err *err)
+{
+	struct fill *fill = ctx;
+	return partial_write(fill->partial, data, len, err);
+}
+
+/* One transfer into the partial of the digest, from where it stopped. */
+static int transfer(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+		    struct err *err)
+{
+	const struct want *w = job->want;
+	struct fill fill = { 0 };
+	int r = store_partial(f->o.store, &w->digest, w->size, job->call, &fill.partial, err);
+	if (r)
+		return r;
+	uint64_t have = partial_have(fill.partial);
+	if (have < w->size) {
+		struct sink sink = { fill_begin, fill_write, &fill };
+		r = source_blob(f->o.source, job->repo, &w->digest, w->size, have, &sink, job->call,
+				job->progress, err);
+	}
+	if (r == -EBADMSG)
+		partial_drop(fill.partial);
+	else if (r)
+		partial_close(fill.partial);
+	else
+		r = partial_commit(fill.partial, ret, err);
+	/* What an earlier process left may be what was wrong: once more, from 0. */
+	return r == -EBADMSG && have > 0 ? -EAGAIN : r;
+}
+
+/* Manifests are content too, and registries serve them in another place. */
+static int fetch_document(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+			  struct err *err)
+{
+	char reference[DIGEST_STRING_MAX];
+	digest_string(&job->want->digest, reference);
+	struct document doc = { 0 };
+	int r = source_document(f->o.source, job->repo, reference, job->call, &doc, err);
+	if (!r)
+		r = store_put(f->o.store, &doc.desc.digest, doc.bytes, (size_t)doc.desc.size, ret,
+			      err);
+	document_release(&doc);
+	return r;
+}
+
+static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+		    struct err *err)
+{
+	const struct want *w = job->want;
+	struct descriptor named;
+	bool document = catalog_named(f->o.catalog, job->repo, &w->digest, &named) == KNOWN_FRESH &&
+			media_type_is_manifest(named.media_type);
+	if (is_cached(f, w) && w->size > 0)
+		return look_again(from_cache(f, &w->digest, job->call, ret, err));
+	int r = -EAGAIN;
+	for (int i = 0; i < BLOB_TRIES && r == -EAGAIN; i++) {
+		if (w->size == 0)
+			r = store_put(f->o.store, &w->digest, "", 0, ret, err);
+		else if (document)
+			r = fetch_document(f, job, ret, err);
+		else
+			r = transfer(f, job, ret, err);
+	}
+	if (r == -EAGAIN)
+		r = -EBADMSG;
+	return r == -EEXIST ? 0 : r; /* somebody else has fetched it: look again */
+}
+
+static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
+{
+	struct fetcher *f = ctx;
+	switch (job->want->kind) {
+	case WANT_TAG:
+		return run_tag(f, job, err);
+	case WANT_MANIFEST:
+		return run_manifest(f, job, err);
+	case WANT_NAMED:
+		return run_named(f, job, err);
+	case WANT_BLOB:
+		return run_blob(f, job, ret_blob, err);
+	case WANT_TAGS:
+	case WANT_CATALOG:
+		return run_listing(f, job, err);
+	}
+	return err_set(err, -EIO, "a want of no kind");
+}
+
+int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
+{
+	struct fetcher *f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->o = *o;
+	struct flights_options flights = { run, f, o->timeout_ms };
+	if (pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
+	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
+	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
+	    flights_new(&flights, &f->flights)) {
+		fetcher_free(f);
+		return -ENOMEM;
+	}
+	*ret = f;
+	return 0;
+}
+
+int fetcher_start(struct fetcher *f)
+{
+	return flights_start(f->flights);
+}
+
+void fetcher_stop(struct fetcher *f)
+{
+	flights_stop(f->flights);
+	pool_free(f->transfer);
+	pool_free(f->ask);
+	pool_free(f->disk);
+	f->transfer = f->ask = f->disk = NULL;
+}
+
+void fetcher_free(struct fetcher *f)
+{
+	if (!f)
+		return;
+	pool_free(f->transfer);
+	pool_free(f->ask);
+	pool_free(f->disk);
+	flights_free(f->flights);
+	free(f);
+}
+
+struct flights *fetcher_flights(struct fetcher *f)
+{
+	return f->flights;
+}
+
+int fetch_refused(struct fetcher *f, struct err *err)
+{
+	if (f->o.offline && !source_is_local(f->o.source))
+		return err_set(err, -EHOSTUNREACH,
+			       "not in the cache, and --offline: nobody is asked; mount without "
+			       "--offline to fetch it");
+	return source_down(f->o.source, err);
+}
+
+int fetch_park(struct fetcher *f, const struct want *want, const char *repo, struct waiter *w,
+	       struct err *err)
+{
+	if (is_cached(f, want))
+		return flight_park(f->flights, want, repo, f->disk, w);
+	int r = fetch_refused(f, err);
+	if (r)
+		return r;
+	return flight_park(f->flights, want, repo, want->kind == WANT_BLOB ? f->transfer : f->ask,
+			   w);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fetch — where the source and the cache meet: the only file that includes
+ * both. Layer: fs/.
+ *
+ * Answers a want (fs/flight.h): looks in the cache, asks the source for what is
+ * missing, verifies, publishes, and tells the catalog. Each answer is one job
+ * of a flight, plain blocking code in a pool of its kind:
+ *
+ *	disk       what the cache has: hashing, parsing. Never waits for the network
+ *	ask        questions to the origin: tags, manifests, listings
+ *	transfer   blobs
+ *
+ * so that a silent registry delays neither what is cached nor, by its blobs,
+ * the questions.
+ *
+ * Threads: any. Lock order: none held over anything here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "fs/flight.h"
+
+#define FETCH_DISK_THREADS     2
+#define FETCH_ASK_THREADS      16
+#define FETCH_TRANSFER_THREADS 8
+
+struct catalog;
+struct fetcher;
+struct source;
+struct store;
+
+struct fetcher_options {
+	struct source *source;	 /* borrowed, as the others */
+	struct store *store;
+	struct catalog *catalog;
+	int64_t timeout_ms;
+	bool offline; /* never ask the source */
+};
+
+NODISCARD int fetcher_new(const struct fetcher_options *o, struct fetcher **ret);
+NODISCARD int fetcher_start(struct fetcher *f); /* the watch thread */
+/* Ends everything: parked waiters are resumed, transfers are cut off. */
+void fetcher_stop(struct fetcher *f);
+void fetcher_free(struct fetcher *f); /* after fetcher_stop; NULL is fine */
+struct flights *fetcher_flights(struct fetcher *f);
+
+/* flight_park, with these answers at once: the errno of an origin that is known
+ * to be down, and -EHOSTUNREACH for what --offline would have to ask. */
+NODISCARD int fetch_park(struct fetcher *f, const struct want *want, const char *repo,
+			 struct waiter *w, struct err *err);
+/* Whether the origin would not be asked now: 0, or why not. */
+int fetch_refused(struct fetcher *f, struct err *err);

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/flight.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "cache/store.h"
+#include "fs/pool.h"
+#include "fs/signals.h"
+
+TAILQ_HEAD(waiter_list, waiter);
+
+struct flight {
+	struct want want; /* the key */
+	UT_hash_handle hh;
+	struct flights *flights;
+	char repo[REPOSITORY_MAX];
+	struct call call;
+	struct waiter_list waiters; /* guarded by flights->lock */
+	_Atomic uint64_t progress;
+	int64_t started_ms;
+};
+
+struct flights {
+	struct flights_options o;
+	struct lock lock;
+	struct cond wake;	    /* of the watch thread */
+	struct flight *table;	    /* guarded by lock */
+	struct waiter_list watched; /* guarded by lock */
+	uint64_t next_serial;	    /* guarded by lock */
+	uint64_t parked;	    /* guarded by lock */
+	bool interrupts;	    /* guarded by lock: a new one to look at */
+	bool stopping;		    /* guarded by lock */
+	bool started;
+	pthread_t watch;
+};
+
+/* Who was taken out of its flight, and what it is to be told. */
+struct release {
+	struct waiter *waiter;
+	int code;
+};
+
+int flights_new(const struct flights_options *o, struct flights **ret)
+{
+	struct flights *f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->o = *o;
+	lock_init(&f->lock);
+	cond_init(&f->wake);
+	TAILQ_INIT(&f->watched);
+	f->next_serial = 1;
+	*ret = f;
+	return 0;
+}
+
+static struct flight *flight_new(struct flights *f, const struct want *want, const char *repo)
+{
+	struct flight *fl = calloc(1, sizeof(*fl));
+	if (!fl)
+		return NULL;
+	fl->want = *want;
+	fl->flights = f;
+	strncat(fl->repo, repo, sizeof(fl->repo) - 1);
+	fl->started_ms = clock_ms();
+	call_init(&fl->call, fl->started_ms + f->o.timeout_ms);
+	TAILQ_INIT(&fl->waiters);
+	return fl;
+}
+
+static void flight_free(struct flight *fl)
+{
+	call_release(&fl->call);
+	free(fl);
+}
+
+static void leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
+{
+	TAILQ_REMOVE(&w->flight->waiters, w, in_flight);
+	w->flight = NULL;
+	f->parked--;
+}
+
+/* Everybody was given up, and then somebody came: once more from the start. */
+static bool wanted_again(struct flights *f, struct flight *fl, int code) REQUIRES(f->lock)
+{
+	if (code != -ECANCELED || f->stopping || TAILQ_EMPTY(&fl->waiters))
+		return false;
+	call_release(&fl->call);
+	fl->started_ms = clock_ms();
+	call_init(&fl->call, fl->started_ms + f->o.timeout_ms);
+	atomic_store(&fl->progress, 0);
+	return true;
+}
+
+static void flight_run(void *arg)
+{
+	struct flight *fl = arg;
+	struct flights *f = fl->flights;
+	struct flight_job job = { &fl->want, fl->repo, &fl->call, &fl->progress };
+	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
+	struct err err;
+	struct blob *blob;
+	int code;
+	bool again;
+	do {
+		err.text[0] = '\0';
+		blob = NULL;
+		code = call_check(&fl->call, &err);
+		if (!code)
+			code = f->o.run(f->o.ctx, &job, &blob, &err);
+		lock_take(&f->lock);
+		again = wanted_again(f, fl, code);
+		if (!again) {
+			HASH_DEL(f->table, fl);
+			while (!TAILQ_EMPTY(&fl->waiters)) {
+				struct waiter *w = TAILQ_FIRST(&fl->waiters);
+				leave(f, w);
+				TAILQ_INSERT_TAIL(&waiters, w, in_flight);
+			}
+		}
+		lock_drop(&f->lock);
+	} while (again);
+	while (!TAILQ_EMPTY(&waiters)) {
+		struct waiter *w = TAILQ_FIRST(&waiters);
+		TAILQ_REMOVE(&waiters, w, in_flight);
+		w->resume(w, code, &err, blob);
+	}
+	blob_unref(blob);
+	flight_free(fl);
+}
+
+/* Finds or makes the flight. A new one is in *ret_new and must be submitted
+ * after the lock is dropped. */
+static struct flight *find_or_make(struct flights *f, const struct want *want, const char *repo,
+				   struct flight **ret_new) REQUIRES(f->lock)
+{
+	struct flight *fl;
+	HASH_FIND(hh, f->table, want, sizeof(*want), fl);
+	if (fl)
+		return fl;
+	fl = flight_new(f, want, repo);
+	if (!fl)
+		return NULL;
+	HASH_ADD(hh, f->table, want, sizeof(fl->want), fl);
+	if (!fl->hh.tbl) {
+		flight_free(fl);
+		return NULL;
+	}
+	*ret_new = fl;
+	return fl;
+}
+
+/* A pool that cannot take the job: the flight ends here, as its job would. */
+static void submit(struct flight *fl, struct pool *pool)
+{
+	if (!fl || pool_submit(pool, flight_run, fl) == 0)
+		return;
+	call_cancel(&fl->call);
+	flight_run(fl);
+}
+
+int flight_park(struct flights *f, const struct want *want, const char *repo, struct pool *pool,
+		struct waiter *w)
+{
+	struct flight *fresh = NULL;
+	int r = 0;
+	lock_take(&f->lock);
+	struct flight *fl = f->stopping ? NULL : find_or_make(f, want, repo, &fresh);
+	if (!fl) {
+		r = f->stopping ? -ECANCELED : -ENOMEM;
+	} else if (w->soft_ms > 0 && clock_ms() >= fl->started_ms + w->soft_ms) {
+		r = FLIGHT_SLOW;
+	} else {
+		TAILQ_INSERT_TAIL(&fl->waiters, w, in_flight);
+		w->flight = fl;
+		f->parked++;
+		cond_signal(&f->wake);
+	}
+	lock_drop(&f->lock);
+	submit(fresh, pool);
+	return r;
+}
+
+void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool)
+{
+	struct flight *fresh = NULL;
+	lock_take(&f->lock);
+	if (!f->stopping)
+		(void)find_or_make(f, want, repo, &fresh);
+	lock_drop(&f->lock);
+	submit(fresh, pool);
+}
+
+void waiter_watch(struct flights *f, struct waiter *w)
+{
+	lock_take(&f->lock);
+	w->serial = f->next_serial++;
+	w->interrupted = false;
+	w->flight = NULL;
+	TAILQ_INSERT_TAIL(&f->watched, w, watched);
+	lock_drop(&f->lock);
+}
+
+void waiter_unwatch(struct flights *f, struct waiter *w)
+{
+	lock_take(&f->lock);
+	TAILQ_REMOVE(&f->watched, w, watched);
+	lock_drop(&f->lock);
+}
+
+void waiter_interrupt(struct flights *f, uint64_t serial)
+{
+	struct waiter *w;
+	lock_take(&f->lock);
+	TAILQ_FOREACH(w, &f->watched, watched)
+	{
+		if (w->serial != serial)
+			continue;
+		w->interrupted = true;
+		f->interrupts = true;
+		cond_signal(&f->wake);
+		break;
+	}
+	lock_drop(&f->lock);
+}
+
+/* When this waiter must be resumed for time's sake, and with what. */
+static int64_t due(const struct waiter *w, int *ret_code)
+{
+	int64_t slow = w->soft_ms > 0 ? w->flight->started_ms + w->soft_ms : INT64_MAX;
+	bool flowing = w->flight->want.kind == WANT_BLOB && atomic_load(&w->flight->progress) > 0;
+	int64_t late = flowing ? INT64_MAX : w->deadline_ms;
+	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;
+	return slow <= late ? slow : late;
+}
+
+/* Takes one waiter whose time has come out of its flight; *ret_next is when to
+ * look again. */
+static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next)
+	REQUIRES(f->lock)
+{
+	struct waiter *w;
+	*ret_next = INT64_MAX;
+	TAILQ_FOREACH(w, &f->watched, watched)
+	{
+		if (!w->flight)
+			continue;
+		int code;
+		int64_t at = due(w, &code);
+		if (at <= now) {
+			leave(f, w);
+			return (struct release){ w, code };
+		}
+		if (at < *ret_next)
+			*ret_next = at;
+	}
+	return (struct release){ 0 };
+}
+
+struct interrupted {
+	uint64_t serial;
+	pid_t tid;
+};
+
+/* Serials and threads of the parked waiters that were interrupted, from
+ * `after` on; at most n. */
+static size_t interrupted_after(struct flights *f, uint64_t after, struct interrupted *v, size_t n)
+	REQUIRES(f->lock)
+{
+	struct waiter *w;
+	size_t found = 0;
+	TAILQ_FOREACH(w, &f->watched, watched)
+	{
+		if (w->interrupted && w->flight && w->serial > after && found < n)
+			v[found++] = (struct interrupted){ w->serial, w->tid };
+	}
+	return found;
+}
+
+/* Out of its flight if it is still parked; the last one given up cancels it. */
+static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lock)
+{
+	struct waiter *w;
+	TAILQ_FOREACH(w, &f->watched, watched)
+	{
+		if (w->serial != serial)
+			continue;
+		struct flight *fl = w->flight;
+		if (!fl)
+			return NULL;
+		leave(f, w);
+		if (TAILQ_EMPTY(&fl->waiters))
+			call_cancel(&fl->call);
+		return w;
+	}
+	return NULL;
+}
+
+static void resume(struct waiter *w, int code, const char *text)
+{
+	struct err err;
+	err_set(&err, code, "%s", text);
+	w->resume(w, code, &err, NULL);
+}
+
+/* Looks at the callers of interrupted waiters. True if some stay parked. */
+static bool look_at_interrupted(struct flights *f)
+{
+	struct interrupted batch[64];
+	uint64_t after = 0;
+	bool some_stay = false;
+	for (;;) {
+		lock_take(&f->lock);
+		size_t n = interrupted_after(f, after, batch, ARRAY_LEN(batch));
+		lock_drop(&f->lock);
+		for (size_t i = 0; i < n; i++) {
+			after = batch[i].serial;
+			if (!signals_thread_let_go(batch[i].tid)) {
+				some_stay = true;
+				continue;
+			}
+			lock_take(&f->lock);
+			struct waiter *w = give_up(f, batch[i].serial);
+			lock_drop(&f->lock);
+			if (w)
+				resume(w, -EINTR, "given up by its caller");
+		}
+		if (n < ARRAY_LEN(batch))
+			return some_stay;
+	}
+}
+
+static const char *late_text(int code)
+{
+	return code == FLIGHT_SLOW ? "slow" : "no answer in time";
+}
+
+static void *watch_thread(void *arg)
+{
+	struct flights *f = arg;
+	bool some_stay = false;
+	int64_t look_at = 0;
+	lock_take(&f->lock);
+	while (!f->stopping) {
+		int64_t now = clock_ms(), next;
+		if (f->interrupts || (some_stay && now >= look_at)) {
+			f->interrupts = false;
+			lock_drop(&f->lock);
+			some_stay = look_at_interrupted(f);
+			look_at = clock_ms() + WATCH_MS;
+			lock_take(&f->lock);
+			continue;
+		}
+		struct release rel = next_due(f, now, &next);
+		if (rel.waiter) {
+			lock_drop(&f->lock);
+			resume(rel.waiter, rel.code, late_text(rel.code));
+			lock_take(&f->lock);
+			continue;
+		}
+		if (some_stay && look_at < next)
+			next = look_at;
+		if (next == INT64_MAX)
+			cond_wait(&f->wake, &f->lock);
+		else
+			(void)cond_wait_until(&f->wake, &f->lock, next);
+	}
+	lock_drop(&f->lock);
+	return NULL;
+}
+
+int flights_start(struct flights *f)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int r = pthread_create(&f->watch, NULL, watch_thread, f);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return -r;
+	pthread_setname_np(f->watch, "watch");
+	f->started = true;
+	return 0;
+}
+
+void flights_stop(struct flights *f)
+{
+	lock_take(&f->lock);
+	f->stopping = true;
+	cond_signal(&f->wake);
+	struct flight *fl, *tmp;
+	HASH_ITER(hh, f->table, fl, tmp)
+		call_cancel(&fl->call);
+	for (;;) {
+		struct waiter *w;
+		TAILQ_FOREACH(w, &f->watched, watched)
+		{
+			if (w->flight)
+				break;
+		}
+		if (!w)
+			break;
+		leave(f, w);
+		lock_drop(&f->lock);
+		resume(w, -ECANCELED, "the file system is being unmounted");
+		lock_take(&f->lock);
+	}
+	lock_drop(&f->lock);
+	if (f->started)
+		pthread_join(f->watch, NULL);
+	f->started = false;
+}
+
+void flights_free(struct flights *f)
+{
+	if (!f)
+		return;
+	ASSERT(f->table == NULL);
+	cond_release(&f->wake);
+	lock_release(&f->lock);
+	free(f);
+}
+
+void flights_usage(struct flights *f, struct flights_usage *ret)
+{
+	lock_take(&f->lock);
+	ret->flights = HASH_COUNT(f->table);
+	ret->parked = f->parked;
+	lock_drop(&f->lock);
+}

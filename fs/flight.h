@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* flight — one piece of work, however many requests wait for it. Layer: fs/.
+ *
+ * A want names what a request is missing. The first request that wants it
+ * starts a flight: a job in a pool. All others join. When the job is done,
+ * every waiter is resumed, and runs its operation again from the start: now it
+ * finds what it missed, or carries the failure to its caller.
+ *
+ * Life of a flight
+ *
+ *	waiter_watch     once for each waiter, before anything may interrupt it
+ *	flight_park      found or made, waiter added, job queued
+ *	job              runs in a pool's thread, with no lock held
+ *	finished         taken out of the table, then each waiter's resume() runs
+ *	                 in the job's thread
+ *	left             a waiter that ran out of time is resumed with -ETIMEDOUT
+ *	                 and the flight goes on: what it brings is kept. A waiter
+ *	                 that was given up gets -EINTR, and with the last of these
+ *	                 the flight's call is cancelled.
+ *	waiter_unwatch   once, when the waiter will not park again
+ *	joined late      a flight that was cancelled and then wanted again runs a
+ *	                 second time
+ *
+ * A waiter is resumed exactly once per flight_park, by whoever takes it out of
+ * its flight under the lock: the job, the watch thread, or flights_stop. From
+ * the moment flight_park is called the waiter may be gone at any time.
+ *
+ * The watch thread resumes waiters whose time has come, and looks at the
+ * callers of interrupted ones (fs/signals.h) at once and then every
+ * WATCH_MS until they are answered or let go.
+ *
+ * Threads: any. Locks: one for table, waiters and watch; a leaf. resume(), jobs
+ * and /proc are outside it. waiter_interrupt() only takes the lock, so
+ * libfuse may call it with its own locks held. The lock is held over call_cancel,
+ * whose wakers only signal.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "base/call.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "registry/reference.h"
+#include "registry/source.h"
+
+struct blob;
+struct pool;
+
+#define WATCH_MS 100
+
+enum want_kind {
+	WANT_TAG = 1,  /* what repo:tag names now */
+	WANT_MANIFEST, /* the parsed manifest repo@digest */
+	WANT_NAMED,    /* whether repo has the digest, and its size */
+	WANT_BLOB,     /* the verified bytes of digest, from any repository that has it */
+	WANT_TAGS,     /* the tag listing of repo */
+	WANT_CATALOG,  /* the list of repositories */
+};
+
+/* Zeroed, then filled: hashed and compared as a whole. */
+struct want {
+	enum want_kind kind;
+	char repo[REPOSITORY_MAX]; /* "" for WANT_BLOB and WANT_CATALOG */
+	char tag[TAG_MAX + 1];
+	struct digest digest;
+	uint64_t size; /* WANT_BLOB */
+};
+
+struct flight;
+
+/* Embedded in a parked request. Filled in by the caller: */
+struct waiter {
+	int64_t deadline_ms; /* clock_ms(): resumed with -ETIMEDOUT, unless bytes are flowing */
+	int64_t soft_ms;     /* after the flight has taken this long: resumed with
+			      * FLIGHT_SLOW; 0: never */
+	pid_t tid;	     /* the calling thread, for its signals */
+	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
+	 * borrowed for the call. */
+	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);
+
+	/* flight.c's own, under its lock */
+	struct flight *flight;
+	TAILQ_ENTRY(waiter) in_flight, watched;
+	uint64_t serial;
+	bool interrupted;
+};
+#define FLIGHT_SLOW 1
+
+/* What a job is given. It sets *ret_blob (a reference) for a WANT_BLOB. */
+struct flight_job {
+	const struct want *want;
+	const char *repo; /* for a WANT_BLOB: where to fetch it from */
+	struct call *call;
+	_Atomic uint64_t *progress; /* bytes received; waiters have patience while it is not 0 */
+};
+typedef int (*flight_fn)(void *ctx, const struct flight_job *job, struct blob **ret_blob,
+			 struct err *err);
+
+struct flights;
+
+struct flights_options {
+	flight_fn run;
+	void *ctx;
+	int64_t timeout_ms; /* of a job's call, from when it was queued */
+};
+
+NODISCARD int flights_new(const struct flights_options *o, struct flights **ret);
+/* Starts the watch thread. */
+NODISCARD int flights_start(struct flights *f);
+/* Cancels every flight and resumes every waiter with -ECANCELED; parking is
+ * refused from then on. The pools must be freed before flights_free. */
+void flights_stop(struct flights *f);
+void flights_free(struct flights *f); /* NULL is fine */
+
+/* Joins or starts. `repo` is where a WANT_BLOB may be fetched from; `pool` is
+ * where a new job runs. Returns 0 (the waiter is no longer the caller's);
+ * FLIGHT_SLOW: not parked, the flight has been under way longer than soft_ms;
+ * -ECANCELED: stopping; -ENOMEM. */
+NODISCARD int flight_park(struct flights *f, const struct want *want, const char *repo,
+			  struct pool *pool, struct waiter *w);
+/* Starts the flight, if there is none, for nobody: its result is for later. */
+void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool);
+
+/* Gives the waiter its serial; from now on waiter_interrupt finds it. */
+void waiter_watch(struct flights *f, struct waiter *w);
+/* Not while it is parked. */
+void waiter_unwatch(struct flights *f, struct waiter *w);
+/* The kernel interrupted it. By serial, since it may be gone. */
+void waiter_interrupt(struct flights *f, uint64_t serial);
+
+struct flights_usage {
+	uint64_t flights, parked;
+};
+void flights_usage(struct flights *f, struct flights_usage *ret);

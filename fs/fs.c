@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/refs.h"
+#include "fs/backing.h"
+#include "fs/catalog.h"
+#include "fs/fetch.h"
+#include "fs/fs_impl.h"
+#include "fs/log.h"
+#include "fs/nodes.h"
+#include "fs/ops.h"
+#include "fs/session.h"
+
+/* "namespace/", from how the source names a path of two components (which no
+ * registry's own rules for short names touch). */
+static void set_prefix(struct fs *fs)
+{
+	static const char probe[] = "a/b";
+	char name[REPOSITORY_MAX];
+	if (source_repository(fs->source, probe, name))
+		return;
+	size_t len = strlen(name);
+	if (len > strlen(probe))
+		snprintf(fs->prefix, sizeof(fs->prefix), "%.*s", (int)(len - strlen(probe)), name);
+}
+
+static int open_parts(struct fs *fs, struct err *err)
+{
+	int r = source_open(&fs->o.source, &fs->source, err);
+	if (r == 0)
+		r = store_open(&fs->o.store, &fs->store, err);
+	if (r == 0)
+		r = refs_open(fs->store, &fs->refs, err);
+	if (r == 0)
+		r = nodes_new(&fs->nodes, err);
+	if (r)
+		return r;
+	set_prefix(fs);
+	struct catalog_options catalog = { .refs = fs->refs,
+					   .origin = source_origin(fs->source),
+					   .tag_ttl_ms = fs->o.tag_ttl_ms,
+					   .list_ttl_ms = fs->o.list_ttl_ms };
+	r = catalog_new(&catalog, &fs->catalog);
+	struct fetcher_options fetcher = { .source = fs->source,
+					   .store = fs->store,
+					   .catalog = fs->catalog,
+					   .timeout_ms = fs->o.timeout_ms,
+					   .offline = fs->o.offline };
+	if (r == 0)
+		r = fetcher_new(&fetcher, &fs->fetcher);
+	return r ? err_set(err, r, "no memory for a mount's tables") : 0;
+}
+
+static int64_t or_default(int64_t value, int64_t otherwise)
+{
+	return value > 0 ? value : otherwise;
+}
+
+int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	if (!fs)
+		return err_set(err, -ENOMEM, "no memory for a mount");
+	fs->o = *o;
+	fs->o.tag_ttl_ms = or_default(o->tag_ttl_ms, FS_TAG_TTL_MS);
+	fs->o.list_ttl_ms = or_default(o->list_ttl_ms, FS_LIST_TTL_MS);
+	fs->o.timeout_ms = or_default(o->timeout_ms, FS_TIMEOUT_MS);
+	fs->o.source.timeout_ms = fs->o.timeout_ms;
+	fs->uid = geteuid();
+	fs->gid = getegid();
+	int r = open_parts(fs, err);
+	if (r) {
+		fs_free(fs);
+		return r;
+	}
+	*ret = fs;
+	return 0;
+}
+
+/* INIT has been answered: what passes through is known now. */
+static void on_ready(void *userdata)
+{
+	struct fs *fs = userdata;
+	if (fs->ready)
+		fs->ready(fs->ready_ctx);
+}
+
+int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, struct err *err)
+{
+	fs->ready = ready;
+	fs->ready_ctx = ctx;
+	int r = backing_new(fuse_fd, !fs->o.no_passthrough, fs->nodes, &fs->backing);
+	if (r) {
+		close(fuse_fd);
+		return err_set(err, r, "no memory for a mount's tables");
+	}
+	struct session_options session = { .fd = fuse_fd,
+					   .ops = &fs_ops,
+					   .userdata = fs,
+					   .ready = on_ready,
+					   .no_passthrough = fs->o.no_passthrough };
+	r = session_new(&session, &fs->session, err);
+	if (r)
+		return r;
+	r = fetcher_start(fs->fetcher);
+	if (r)
+		return err_errno(err, r, "cannot start a thread");
+	r = session_run(fs->session, err);
+	fetcher_stop(fs->fetcher);
+	return r;
+}
+
+void fs_stop(struct fs *fs)
+{
+	if (fs->session)
+		session_stop(fs->session);
+}
+
+void fs_free(struct fs *fs)
+{
+	if (!fs)
+		return;
+	fetcher_free(fs->fetcher);
+	backing_free(fs->backing);
+	session_free(fs->session);
+	catalog_free(fs->catalog);
+	nodes_free(fs->nodes);
+	refs_close(fs->refs);
+	store_close(fs->store);
+	source_free(fs->source);
+	free(fs);
+}
+
+void fs_status(struct fs *fs, struct fs_status *ret)
+{
+	struct err err = { "" };
+	struct nodes_usage nodes;
+	struct flights_usage flights;
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->source, sizeof(ret->source), "%s", source_title(fs->source));
+	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(fs->source));
+	ret->down_errno = -source_down(fs->source, &err);
+	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
+	source_health(fs->source, &ret->health);
+	store_usage(fs->store, &ret->cache);
+	nodes_usage(fs->nodes, &nodes);
+	ret->nodes = nodes.nodes;
+	flights_usage(fetcher_flights(fs->fetcher), &flights);
+	ret->parked = flights.parked;
+	ret->fetches = flights.flights;
+	ret->passthrough = fs->backing && backing_enabled(fs->backing);
+	ret->offline = fs->o.offline;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fs_impl — the parts of a mount, for the files that answer the kernel.
+ * Layer: fs/, internal. Set up once by fs.c before the first request, read only
+ * afterwards; each part has its own lock. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "fs/fs.h"
+#include "registry/source.h"
+
+struct backing_table;
+struct catalog;
+struct fetcher;
+struct nodes;
+struct refs;
+struct session;
+
+struct fs {
+	struct fs_options o;
+	struct source *source;
+	struct store *store;
+	struct refs *refs;
+	struct catalog *catalog;
+	struct fetcher *fetcher;
+	struct nodes *nodes;
+	struct backing_table *backing; /* from INIT on */
+	struct session *session;       /* while served */
+	char prefix[REPOSITORY_MAX];   /* "namespace/" of the SOURCE, or "" */
+	uid_t uid;
+	gid_t gid;
+	void (*ready)(void *ctx);
+	void *ready_ctx;
+};

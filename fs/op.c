@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/op.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cache/store.h"
+#include "fs/fetch.h"
+#include "fs/fuse_uapi.h"
+#include "fs/log.h"
+
+/* A handler needs a tag, a manifest and a blob at the most; what is evicted
+ * between two steps is fetched again. */
+#define OP_HOPS_MAX 16
+
+static void op_run(struct op *op);
+
+/* libfuse calls this with its request lock held, perhaps after the op has ended
+ * elsewhere: so it is told the serial, not the op. */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	waiter_interrupt(fetcher_flights(fs->fetcher), (uint64_t)(uintptr_t)data);
+}
+
+static void op_resume(struct waiter *w, int code, const struct err *err, struct blob *blob)
+{
+	struct op *op = (struct op *)w;
+	if (code == -EINTR || code == -ECANCELED) {
+		op->err = *err;
+		op_reply_err(op, code);
+		return;
+	}
+	op->failure = code < 0 ? code : 0;
+	if (code != 0)
+		op->accept_stale = true;
+	if (code < 0) {
+		op->failed = op->want;
+		op->failure_err = *err;
+	}
+	blob_unref(op->blob);
+	op->blob = blob ? blob_ref(blob) : NULL;
+	op_run(op);
+}
+
+struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler handler)
+{
+	struct op *op = calloc(1, sizeof(*op));
+	if (!op) {
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	op->fs = fuse_req_userdata(req);
+	op->req = req;
+	op->ino = ino;
+	op->what = what;
+	op->handler = handler;
+	op->waiter.resume = op_resume;
+	op->start_ms = clock_ms();
+	op->waiter.deadline_ms = op->start_ms + op->fs->o.timeout_ms;
+	op->waiter.tid = fuse_req_ctx(req)->pid;
+	return op;
+}
+
+/* From now on an interruption finds the op, parked or not. */
+static void watch(struct op *op)
+{
+	struct flights *f = fetcher_flights(op->fs->fetcher);
+	waiter_watch(f, &op->waiter);
+	op->watched = true;
+	fuse_req_interrupt_func(op->req, on_interrupt, (void *)(uintptr_t)op->waiter.serial);
+}
+
+/* 0: parked, and the op may be gone. 1: run the handler again. */
+static int park(struct op *op)
+{
+	if (!op->watched)
+		watch(op);
+	op->waiter.soft_ms = op->accept_stale ? 0 : op->soft_ms;
+	struct err err = { "" };
+	int r = fetch_park(op->fs->fetcher, &op->want, op->repo, &op->waiter, &err);
+	if (r == 0)
+		return 0;
+	op->accept_stale = true;
+	if (r < 0) {
+		op->failure = r;
+		op->failed = op->want;
+		op->failure_err = err;
+	}
+	return 1;
+}
+
+static void op_run(struct op *op)
+{
+	for (;;) {
+		op->err.text[0] = '\0';
+		int r = op->handler(op);
+		if (r == OP_REPLIED)
+			return;
+		if (r == -EINPROGRESS) {
+			r = op_failed(op, &op->want);
+			if (r)
+				op->err = op->failure_err;
+			else if (++op->hops > OP_HOPS_MAX)
+				r = err_set(&op->err, -EIO, "what was fetched is gone again");
+			else if (park(op) == 0)
+				return;
+			else
+				continue;
+		}
+		op_reply_err(op, r);
+		return;
+	}
+}
+
+void op_start(struct op *op)
+{
+	op_run(op);
+}
+
+int op_want(struct op *op, const struct want *want, int64_t soft_ms)
+{
+	op->want = *want;
+	op->soft_ms = soft_ms;
+	return -EINPROGRESS;
+}
+
+int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo)
+{
+	struct want w;
+	memset(&w, 0, sizeof(w));
+	w.kind = WANT_BLOB;
+	w.digest = *d;
+	w.size = size;
+	snprintf(op->repo, sizeof(op->repo), "%s", repo);
+	return op_want(op, &w, 0);
+}
+
+int op_failed(const struct op *op, const struct want *want)
+{
+	return op->failure && memcmp(want, &op->failed, sizeof(*want)) == 0 ? op->failure : 0;
+}
+
+/* Nothing may find the op any more: then its request can be answered. */
+static fuse_req_t end(struct op *op)
+{
+	fuse_req_t req = op->req;
+	if (op->watched) {
+		fuse_req_interrupt_func(req, NULL, NULL);
+		waiter_unwatch(fetcher_flights(op->fs->fetcher), &op->waiter);
+	}
+	blob_unref(op->blob);
+	free(op);
+	return req;
+}
+
+/* What the kernel is told: the errnos of the design, and nothing internal. */
+static int to_errno(int code)
+{
+	switch (code) {
+	case -ECANCELED:
+		return EINTR;
+	case -EAGAIN:
+	case -EINPROGRESS:
+	case -EBUSY:
+		return code == -EBUSY ? EBUSY : EIO;
+	case -ENAMETOOLONG:
+		return ENOENT;
+	default:
+		return code < 0 ? -code : EIO;
+	}
+}
+
+static bool worth_a_line(int code)
+{
+	return code != -ENOENT && code != -EINTR && code != -ECANCELED && code != -ENODATA &&
+	       code != -ERANGE && code != -EROFS && code != -ENAMETOOLONG;
+}
+
+void op_reply_err(struct op *op, int code)
+{
+	int errnum = to_errno(code);
+	if (worth_a_line(code)) {
+		const char *text = op->err.text[0] ? op->err.text : strerror(errnum);
+		char key[ERR_TEXT_MAX + 16];
+		snprintf(key, sizeof(key), "%d %s", errnum, text);
+		log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
+	}
+	fuse_reply_err(end(op), errnum);
+}
+
+int op_reply_entry(struct op *op, const struct fuse_entry_param *e)
+{
+	return fuse_reply_entry(end(op), e);
+}
+
+void op_reply_attr(struct op *op, const struct stat *st, double timeout_s)
+{
+	fuse_reply_attr(end(op), st, timeout_s);
+}
+
+void op_reply_readlink(struct op *op, const char *target)
+{
+	fuse_reply_readlink(end(op), target);
+}
+
+int op_reply_open(struct op *op, const struct fuse_file_info *fi, int32_t backing_id)
+{
+	fuse_req_t req = end(op);
+	if (backing_id <= 0)
+		return fuse_reply_open(req, fi);
+	/* libfuse 3.14 has no reply that carries a backing id. */
+	struct uapi_open_out out = { fi->fh, UAPI_FOPEN_PASSTHROUGH, backing_id };
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
+void op_reply_buf(struct op *op, const void *data, size_t len)
+{
+	fuse_reply_buf(end(op), data, len);
+}
+
+void op_reply_xattr(struct op *op, size_t len)
+{
+	fuse_reply_xattr(end(op), len);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op — one request of the kernel that may have to wait. Layer: fs/.
+ *
+ * A handler looks at what is known and either replies, fails with -errno, or
+ * says what it is missing: `return op_want(op, &want)`. Then the op is parked on
+ * that want (fs/fetch.h), no thread waits, and the handler runs again from the
+ * start once the want is there, or once it has failed: op_failed tells. A
+ * handler that has no use for a failure wants the same again, and the op fails
+ * with what the flight said. So handlers keep no state between runs.
+ *
+ * Life of an op
+ *
+ *	op_new → op_start → the handler runs → one of op_reply_*, which ends it
+ *
+ * After a handler has replied, the op is gone. Replies are made with no lock
+ * held.
+ *
+ * Threads: an op is in the hands of one thread at a time: the FUSE thread, then
+ * whichever thread resumes it.
+ */
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include "base/err.h"
+#include "fs/flight.h"
+#include "fs/fs_impl.h"
+
+/* How long a LOOKUP waits: the kernel holds the directory's lock meanwhile. */
+#define OP_LOOKUP_MS 5000
+/* How long what is known, but old, may be delayed by asking again. */
+#define OP_STALE_TAG_MS	    1000
+#define OP_STALE_LISTING_MS 5000
+
+struct op;
+
+/* OP_REPLIED: the op is gone. -EINPROGRESS: op_want was called. Else -errno,
+ * with op->err filled in or empty. */
+#define OP_REPLIED 0
+typedef int (*op_handler)(struct op *op);
+
+struct op {
+	struct waiter waiter;
+	struct fs *fs;
+	fuse_req_t req;
+	op_handler handler;
+	const char *what; /* "open", for the log */
+
+	uint64_t ino;
+	char name[256]; /* LOOKUP, GETXATTR */
+	size_t size;	/* GETXATTR, LISTXATTR */
+	struct fuse_file_info fi;
+
+	struct blob *blob;  /* what the last flight brought; a reference */
+	bool accept_stale;  /* what is known but old will do */
+	bool watched;
+	unsigned hops;
+	int64_t start_ms;
+	struct want want;   /* of op_want */
+	int64_t soft_ms;    /* of op_want */
+	char repo[REPOSITORY_MAX]; /* where a WANT_BLOB is fetched from */
+	int failure;	    /* of the last flight: 0 or -errno */
+	struct want failed; /* which want that was */
+	struct err failure_err;
+	struct err err; /* of the handler */
+};
+
+/* Replies ENOMEM itself and returns NULL if there is no memory. */
+struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler handler);
+void op_start(struct op *op);
+
+/* soft_ms: see struct waiter; 0 for what has no older answer. */
+NODISCARD int op_want(struct op *op, const struct want *want, int64_t soft_ms);
+NODISCARD int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo);
+/* 0, or what this want failed with in the last flight. */
+int op_failed(const struct op *op, const struct want *want);
+
+/* Each ends the op. */
+void op_reply_err(struct op *op, int code); /* -errno; logs what deserves it */
+int op_reply_entry(struct op *op, const struct fuse_entry_param *e); /* -errno: not delivered */
+void op_reply_attr(struct op *op, const struct stat *st, double timeout_s);
+void op_reply_readlink(struct op *op, const char *target);
+int op_reply_open(struct op *op, const struct fuse_file_info *fi, int32_t backing_id);
+void op_reply_buf(struct op *op, const void *data, size_t len);
+void op_reply_xattr(struct op *op, size_t len);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cache/store.h"
+#include "fs/backing.h"
+#include "fs/dirlist.h"
+#include "fs/log.h"
+#include "fs/tree.h"
+#include "fs/xattr.h"
+
+/* The largest READ that the kernel sends. */
+#define READ_MAX (1u << 20)
+
+static int negative(struct op *op, double entry_s)
+{
+	struct fuse_entry_param none = { .entry_timeout = entry_s };
+	if (entry_s <= 0)
+		return -ENOENT;
+	(void)op_reply_entry(op, &none);
+	return OP_REPLIED;
+}
+
+static int do_lookup(struct op *op)
+{
+	struct node parent, node;
+	struct found found;
+	struct fuse_entry_param e = { 0 };
+	struct nodes *nodes = op->fs->nodes;
+	int r = node_read(nodes, op->ino, &parent);
+	if (r == 0)
+		r = tree_lookup(op, &parent, op->name, &found);
+	if (r == -ENOENT)
+		return negative(op, found.entry_s);
+	if (r)
+		return r;
+	r = node_get(nodes, &found.key, &node);
+	if (r)
+		return r;
+	r = tree_attr(op, &node, &e.attr, &e.attr_timeout);
+	if (r) {
+		node_forget(nodes, node.id, 1);
+		return r;
+	}
+	e.ino = node.id;
+	e.entry_timeout = found.entry_s;
+	if (op_reply_entry(op, &e))
+		node_forget(nodes, node.id, 1); /* the kernel never heard of it */
+	return OP_REPLIED;
+}
+
+static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct op *op = op_new(req, parent, "lookup", do_lookup);
+	size_t len = strlen(name);
+	if (!op)
+		return;
+	if (len >= sizeof(op->name)) {
+		op_reply_err(op, -ENAMETOOLONG);
+		return;
+	}
+	memcpy(op->name, name, len + 1);
+	int64_t at_most = op->start_ms + OP_LOOKUP_MS;
+	if (op->waiter.deadline_ms > at_most)
+		op->waiter.deadline_ms = at_most;
+	op_start(op);
+}
+
+static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	node_forget(fs->nodes, ino, count);
+	fuse_reply_none(req);
+}
+
+static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	for (size_t i = 0; i < count; i++)
+		node_forget(fs->nodes, v[i].ino, v[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static int do_getattr(struct op *op)
+{
+	struct node node;
+	struct stat st;
+	double s = 0;
+	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0)
+		r = tree_attr(op, &node, &st, &s);
+	if (r)
+		return r;
+	op_reply_attr(op, &st, s);
+	return OP_REPLIED;
+}
+
+static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct op *op = op_new(req, ino, "stat", do_getattr);
+	if (op)
+		op_start(op);
+}
+
+static int do_readlink(struct op *op)
+{
+	struct node node;
+	char target[PATH_MAX];
+	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0)
+		r = node.kind == NODE_REFERENCE ? tree_readlink(op, &node, target) : -EINVAL;
+	if (r)
+		return r;
+	op_reply_readlink(op, target);
+	return OP_REPLIED;
+}
+
+static void on_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct op *op = op_new(req, ino, "readlink", do_readlink);
+	if (op)
+		op_start(op);
+}
+
+/* A runtime that is handed a native object as main.wasm would execute it. */
+static int check_wasm(struct op *op, struct blob *blob)
+{
+	char head[WASM_SNIFF_LEN];
+	int64_t n = file_pread_full(blob_fd(blob), head, sizeof(head), 0);
+	if (n < 0)
+		return err_set(&op->err, (int)n, "cannot read a cached blob");
+	const char *kind = content_kind(head, (size_t)n);
+	if (content_is_wasm(kind))
+		return 0;
+	return err_set(&op->err, -ENOEXEC, "main.wasm: its bytes are no WebAssembly (%s)",
+		       kind ? kind : "unknown");
+}
+
+static int content_blob(struct op *op, const struct node *node, struct blob **ret)
+{
+	char repo[NODE_REPO_MAX];
+	if (op->blob && digest_equal(blob_digest(op->blob), &node->digest)) {
+		*ret = blob_ref(op->blob);
+		return 0;
+	}
+	int r = store_get(op->fs->store, &node->digest, ret, &op->err);
+	if (r != -EAGAIN && r != -ENOENT)
+		return r;
+	r = node_content_repo(op->fs->nodes, node->id, repo);
+	return r ? r : op_want_blob(op, &node->digest, node->size, repo);
+}
+
+static int do_open(struct op *op)
+{
+	struct node node;
+	struct blob *blob = NULL;
+	struct backing_open open;
+	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r)
+		return r;
+	if (node.kind != NODE_CONTENT && node.kind != NODE_CONTENT_WASM &&
+	    node.kind != NODE_MAIN_WASM)
+		return -EINVAL;
+	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
+	r = content_blob(op, &node, &blob);
+	if (r)
+		return r;
+	if (blob_size(blob) != node.size)
+		r = err_set(&op->err, -EBADMSG,
+			    "the blob has %llu bytes, its descriptor says %llu",
+			    (unsigned long long)blob_size(blob), (unsigned long long)node.size);
+	else if (node.kind == NODE_MAIN_WASM)
+		r = check_wasm(op, blob);
+	if (r) {
+		blob_unref(blob);
+		return r;
+	}
+	struct backing_table *backing = op->fs->backing;
+	backing_get(backing, node.id, node.size, blob, &open);
+	blob_unref(blob);
+	blob_unref(open.blob);
+	op->fi.keep_cache = open.backing_id <= 0;
+	if (op_reply_open(op, &op->fi, open.backing_id))
+		backing_put(backing, node.id);
+	return OP_REPLIED;
+}
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct op *op = op_new(req, ino, "open", do_open);
+	if (!op)
+		return;
+	op->fi = *fi;
+	op_start(op);
+}
+
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct fs *fs = fuse_req_userdata(req);
+	struct blob *blob = backing_blob(fs->backing, ino);
+	if (!blob) {
+		fuse_reply_err(req, EIO);
+		return;
+	}
+	size = size < READ_MAX ? size : READ_MAX;
+	AUTO_FREE char *buf = malloc(size);
+	int64_t n = buf ? file_pread_full(blob_fd(blob), buf, size, (uint64_t)off) : -ENOMEM;
+	blob_unref(blob);
+	if (n < 0) {
+		log_failure("fs", "read", "reading a cached blob: %s", strerror((int)-n));
+		fuse_reply_err(req, EIO);
+	} else {
+		fuse_reply_buf(req, buf, (size_t)n);
+	}
+}
+
+static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct fs *fs = fuse_req_userdata(req);
+	backing_put(fs->backing, ino);
+	fuse_reply_err(req, 0); /* the kernel keeps an inode until it is answered */
+}
+
+static int do_opendir(struct op *op)
+{
+	struct node dir;
+	struct dirlist *list = NULL;
+	int r = node_read(op->fs->nodes, op->ino, &dir);
+	if (r == 0)
+		r = tree_list(op, &dir, &list);
+	if (r)
+		return r;
+	op->fi.fh = (uint64_t)(uintptr_t)list;
+	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
+			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
+	op->fi.cache_readdir = immutable;
+	op->fi.keep_cache = immutable;
+	if (op_reply_open(op, &op->fi, 0))
+		dirlist_free(list);
+	return OP_REPLIED;
+}
+
+static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct op *op = op_new(req, ino, "list", do_opendir);
+	if (!op)
+		return;
+	op->fi = *fi;
+	op_start(op);
+}
+
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	(void)ino;
+	const struct dirlist *list = (const struct dirlist *)(uintptr_t)fi->fh;
+	size = size < READ_MAX ? size : READ_MAX;
+	AUTO_FREE char *buf = malloc(size);
+	size_t used = 0;
+	if (!buf) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	for (size_t i = off > 0 ? (size_t)off : 0; i < dirlist_count(list); i++) {
+		struct dirlist_entry e = dirlist_at(list, i);
+		struct stat st = { .st_ino = e.ino, .st_mode = e.type };
+		size_t n = fuse_add_direntry(req, buf + used, size - used, e.name, &st,
+					     (off_t)(i + 1));
+		if (n > size - used)
+			break;
+		used += n;
+	}
+	fuse_reply_buf(req, buf, used);
+}
+
+static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	dirlist_free((struct dirlist *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+static void on_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	(void)ino;
+	struct fs *fs = fuse_req_userdata(req);
+	struct store_usage u;
+	store_usage(fs->store, &u);
+	struct statvfs st = { .f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX };
+	st.f_blocks = (fsblkcnt_t)((u.bytes + 4095) / 4096);
+	st.f_files = (fsfilcnt_t)u.blobs;
+	fuse_reply_statfs(req, &st);
+}
+
+/* The protocol: a size of 0 asks how long the answer would be. */
+static int reply_sized(struct op *op, const char *data, size_t len)
+{
+	if (op->size == 0)
+		op_reply_xattr(op, len);
+	else if (op->size < len)
+		return -ERANGE;
+	else
+		op_reply_buf(op, data, len);
+	return OP_REPLIED;
+}
+
+static int do_getxattr(struct op *op)
+{
+	struct node node;
+	AUTO_FREE char *value = NULL;
+	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0)
+		r = xattr_get(op, &node, op->name, &value);
+	return r ? r : reply_sized(op, value, strlen(value));
+}
+
+static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	size_t len = strlen(name);
+	if (strncmp(name, "user.oci.", 9) != 0 || len > NAME_MAX) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	struct op *op = op_new(req, ino, "getxattr", do_getxattr);
+	if (!op)
+		return;
+	memcpy(op->name, name, len + 1);
+	op->size = size;
+	op_start(op);
+}
+
+static int do_listxattr(struct op *op)
+{
+	struct node node;
+	AUTO_FREE char *list = NULL;
+	size_t len = 0;
+	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0)
+		r = xattr_list(op, &node, &list, &len);
+	return r ? r : reply_sized(op, list, len);
+}
+
+static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct op *op = op_new(req, ino, "listxattr", do_listxattr);
+	if (!op)
+		return;
+	op->size = size;
+	op_start(op);
+}
+
+const struct fuse_lowlevel_ops fs_ops = {
+	.lookup = on_lookup,
+	.forget = on_forget,
+	.forget_multi = on_forget_multi,
+	.getattr = on_getattr,
+	.readlink = on_readlink,
+	.open = on_open,
+	.read = on_read,
+	.release = on_release,
+	.opendir = on_opendir,
+	.readdir = on_readdir,
+	.releasedir = on_releasedir,
+	.statfs = on_statfs,
+	.getxattr = on_getxattr,
+	.listxattr = on_listxattr,
+};

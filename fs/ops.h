@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops — the requests of the kernel. Layer: fs/. Each decodes its request and
+ * hands it to the tree; <fuse_lowlevel.h> says which replies are valid. What
+ * libfuse answers with ENOSYS for us is left out on purpose: POLL, STATX, FLUSH,
+ * LSEEK (docs/architecture.md, "ENOSYS"). */
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+/* The userdata of the session is a struct fs. */
+extern const struct fuse_lowlevel_ops fs_ops;

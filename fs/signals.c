@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+/* A status file is about 1.5 KiB; group lists can make it longer. */
+#define STATUS_MAX (64u << 10)
+
+static uint64_t bit(int sig)
+{
+	return 1ull << (sig - 1);
+}
+
+/* The hexadecimal mask behind "\nLABEL:\t". */
+static bool mask(const char *status, const char *label, uint64_t *ret)
+{
+	const char *p = strstr(status, label);
+	if (!p)
+		return false;
+	char *end;
+	errno = 0;
+	*ret = strtoull(p + strlen(label), &end, 16);
+	return errno == 0 && end != p + strlen(label);
+}
+
+bool signals_let_go(const char *status, size_t len)
+{
+	uint64_t thread, process, blocked, ignored, caught;
+	if (memchr(status, '\0', len))
+		return false;
+	if (!mask(status, "\nSigPnd:", &thread) || !mask(status, "\nShdPnd:", &process) ||
+	    !mask(status, "\nSigBlk:", &blocked) || !mask(status, "\nSigIgn:", &ignored) ||
+	    !mask(status, "\nSigCgt:", &caught))
+		return false;
+	if (thread & bit(SIGKILL))
+		return true;
+	uint64_t harmless = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) |
+			    bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
+	uint64_t asks = bit(SIGINT) | bit(SIGTERM) | bit(SIGHUP) | bit(SIGQUIT) | bit(SIGALRM);
+	uint64_t pending = (thread | process) & ~(blocked | ignored);
+	return (pending & ~caught & ~harmless) != 0 || (pending & caught & asks) != 0;
+}
+
+bool signals_thread_let_go(pid_t tid)
+{
+	char path[64];
+	if (tid == 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH;
+	AUTO_FREE char *text = malloc(STATUS_MAX + 1);
+	if (!text)
+		return false;
+	int64_t len = file_pread_full(fd, text, STATUS_MAX, 0);
+	if (len < 0)
+		return len == -ESRCH;
+	text[len] = '\0';
+	return signals_let_go(text, (size_t)len);
+}

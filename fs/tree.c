@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/tree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/catalog.h"
+#include "fs/fetch.h"
+#include "fs/log.h"
+#include "registry/reference.h"
+
+/* How long names stand that a catalog listing might still bring. */
+#define PROBE_S 10.0
+
+bool tree_is_fixed_entry(const char *name)
+{
+	static const char *const entries[] = { "tags", "manifests", "blobs", "index.json",
+					       "oci-layout" };
+	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+		if (strcmp(name, entries[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Grammatical component names that programs look for in every directory. */
+static bool is_probe(const char *name)
+{
+	static const char *const probes[] = { "package.json", "node_modules", "wasmer.toml",
+					      "spin.toml" };
+	size_t len = strlen(name);
+	for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
+		if (strcmp(name, probes[i]) == 0)
+			return true;
+	}
+	return len > 4 && strcmp(name + len - 4, ".dwp") == 0;
+}
+
+struct want tree_want(enum want_kind kind, const char *repo)
+{
+	struct want w;
+	memset(&w, 0, sizeof(w)); /* hashed as a whole, padding too */
+	w.kind = kind;
+	strncat(w.repo, repo, sizeof(w.repo) - 1);
+	return w;
+}
+
+int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX])
+{
+	char path[NODE_REPO_MAX];
+	int r = node_repo(fs->nodes, node, path);
+	if (r == 0 && path[0] == '\0')
+		r = -ENOENT;
+	if (r == 0)
+		r = source_repository(fs->source, path, ret);
+	return r == -ENAMETOOLONG ? -ENOENT : r;
+}
+
+static double left_s(int64_t left_ms)
+{
+	return left_ms > 0 ? (double)left_ms / 1000.0 : 0.0;
+}
+
+int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor *ret,
+	     double *ret_left_s)
+{
+	int64_t left = 0;
+	enum known known = catalog_tag(op->fs->catalog, repo, tag, ret, &left);
+	if (ret_left_s)
+		*ret_left_s = left_s(left);
+	if (known == KNOWN_FRESH)
+		return 0;
+	if (known == KNOWN_ABSENT)
+		return err_set(&op->err, -ENOENT, "%s: no tag %s", repo, tag);
+	struct want w = tree_want(WANT_TAG, repo);
+	strncat(w.tag, tag, sizeof(w.tag) - 1);
+	if (known == KNOWN_NOT)
+		return op_want(op, &w, 0);
+	if (!op->accept_stale)
+		return op_want(op, &w, OP_STALE_TAG_MS);
+	if (op_failed(op, &w))
+		log_failure("fs", op->failure_err.text, "%s:%s: serving what it named before: %s",
+			    repo, tag, op->failure_err.text);
+	/* The late answer counts for the next walk, so this one must not be kept. */
+	if (ret_left_s)
+		*ret_left_s = 0;
+	return 0;
+}
+
+int tree_repo_exists(struct op *op, const char *repo)
+{
+	if (catalog_repo_known(op->fs->catalog, repo))
+		return 0;
+	if (catalog_listing(op->fs->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
+		return err_set(&op->err, -ENOENT, "%s: no such repository", repo);
+	struct want w = tree_want(WANT_TAGS, repo);
+	return op_want(op, &w, 0);
+}
+
+static void found_named(struct found *ret, const struct node *parent, enum node_kind kind,
+			const char *name, double entry_s)
+{
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	ret->key = (struct node_key){ .parent = parent->id,
+				      .kind = kind,
+				      .name = ret->name,
+				      .name_len = strlen(ret->name) };
+	ret->entry_s = entry_s;
+}
+
+static int not_found(struct found *ret, double entry_s)
+{
+	ret->entry_s = entry_s;
+	return -ENOENT;
+}
+
+/* tags, manifests and blobs of a repository. A registry that refuses to list
+ * tags may still serve what is named, so its refusal closes only tags/. */
+static int lookup_fixed(struct op *op, const struct node *parent, const char *name,
+			struct found *ret)
+{
+	enum node_kind kind = strcmp(name, "tags") == 0	       ? NODE_TAGS
+			      : strcmp(name, "manifests") == 0 ? NODE_MANIFESTS
+			      : strcmp(name, "blobs") == 0     ? NODE_BLOBS
+							       : NODE_FREE;
+	char repo[REPOSITORY_MAX];
+	if (kind == NODE_FREE)
+		return not_found(ret, TREE_FOREVER_S);
+	int r = tree_repo(op->fs, parent->id, repo);
+	if (r == 0)
+		r = tree_repo_exists(op, repo);
+	if (r == -EINPROGRESS && kind != NODE_TAGS && op_failed(op, &op->want) == -EACCES)
+		r = 0;
+	if (r == -ENOENT)
+		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
+	if (r == 0)
+		found_named(ret, parent, kind, name, TREE_FOREVER_S);
+	return r;
+}
+
+static int lookup_reference(struct op *op, const struct node *parent, const char *name,
+			    struct found *ret)
+{
+	struct entry_reference ref;
+	size_t len = strlen(name);
+	if (parent->kind == NODE_NAMESPACE && len > 1 && name[len - 1] == ':') {
+		char entry[256];
+		snprintf(entry, sizeof(entry), "%.*s", (int)(len - 1), name);
+		if (!tree_is_fixed_entry(entry))
+			return not_found(ret, TREE_FOREVER_S);
+		found_named(ret, parent, NODE_NAMESPACE, entry, TREE_FOREVER_S);
+		return 0;
+	}
+	int r = reference_parse_entry(name, len, &ref);
+	if (r == -EOPNOTSUPP)
+		return err_set(&op->err, r, "%s: a digest that cannot be verified here", name);
+	if (r)
+		return not_found(ret, TREE_FOREVER_S);
+	double ttl = digest_is_set(&ref.digest) ? TREE_FOREVER_S
+						: (double)op->fs->o.tag_ttl_ms / 1000.0;
+	found_named(ret, parent, NODE_REFERENCE, name, ttl);
+	return 0;
+}
+
+/* Whether the catalog's listing names the directory `name` of `parent`. */
+static bool is_listed(struct op *op, const struct node *parent, const char *name)
+{
+	char path[NODE_REPO_MAX], want[NODE_REPO_MAX + 257];
+	struct listing *l = NULL;
+	if (node_repo(op->fs->nodes, parent->id, path))
+		return false;
+	enum known known = catalog_listing(op->fs->catalog, op->fs->prefix, &l, NULL);
+	if (known != KNOWN_FRESH && known != KNOWN_STALE)
+		return false;
+	int len = snprintf(want, sizeof(want), "%s%s%s", path, path[0] ? "/" : "", name);
+	bool listed = false;
+	for (size_t i = 0; i < l->names.n && !listed; i++) {
+		const char *v = l->names.v[i];
+		listed = strncmp(v, want, (size_t)len) == 0 && (v[len] == '\0' || v[len] == '/');
+	}
+	listing_unref(l);
+	return listed;
+}
+
+int tree_lookup_namespace(struct op *op, const struct node *parent, const char *name,
+			  struct found *ret)
+{
+	char path[NODE_REPO_MAX];
+	if (strpbrk(name, ":@"))
+		return lookup_reference(op, parent, name, ret);
+	if (parent->kind == NODE_NAMESPACE && tree_is_fixed_entry(name))
+		return lookup_fixed(op, parent, name, ret);
+	if (!reference_is_component(name, strlen(name)))
+		return not_found(ret, TREE_FOREVER_S);
+	if (is_probe(name) && !is_listed(op, parent, name))
+		return not_found(ret, PROBE_S);
+	int r = node_repo(op->fs->nodes, parent->id, path);
+	if (r)
+		return r;
+	if (strlen(path) + 1 + strlen(name) >= REPOSITORY_MAX)
+		return not_found(ret, TREE_FOREVER_S);
+	found_named(ret, parent, NODE_NAMESPACE, name, TREE_FOREVER_S);
+	return 0;
+}
+
+/* The name in tags/ leads to the directory that shows what the tag names now: a
+ * directory bound to something else has had its time. */
+static int lookup_tag(struct op *op, const struct node *parent, const char *repo, const char *tag,
+		      struct found *ret)
+{
+	struct node node;
+	struct listing *l = NULL;
+	struct descriptor desc;
+	double left = 0;
+	if (!reference_is_tag(tag, strlen(tag)))
+		return not_found(ret, TREE_FOREVER_S);
+	found_named(ret, parent, NODE_TAG, tag, 0);
+	bool bound = node_find(op->fs->nodes, &ret->key, &node) == 0 && digest_is_set(&node.digest);
+	if (!bound && catalog_tag(op->fs->catalog, repo, tag, NULL, NULL) != KNOWN_ABSENT &&
+	    catalog_listing(op->fs->catalog, repo, &l, NULL) == KNOWN_FRESH) {
+		bool listed = names_has(&l->names, tag);
+		listing_unref(l);
+		l = NULL;
+		if (listed) {
+			ret->entry_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
+			return 0;
+		}
+	}
+	listing_unref(l);
+	int r = tree_tag(op, repo, tag, &desc, &left);
+	if (r == -ENOENT)
+		return not_found(ret, left);
+	if (r)
+		return r;
+	if (bound && !digest_equal(&node.digest, &desc.digest))
+		node_detach(op->fs->nodes, node.id);
+	ret->entry_s = left;
+	return 0;
+}
+
+static int lookup_alg(const struct node *parent, const char *name, enum node_kind kind,
+		      struct found *ret)
+{
+	if (strcmp(name, "sha256") != 0 && strcmp(name, "sha512") != 0)
+		return not_found(ret, TREE_FOREVER_S);
+	found_named(ret, parent, kind, name, TREE_FOREVER_S);
+	return 0;
+}
+
+static int lookup_manifest(struct op *op, const struct node *parent, const char *repo,
+			   const char *hex, struct found *ret)
+{
+	struct descriptor desc;
+	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
+		return not_found(ret, TREE_FOREVER_S);
+	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
+	if (known == KNOWN_ABSENT)
+		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
+	struct image *image = known == KNOWN_FRESH ? catalog_image(op->fs->catalog, &ret->digest)
+						   : NULL;
+	if (!image) {
+		struct want w = tree_want(WANT_MANIFEST, repo);
+		w.digest = ret->digest;
+		return op_want(op, &w, 0);
+	}
+	image_unref(image);
+	found_named(ret, parent, NODE_MANIFEST, hex, TREE_FOREVER_S);
+	ret->key.digest = &ret->digest;
+	return 0;
+}
+
+static int lookup_blob(struct op *op, const struct node *parent, const char *repo, const char *hex,
+		       struct found *ret)
+{
+	struct descriptor desc;
+	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
+		return not_found(ret, TREE_FOREVER_S);
+	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
+	if (known == KNOWN_ABSENT)
+		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
+	if (known != KNOWN_FRESH) {
+		struct want w = tree_want(WANT_NAMED, repo);
+		w.digest = ret->digest;
+		return op_want(op, &w, 0);
+	}
+	snprintf(ret->repo, sizeof(ret->repo), "%s", repo);
+	ret->key = (struct node_key){ .kind = NODE_CONTENT,
+				      .digest = &ret->digest,
+				      .size = desc.size,
+				      .repo = ret->repo };
+	ret->entry_s = TREE_FOREVER_S;
+	return 0;
+}
+
+int tree_lookup_repo_entry(struct op *op, const struct node *parent, const char *name,
+			   struct found *ret)
+{
+	char repo[REPOSITORY_MAX];
+	int r = tree_repo(op->fs, parent->id, repo);
+	if (r)
+		return r;
+	if (parent->kind == NODE_TAGS)
+		return lookup_tag(op, parent, repo, name, ret);
+	if (parent->kind == NODE_MANIFESTS)
+		return lookup_alg(parent, name, NODE_MANIFEST_ALG, ret);
+	if (parent->kind == NODE_BLOBS)
+		return lookup_alg(parent, name, NODE_BLOB_ALG, ret);
+	if (parent->kind == NODE_MANIFEST_ALG)
+		return lookup_manifest(op, parent, repo, name, ret);
+	ASSERT(parent->kind == NODE_BLOB_ALG);
+	return lookup_blob(op, parent, repo, name, ret);
+}
+
+int tree_lookup(struct op *op, const struct node *parent, const char *name, struct found *ret)
+{
+	switch (parent->kind) {
+	case NODE_ROOT:
+	case NODE_NAMESPACE:
+		return tree_lookup_namespace(op, parent, name, ret);
+	case NODE_TAGS:
+	case NODE_MANIFESTS:
+	case NODE_MANIFEST_ALG:
+	case NODE_BLOBS:
+	case NODE_BLOB_ALG:
+		return tree_lookup_repo_entry(op, parent, name, ret);
+	case NODE_TAG:
+	case NODE_MANIFEST:
+	case NODE_LAYERS:
+	case NODE_FILES:
+		return tree_lookup_image(op, parent, name, ret);
+	case NODE_REFERENCE:
+	case NODE_CONTENT:
+	case NODE_CONTENT_WASM:
+	case NODE_MAIN_WASM:
+	case NODE_FREE:
+	case NODE_KIND_COUNT:
+		break;
+	}
+	return -ENOTDIR;
+}
+
+/* "<name>/manifests/<alg>/<hex>", from the directory the link lies in. A
+ * component that is a fixed entry there is reached by its other spelling. */
+static void target(const struct node *link, size_t name_len, bool in_repo, const struct digest *d,
+		   char ret[PATH_MAX])
+{
+	char hex[DIGEST_HEX_MAX], component[256];
+	digest_hex(d, hex);
+	snprintf(component, sizeof(component), "%.*s", (int)name_len, link->name);
+	const char *colon = in_repo && tree_is_fixed_entry(component) ? ":" : "";
+	snprintf(ret, PATH_MAX, "%s%s/manifests/%s/%s", component, colon, digest_alg_name(d), hex);
+}
+
+int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
+{
+	struct entry_reference ref;
+	struct node parent;
+	int r = reference_parse_entry(node->name, strlen(node->name), &ref);
+	if (r)
+		return -EIO;
+	r = node_read(op->fs->nodes, node->parent, &parent);
+	if (r)
+		return r;
+	if (!digest_is_set(&ref.digest)) {
+		char path[NODE_REPO_MAX], repo[REPOSITORY_MAX];
+		struct descriptor desc;
+		r = node_repo(op->fs->nodes, node->parent, path);
+		size_t len = strlen(path);
+		if (r || len + 1 + ref.name_len >= REPOSITORY_MAX)
+			return -ENOENT;
+		snprintf(path + len, sizeof(path) - len, "%s%.*s", len ? "/" : "",
+			 (int)ref.name_len, node->name);
+		if (source_repository(op->fs->source, path, repo))
+			return -ENOENT;
+		r = tree_tag(op, repo, ref.tag, &desc, NULL);
+		if (r)
+			return r;
+		ref.digest = desc.digest;
+	}
+	target(node, ref.name_len, parent.kind == NODE_NAMESPACE, &ref.digest, ret);
+	return 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tree — which name leads to what: the tree of DESIGN §2.1 and §2.2. Layer: fs/.
+ *
+ * Functions here run in a handler of an op (fs/op.h): they answer from memory,
+ * or return what op_want returned.
+ *
+ * What lies where:
+ *
+ *	/, namespaces     names of the repository grammar are directories at once;
+ *	                  NAME:TAG and NAME@DIGEST are symlinks at once
+ *	<repo>/           tags, manifests, blobs: asked of the origin if nothing of
+ *	                  the repository is known
+ *	<repo>/tags/      a tag is a directory once the origin or a listing has it
+ *	<alg>/<hex>       a digest, once the repository has named it
+ *	manifest dir      by its image: certain, no request
+ *
+ * The fixed entries of a repository are legal component names too. The entry
+ * wins; "tags:" (no tag behind the colon, so no reference) is the repository
+ * directory of that name, and where references to it point.
+ */
+#pragma once
+
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "fs/image.h"
+#include "fs/nodes.h"
+#include "fs/op.h"
+
+/* How long the kernel may keep what never changes, in seconds. */
+#define TREE_FOREVER_S 86400.0
+
+/* A child, found by name: a node to be had, and how long its name stands. */
+struct found {
+	struct node_key key;
+	char name[256];	       /* key.name points here or into the op */
+	struct digest digest;  /* key.digest points here */
+	double entry_s;	       /* how long the name leads there */
+	char repo[NODE_REPO_MAX]; /* key.repo of content */
+};
+
+/* 0, -ENOENT (*ret_entry_s: for how long that is so), -EINPROGRESS, -errno. */
+NODISCARD int tree_lookup(struct op *op, const struct node *parent, const char *name,
+			  struct found *ret);
+
+/* The attributes of a node; *ret_s: for how long. -EINPROGRESS. */
+NODISCARD int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s);
+
+/* The target of a NODE_REFERENCE. */
+NODISCARD int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX]);
+
+/* The image that a NODE_TAG or NODE_MANIFEST, or a directory below one, shows; an
+ * unbound tag directory is bound by this. New reference. -EINPROGRESS. */
+NODISCARD int tree_image(struct op *op, const struct node *node, struct image **ret);
+
+/* The repository that a directory belongs to, as the origin names it. -ENOENT:
+ * too long to be one; -ESTALE. */
+NODISCARD int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX]);
+/* Whether the repository exists. 0, -ENOENT, -EINPROGRESS, -errno. */
+NODISCARD int tree_repo_exists(struct op *op, const char *repo);
+
+/* An inode number for a name in a directory, and for content. */
+uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name);
+uint64_t tree_content_ino(const struct digest *d, bool wasm);
+
+/* A tag as a request may have it: fresh, or old where the origin does not answer
+ * (in time). 0, -ENOENT, -EINPROGRESS, -errno. *ret_left_s may be NULL. */
+NODISCARD int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor *ret,
+		       double *ret_left_s);
+
+/* Parts of tree_lookup, by directory. */
+NODISCARD int tree_lookup_namespace(struct op *op, const struct node *parent, const char *name,
+				    struct found *ret);
+NODISCARD int tree_lookup_repo_entry(struct op *op, const struct node *parent, const char *name,
+				     struct found *ret);
+NODISCARD int tree_lookup_image(struct op *op, const struct node *parent, const char *name,
+				struct found *ret);
+
+/* Names of the tree. */
+bool tree_is_fixed_entry(const char *name); /* tags, manifests, blobs, index.json, oci-layout */
+struct want tree_want(enum want_kind kind, const char *repo);
+
+/* Below files/: the entry that a directory node stands for, in image->names. */
+NODISCARD int tree_files_entry(struct fs *fs, const struct node *node, const struct image *image,
+			       size_t *ret);

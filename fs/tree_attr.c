@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes of the tree's nodes: DESIGN §2.3. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/catalog.h"
+#include "fs/tree.h"
+#include "registry/reference.h"
+
+#define BLOCK 512u /* of st_blocks */
+
+/* Numbers of content have this bit, those of directories and links have not. */
+#define INO_CONTENT (1ull << 63)
+
+uint64_t tree_content_ino(const struct digest *d, bool wasm)
+{
+	uint64_t ino = 0;
+	memcpy(&ino, d->bytes, sizeof(ino));
+	return (ino ^ (wasm ? 0x5555555555555555ull : 0)) | INO_CONTENT;
+}
+
+static uint64_t mix(uint64_t h, const char *name)
+{
+	for (const unsigned char *p = (const unsigned char *)name; *p; p++)
+		h = (h ^ *p) * 0x100000001b3ull; /* FNV-1a */
+	return (h ^ '/') * 0x100000001b3ull;
+}
+
+uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name)
+{
+	struct node node;
+	uint64_t above = 0xcbf29ce484222325ull;
+	if (parent && node_read(fs->nodes, parent, &node) == 0 && node.kind != NODE_ROOT)
+		above = tree_dir_ino(fs, node.parent, node.name);
+	uint64_t ino = mix(above, name) & ~INO_CONTENT;
+	return ino > FUSE_ROOT_ID ? ino : ino + 2;
+}
+
+/* As long as READLINK's answer, if the tag's digest is sha256 like all that
+ * registries give today. */
+static off_t link_size(const struct node *node)
+{
+	struct entry_reference ref;
+	char hex[DIGEST_HEX_MAX] = "";
+	if (reference_parse_entry(node->name, strlen(node->name), &ref))
+		return 0;
+	if (digest_is_set(&ref.digest))
+		digest_hex(&ref.digest, hex);
+	size_t hex_len = hex[0] ? strlen(hex) : 64;
+	return (off_t)(ref.name_len + strlen("/manifests/sha256/") + hex_len);
+}
+
+static void file_attr(const struct node *node, mode_t mode, struct stat *st)
+{
+	st->st_mode = S_IFREG | mode;
+	st->st_size = (off_t)node->size;
+	st->st_blocks = (blkcnt_t)((node->size + BLOCK - 1) / BLOCK);
+	st->st_ino = tree_content_ino(&node->digest, mode == 0555);
+}
+
+static void set_mtime(struct stat *st, int64_t ms)
+{
+	st->st_mtim.tv_sec = ms / 1000;
+	st->st_mtim.tv_nsec = ms % 1000 * 1000000;
+}
+
+/* A manifest directory shows when its artifact was made. So does a tag directory
+ * that is bound, if that costs nothing; its attributes are not kept for long. */
+static int image_attr(struct op *op, const struct node *node, struct stat *st, double *ret_s)
+{
+	struct image *image = NULL;
+	if (node->kind == NODE_TAG) {
+		*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
+		image = digest_is_set(&node->digest) ? catalog_image(op->fs->catalog, &node->digest)
+						     : NULL;
+	} else {
+		int r = tree_image(op, node, &image);
+		if (r)
+			return r;
+	}
+	if (image)
+		set_mtime(st, image->manifest->created_ms);
+	image_unref(image);
+	return 0;
+}
+
+int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->st_uid = op->fs->uid;
+	ret->st_gid = op->fs->gid;
+	ret->st_nlink = 1;
+	ret->st_blksize = 4096;
+	*ret_s = TREE_FOREVER_S;
+	switch (node->kind) {
+	case NODE_CONTENT:
+		file_attr(node, 0444, ret);
+		return 0;
+	case NODE_CONTENT_WASM:
+	case NODE_MAIN_WASM:
+		file_attr(node, 0555, ret);
+		return 0;
+	case NODE_REFERENCE:
+		ret->st_mode = S_IFLNK | 0777;
+		ret->st_size = link_size(node);
+		break;
+	case NODE_ROOT:
+	case NODE_NAMESPACE:
+	case NODE_TAGS:
+	case NODE_TAG:
+	case NODE_MANIFESTS:
+	case NODE_MANIFEST_ALG:
+	case NODE_MANIFEST:
+	case NODE_BLOBS:
+	case NODE_BLOB_ALG:
+	case NODE_LAYERS:
+	case NODE_FILES:
+		ret->st_mode = S_IFDIR | 0555;
+		break;
+	case NODE_FREE:
+	case NODE_KIND_COUNT:
+		return -ESTALE;
+	}
+	ret->st_ino = node->kind == NODE_ROOT ? FUSE_ROOT_ID
+					      : tree_dir_ino(op->fs, node->parent, node->name);
+	if (node->kind == NODE_MANIFEST || node->kind == NODE_TAG)
+		return image_attr(op, node, ret, ret_s);
+	return 0;
+}

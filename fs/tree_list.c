@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tree's directories list: what is cheap and true. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/catalog.h"
+#include "fs/dirlist.h"
+#include "fs/image.h"
+#include "fs/tree.h"
+#include "registry/reference.h"
+
+static int add_dir(struct op *op, struct dirlist *l, const struct node *dir, const char *name,
+		   size_t len)
+{
+	char copy[256];
+	if (len >= sizeof(copy))
+		return 0;
+	memcpy(copy, name, len);
+	copy[len] = '\0';
+	return dirlist_add(l, copy, len, tree_dir_ino(op->fs, dir->id, copy), S_IFDIR);
+}
+
+static int add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
+{
+	/* A digest that cannot be verified is listed, and has no inode. */
+	uint64_t ino = digest_is_set(d) ? tree_content_ino(d, wasm) : UINT64_MAX;
+	return dirlist_add(l, name, strlen(name), ino, S_IFREG);
+}
+
+/* The first component of each repository below `path`. */
+static int add_children(struct op *op, struct dirlist *l, const struct node *dir,
+			const struct names *repos, const char *path)
+{
+	size_t skip = strlen(path);
+	for (size_t i = 0; i < repos->n; i++) {
+		const char *name = repos->v[i];
+		if (skip) {
+			if (strncmp(name, path, skip) != 0 || name[skip] != '/')
+				continue;
+			name += skip + 1;
+		}
+		size_t len = strcspn(name, "/");
+		char component[256];
+		if (len >= sizeof(component))
+			continue;
+		memcpy(component, name, len);
+		component[len] = '\0';
+		if (skip && tree_is_fixed_entry(component))
+			continue;
+		int r = add_dir(op, l, dir, component, len);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* The list of repositories, asked for if it is not fresh. A registry that does
+ * not give one, or not now, leaves what is known so far. */
+static int want_catalog(struct op *op)
+{
+	struct want w = tree_want(WANT_CATALOG, op->fs->prefix);
+	enum known known = catalog_listing(op->fs->catalog, op->fs->prefix, NULL, NULL);
+	if (known == KNOWN_FRESH || known == KNOWN_ABSENT || op_failed(op, &w))
+		return 0;
+	if (known == KNOWN_STALE && op->accept_stale)
+		return 0;
+	return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);
+}
+
+static int list_namespace(struct op *op, const struct node *dir, struct dirlist *l)
+{
+	char path[NODE_REPO_MAX], repo[REPOSITORY_MAX];
+	int exists = -ENOENT;
+	int r = node_repo(op->fs->nodes, dir->id, path);
+	if (r)
+		return r;
+	if (dir->kind != NODE_ROOT) {
+		r = tree_repo(op->fs, dir->id, repo);
+		exists = r ? r : tree_repo_exists(op, repo);
+		if (exists == -EINPROGRESS && op_failed(op, &op->want)) {
+			exists = op_failed(op, &op->want);
+			op->err = op->failure_err;
+		}
+		if (exists == -EINPROGRESS)
+			return exists;
+	}
+	/* One failure is remembered at a time: a repository that the origin knows
+	 * or refuses is settled before its catalog is asked for. */
+	if (exists == 0 || exists == -ENOENT) {
+		r = want_catalog(op);
+		if (r)
+			return r;
+	}
+	struct names repos = { 0 };
+	r = catalog_repos(op->fs->catalog, op->fs->prefix, &repos, &op->err);
+	if (r)
+		return r;
+	r = add_children(op, l, dir, &repos, path);
+	names_release(&repos);
+	static const char *const fixed[] = { "blobs", "manifests", "tags" };
+	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(fixed); i++)
+		r = add_dir(op, l, dir, fixed[i], strlen(fixed[i]));
+	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)
+		return exists;
+	return r;
+}
+
+static int list_tags(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
+{
+	struct want w = tree_want(WANT_TAGS, repo);
+	struct listing *tags = NULL;
+	enum known known = catalog_listing(op->fs->catalog, repo, &tags, NULL);
+	if (known == KNOWN_ABSENT)
+		return err_set(&op->err, -ENOENT, "%s: no such repository", repo);
+	if (known == KNOWN_NOT || (known == KNOWN_STALE && !op->accept_stale)) {
+		listing_unref(tags);
+		return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);
+	}
+	int r = 0;
+	for (size_t i = 0; i < tags->names.n && r == 0; i++) {
+		const char *tag = tags->names.v[i];
+		size_t len = strlen(tag);
+		if (reference_is_tag(tag, len) && !reference_is_referrer_tag(tag, len))
+			r = add_dir(op, l, dir, tag, len);
+	}
+	listing_unref(tags);
+	return r;
+}
+
+static int list_algs(struct op *op, const struct node *dir, struct dirlist *l)
+{
+	int r = add_dir(op, l, dir, "sha256", 6);
+	return r ? r : add_dir(op, l, dir, "sha512", 6);
+}
+
+/* The digests known so far: all, or the manifests among them. */
+static int list_digests(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
+{
+	AUTO_FREE struct descriptor *v = NULL;
+	size_t n = 0;
+	int r = catalog_named_all(op->fs->catalog, repo, &v, &n, &op->err);
+	if (r == -ENOENT)
+		return 0;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		char hex[DIGEST_HEX_MAX];
+		if (strcmp(digest_alg_name(&v[i].digest), dir->name) != 0)
+			continue;
+		digest_hex(&v[i].digest, hex);
+		if (dir->kind == NODE_BLOB_ALG)
+			r = add_content(l, hex, &v[i].digest, false);
+		else if (media_type_is_manifest(v[i].media_type))
+			r = add_dir(op, l, dir, hex, strlen(hex));
+	}
+	return r;
+}
+
+static int list_manifest(struct op *op, const struct node *dir, const struct image *image,
+			 struct dirlist *l)
+{
+	const struct manifest *m = image->manifest;
+	const struct manifest_names *names = image->names;
+	int r = add_content(l, "manifest.json", &m->desc.digest, false);
+	if (m->is_index)
+		return r;
+	if (r == 0 && names->config_name)
+		r = add_content(l, names->config_name, &m->config.desc.digest, false);
+	if (r == 0)
+		r = add_dir(op, l, dir, "layers", 6);
+	if (r == 0)
+		r = add_dir(op, l, dir, "files", 5);
+	if (r == 0 && names->main_kind == MAIN_WASM_LAYER)
+		r = add_content(l, "main.wasm", &m->layers[names->main_layer].desc.digest, true);
+	return r;
+}
+
+static int list_layers(const struct image *image, struct dirlist *l)
+{
+	int r = 0;
+	for (size_t i = 0; i < image->manifest->layer_count && r == 0; i++) {
+		const char *name = image->names->layer_names[i];
+		r = add_content(l, name, &image->manifest->layers[i].desc.digest,
+				name_is_wasm(name));
+	}
+	return r;
+}
+
+static int list_files(struct op *op, const struct node *dir, const struct image *image,
+		      struct dirlist *l)
+{
+	size_t in = 0;
+	int r = tree_files_entry(op->fs, dir, image, &in);
+	if (r)
+		return r;
+	const struct file_entry *files = image->names->files;
+	for (size_t i = files[in].first; i < files[in].first + files[in].count && r == 0; i++) {
+		const struct file_entry *e = &files[i];
+		if (e->kind == FILE_KIND_DIR)
+			r = add_dir(op, l, dir, e->name, strlen(e->name));
+		else
+			r = add_content(l, e->name, &image->manifest->layers[e->layer].desc.digest,
+					name_is_wasm(e->name));
+	}
+	return r;
+}
+
+static int list_image(struct op *op, const struct node *dir, struct dirlist *l)
+{
+	struct image *image = NULL;
+	int r = tree_image(op, dir, &image);
+	if (r)
+		return r;
+	if (dir->kind == NODE_LAYERS)
+		r = list_layers(image, l);
+	else if (dir->kind == NODE_FILES)
+		r = list_files(op, dir, image, l);
+	else
+		r = list_manifest(op, dir, image, l);
+	image_unref(image);
+	return r;
+}
+
+static int list_repo_entry(struct op *op, const struct node *dir, struct dirlist *l)
+{
+	char repo[REPOSITORY_MAX];
+	int r = tree_repo(op->fs, dir->id, repo);
+	if (r)
+		return r;
+	if (dir->kind == NODE_TAGS)
+		return list_tags(op, dir, repo, l);
+	if (dir->kind == NODE_MANIFESTS || dir->kind == NODE_BLOBS)
+		return list_algs(op, dir, l);
+	return list_digests(op, dir, repo, l);
+}
+
+static int fill(struct op *op, const struct node *dir, struct dirlist *l)
+{
+	switch (dir->kind) {
+	case NODE_ROOT:
+	case NODE_NAMESPACE:
+		return list_namespace(op, dir, l);
+	case NODE_TAGS:
+	case NODE_MANIFESTS:
+	case NODE_BLOBS:
+	case NODE_MANIFEST_ALG:
+	case NODE_BLOB_ALG:
+		return list_repo_entry(op, dir, l);
+	case NODE_TAG:
+	case NODE_MANIFEST:
+	case NODE_LAYERS:
+	case NODE_FILES:
+		return list_image(op, dir, l);
+	case NODE_REFERENCE:
+	case NODE_CONTENT:
+	case NODE_CONTENT_WASM:
+	case NODE_MAIN_WASM:
+	case NODE_FREE:
+	case NODE_KIND_COUNT:
+		break;
+	}
+	return -ENOTDIR;
+}
+
+static uint64_t ino_of(struct op *op, uint64_t id)
+{
+	struct node node;
+	if (id <= FUSE_ROOT_ID || node_read(op->fs->nodes, id, &node) || node.kind == NODE_ROOT)
+		return FUSE_ROOT_ID;
+	return tree_dir_ino(op->fs, node.parent, node.name);
+}
+
+int tree_list(struct op *op, const struct node *dir, struct dirlist **ret)
+{
+	struct dirlist *l = NULL;
+	int r = dirlist_new(&l);
+	if (r == 0)
+		r = fill(op, dir, l);
+	if (r == 0)
+		r = dirlist_done(l, ino_of(op, dir->id), ino_of(op, dir->parent));
+	if (r) {
+		dirlist_free(l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The single flight: joining, giving up, deadlines, and stopping. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "fs/flight.h"
+#include "fs/pool.h"
+
+/* A job that runs until the test lets it, or its call is cancelled. */
+struct stage {
+	struct lock lock;
+	struct cond changed;
+	unsigned runs, done;  /* guarded by lock */
+	bool open, woken;     /* guarded by lock */
+	int result;	      /* guarded by lock */
+	struct flights *flights;
+	struct pool *pool;
+};
+
+struct guest {
+	struct waiter waiter; /* first */
+	struct stage *stage;
+	int code;
+	bool resumed;
+};
+
+static void wake(void *ctx)
+{
+	struct stage *s = ctx;
+	lock_take(&s->lock);
+	s->woken = true;
+	cond_broadcast(&s->changed);
+	lock_drop(&s->lock);
+}
+
+static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
+{
+	struct stage *s = ctx;
+	(void)ret_blob;
+	call_set_waker(job->call, wake, s);
+	lock_take(&s->lock);
+	s->runs++;
+	cond_broadcast(&s->changed);
+	while (!s->open && !s->woken)
+		cond_wait(&s->changed, &s->lock);
+	s->woken = false;
+	int r = s->result;
+	lock_drop(&s->lock);
+	call_set_waker(job->call, NULL, NULL);
+	int cancelled = call_check(job->call, err);
+	if (cancelled)
+		return cancelled;
+	return r ? err_set(err, r, "as the test says") : 0;
+}
+
+static void resumed(struct waiter *w, int code, const struct err *err, struct blob *blob)
+{
+	struct guest *g = (struct guest *)w;
+	(void)err;
+	assert_null(blob);
+	lock_take(&g->stage->lock);
+	g->code = code;
+	g->resumed = true;
+	g->stage->done++;
+	cond_broadcast(&g->stage->changed);
+	lock_drop(&g->stage->lock);
+}
+
+static void open_stage(struct stage *s, int64_t timeout_ms)
+{
+	memset(s, 0, sizeof(*s));
+	lock_init(&s->lock);
+	cond_init(&s->changed);
+	struct flights_options o = { run, s, timeout_ms };
+	assert_int_equal(flights_new(&o, &s->flights), 0);
+	assert_int_equal(flights_start(s->flights), 0);
+	assert_int_equal(pool_new("test", 4, &s->pool), 0);
+}
+
+static void let_run(struct stage *s, int result)
+{
+	lock_take(&s->lock);
+	s->open = true;
+	s->result = result;
+	cond_broadcast(&s->changed);
+	lock_drop(&s->lock);
+}
+
+static void await(struct stage *s, unsigned runs, unsigned done)
+{
+	lock_take(&s->lock);
+	int64_t until = clock_ms() + 20000;
+	while ((s->runs < runs || s->done < done) && cond_wait_until(&s->changed, &s->lock, until))
+		;
+	assert_true(s->runs >= runs && s->done >= done);
+	lock_drop(&s->lock);
+}
+
+static void close_stage(struct stage *s)
+{
+	flights_stop(s->flights);
+	pool_free(s->pool);
+	flights_free(s->flights);
+	cond_release(&s->changed);
+	lock_release(&s->lock);
+}
+
+static struct want want_of(const char *repo)
+{
+	struct want w;
+	memset(&w, 0, sizeof(w));
+	w.kind = WANT_TAGS;
+	strncpy(w.repo, repo, sizeof(w.repo) - 1);
+	return w;
+}
+
+static int enter(struct stage *s, struct guest *g, const char *repo, int64_t deadline_ms)
+{
+	struct want w = want_of(repo);
+	memset(g, 0, sizeof(*g));
+	g->stage = s;
+	g->waiter.deadline_ms = clock_ms() + deadline_ms;
+	g->waiter.resume = resumed;
+	waiter_watch(s->flights, &g->waiter);
+	return flight_park(s->flights, &w, repo, s->pool, &g->waiter);
+}
+
+static void test_many_waiters_one_job(void **state)
+{
+	(void)state;
+	static struct guest guests[200];
+	struct stage s;
+	struct flights_usage u;
+	open_stage(&s, 60000);
+	for (size_t i = 0; i < 200; i++)
+		assert_int_equal(enter(&s, &guests[i], "one", 60000), 0);
+	flights_usage(s.flights, &u);
+	assert_int_equal(u.flights, 1);
+	assert_int_equal(u.parked, 200);
+	let_run(&s, -EHOSTUNREACH);
+	await(&s, 1, 200);
+	assert_int_equal(s.runs, 1);
+	for (size_t i = 0; i < 200; i++) {
+		assert_int_equal(guests[i].code, -EHOSTUNREACH);
+		waiter_unwatch(s.flights, &guests[i].waiter);
+	}
+	close_stage(&s);
+}
+
+static void test_deadline_leaves_the_job_running(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest early, late;
+	open_stage(&s, 60000);
+	assert_int_equal(enter(&s, &late, "x", 60000), 0);
+	assert_int_equal(enter(&s, &early, "x", 20), 0);
+	await(&s, 1, 1);
+	assert_int_equal(early.code, -ETIMEDOUT);
+	assert_false(late.resumed);
+	let_run(&s, 0);
+	await(&s, 1, 2);
+	assert_int_equal(late.code, 0);
+	waiter_unwatch(s.flights, &early.waiter);
+	waiter_unwatch(s.flights, &late.waiter);
+	close_stage(&s);
+}
+
+static void test_slow(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest first, second;
+	struct want w = want_of("x");
+	open_stage(&s, 60000);
+	memset(&first, 0, sizeof(first));
+	first.stage = &s;
+	first.waiter.deadline_ms = INT64_MAX;
+	first.waiter.soft_ms = 10;
+	first.waiter.resume = resumed;
+	waiter_watch(s.flights, &first.waiter);
+	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &first.waiter), 0);
+	await(&s, 1, 1);
+	assert_int_equal(first.code, FLIGHT_SLOW);
+	/* Who comes later does not wait at all. */
+	second = first;
+	waiter_watch(s.flights, &second.waiter);
+	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &second.waiter), FLIGHT_SLOW);
+	waiter_unwatch(s.flights, &first.waiter);
+	waiter_unwatch(s.flights, &second.waiter);
+	let_run(&s, 0);
+	close_stage(&s);
+}
+
+/* A caller of another pid namespace shows as thread 0: its interrupt counts. */
+static void test_given_up(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g, stays;
+	open_stage(&s, 60000);
+	assert_int_equal(enter(&s, &g, "x", 60000), 0);
+	assert_int_equal(enter(&s, &stays, "y", 60000), 0);
+	stays.waiter.tid = getpid(); /* nothing pends on this thread */
+	await(&s, 2, 0);
+	waiter_interrupt(s.flights, stays.waiter.serial);
+	waiter_interrupt(s.flights, g.waiter.serial);
+	await(&s, 2, 1);
+	assert_int_equal(g.code, -EINTR);
+	assert_false(stays.resumed);
+	waiter_unwatch(s.flights, &g.waiter);
+	let_run(&s, 0);
+	await(&s, 2, 2);
+	assert_int_equal(stays.code, 0);
+	waiter_unwatch(s.flights, &stays.waiter);
+	close_stage(&s);
+}
+
+static void test_interrupted_before_it_parks(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g;
+	struct want w = want_of("x");
+	open_stage(&s, 60000);
+	memset(&g, 0, sizeof(g));
+	g.stage = &s;
+	g.waiter.deadline_ms = INT64_MAX;
+	g.waiter.resume = resumed;
+	waiter_watch(s.flights, &g.waiter);
+	waiter_interrupt(s.flights, g.waiter.serial);
+	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &g.waiter), 0);
+	await(&s, 0, 1);
+	assert_int_equal(g.code, -EINTR);
+	waiter_unwatch(s.flights, &g.waiter);
+	let_run(&s, 0);
+	close_stage(&s);
+}
+
+static void test_stop(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g;
+	open_stage(&s, 60000);
+	assert_int_equal(enter(&s, &g, "x", 60000), 0);
+	await(&s, 1, 0);
+	flights_stop(s.flights);
+	assert_true(g.resumed);
+	assert_int_equal(g.code, -ECANCELED);
+	waiter_unwatch(s.flights, &g.waiter);
+	assert_int_equal(enter(&s, &g, "x", 60000), -ECANCELED);
+	waiter_unwatch(s.flights, &g.waiter);
+	pool_free(s.pool);
+	flights_free(s.flights);
+	cond_release(&s.changed);
+	lock_release(&s.lock);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_many_waiters_one_job),
+		cmocka_unit_test(test_deadline_leaves_the_job_running),
+		cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_given_up),
+		cmocka_unit_test(test_interrupted_before_it_parks),
+		cmocka_unit_test(test_stop),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fs/memo.h"
+
+static int alive;
+
+static void retain(void *value)
+{
+	(void)value;
+	alive++;
+}
+
+static void release(void *value)
+{
+	(void)value;
+	alive--;
+}
+
+static struct memo *make(size_t max)
+{
+	struct memo_type type = { max, sizeof(int), retain, release };
+	struct memo *m = NULL;
+	alive = 0;
+	assert_int_equal(memo_new(&type, &m), 0);
+	return m;
+}
+
+static void test_put_get_drop(void **state)
+{
+	(void)state;
+	struct memo *m = make(10);
+	int v = 7;
+	assert_false(memo_get(m, "a", 1, &v));
+	memo_put(m, "a", 1, &v);
+	v = 8;
+	memo_put(m, "b", 1, &v);
+	assert_true(memo_get(m, "a", 1, &v));
+	assert_int_equal(v, 7);
+	v = 9;
+	memo_put(m, "a", 1, &v); /* replaces */
+	assert_true(memo_get(m, "a", 1, &v));
+	assert_int_equal(v, 9);
+	assert_int_equal(alive, 4); /* two kept, two handed out */
+	memo_drop(m, "a", 1);
+	memo_drop(m, "nobody", 6);
+	assert_false(memo_get(m, "a", 1, &v));
+	memo_free(m);
+	assert_int_equal(alive, 2);
+}
+
+static void test_forgets_the_least_recently_used(void **state)
+{
+	(void)state;
+	struct memo *m = make(3);
+	for (int v = 0; v < 3; v++)
+		memo_put(m, &v, sizeof(v), &v);
+	int key = 0, v = 0;
+	assert_true(memo_get(m, &key, sizeof(key), &v)); /* 1 is the oldest now */
+	key = v = 3;
+	memo_put(m, &key, sizeof(key), &v);
+	key = 1;
+	assert_false(memo_get(m, &key, sizeof(key), &v));
+	key = 0;
+	assert_true(memo_get(m, &key, sizeof(key), &v));
+	memo_free(m);
+	memo_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_put_get_drop),
+		cmocka_unit_test(test_forgets_the_least_recently_used),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
