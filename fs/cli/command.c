@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+
+static const struct command table[] = {
+    {
+	.name = "mount",
+	.id = CLI_MOUNT,
+	.operands = "[options] SOURCE MOUNTPOINT",
+	.summary = "present a registry at a path",
+	.text = "Presents an OCI registry at MOUNTPOINT: every image reference is a path, and\n"
+		"what is opened is fetched, verified and cached. Returns once the mount answers;\n"
+		"asks the registry for nothing before that.\n"
+		"\n"
+		"SOURCE is\n"
+		"  HOST[:PORT][/NAMESPACE]   a registry, by HTTPS (loopback: also plain HTTP)\n"
+		"  http://HOST[:PORT]…       a registry, by plain HTTP\n"
+		"  oci:DIRECTORY             a local OCI image layout\n",
+	.examples = "  wasmocifs mount ghcr.io /mnt/oci\n"
+		    "  wasmocifs mount --cache-size 4G --tag-ttl 5m localhost:5000/team /mnt/team\n"
+		    "  mount -t wasmocifs ghcr.io /mnt/oci -o allow_other,cache=/srv/cache\n",
+	.run = mount_main,
+    },
+    {
+	.name = "unmount",
+	.id = CLI_UNMOUNT,
+	.operands = "[options] MOUNTPOINT",
+	.summary = "take it away again",
+	.text = "Unmounts what `wasmocifs mount` has mounted, waits until its process has ended,\n"
+		"and clears away a mount whose process has died.\n",
+	.examples = "  wasmocifs unmount /mnt/oci\n"
+		    "  wasmocifs unmount --lazy /mnt/oci\n",
+	.run = unmount_main,
+    },
+    {
+	.name = "status",
+	.id = CLI_STATUS,
+	.operands = "[options] [MOUNTPOINT]",
+	.summary = "show mounts, their registries and caches",
+	.text = "Shows your mounts (as root: everybody's), or one of them in detail. Asks the\n"
+		"processes that serve them and never touches a mount.\n",
+	.examples = "  wasmocifs status\n"
+		    "  wasmocifs status /mnt/oci\n"
+		    "  wasmocifs status --json | jq '.[].hosts'\n",
+	.run = status_main,
+    },
+};
+
+const struct command *commands(size_t *ret_n)
+{
+	*ret_n = ARRAY_LEN(table);
+	return table;
+}
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (strcmp(table[i].name, name) == 0)
+			return &table[i];
+	}
+	return NULL;
+}
+
+int complain(int status, const char *fmt, ...)
+{
+	char raw[ERR_TEXT_MAX];
+	struct err line;
+	va_list args;
+	va_start(args, fmt);
+	if (vsnprintf(raw, sizeof(raw), fmt, args) < 0)
+		raw[0] = '\0';
+	va_end(args);
+	(void)err_set(&line, 0, "%s", raw); /* one line, without control characters */
+	fprintf(stderr, "wasmocifs: %s\n", line.text);
+	return status;
+}

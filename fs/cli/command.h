@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* command — what the program can be told to do. Layer: fs/cli. */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "fs/cli/options.h"
+
+/* Exit status of the program. */
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+struct command {
+	const char *name;
+	unsigned id;          /* CLI_MOUNT, … */
+	const char *operands; /* "[options] SOURCE MOUNTPOINT" */
+	const char *summary;  /* for the list of commands */
+	const char *text;     /* for its own help: what it does, line by line */
+	const char *examples;
+	int (*run)(const struct cli_args *args); /* returns the exit status */
+};
+
+const struct command *commands(size_t *ret_n);
+const struct command *command_find(const char *name); /* NULL: unknown */
+
+int mount_main(const struct cli_args *args);
+int unmount_main(const struct cli_args *args);
+int status_main(const struct cli_args *args);
+/* As mount.wasmocifs; exit status of mount(8). */
+int helper_main(int argc, char **argv);
+
+/* "wasmocifs: …" on stderr, one line. Returns `status`. */
+int complain(int status, const char *fmt, ...) PRINTF(2, 3);

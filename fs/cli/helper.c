@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mount.wasmocifs SOURCE DIR [-sfnv] [-t TYPE] [-o OPTIONS]: how mount(8) and
+ * systemd mount what fstab says. */
+#include "fs/cli/command.h"
+
+#include <string.h>
+
+/* Exit status, mount(8) "EXIT STATUS". */
+enum { HELPER_USAGE = 1, HELPER_FAILED = 32 };
+
+static int mount_as_told(const struct cli_args *args)
+{
+	switch (mount_main(args)) {
+	case CLI_DONE:
+		return CLI_DONE;
+	case CLI_USAGE:
+		return HELPER_USAGE;
+	default:
+		return HELPER_FAILED;
+	}
+}
+
+int helper_main(int argc, char **argv)
+{
+	struct cli_args args;
+	struct err err;
+	int status = CLI_DONE;
+	cli_args_init(&args);
+	if (options_parse(CLI_HELPER, argc, argv, &args, &err) < 0)
+		status = complain(HELPER_USAGE, "mount: %s", err.text);
+	else if (args.n_operands != 2)
+		status = complain(HELPER_USAGE,
+				  "mount: give a source and a directory: mount -t wasmocifs "
+				  "ghcr.io /mnt/oci");
+	else if (!args.fake)
+		status = mount_as_told(&args);
+	cli_args_release(&args);
+	return status;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wasmocifs: what is to be done is the first word; as mount.wasmocifs, mount(8)
+ * has called. */
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/help.h"
+#include "fs/cli/suggest.h"
+
+/* A full disk behind stdout is a failure too. */
+static int finish(int status)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return complain(CLI_FAILED, "cannot write to standard output");
+	return status;
+}
+
+static int unknown_command(const char *name)
+{
+	size_t n;
+	const struct command *table = commands(&n);
+	struct suggest best;
+	suggest_init(&best, name);
+	suggest_add(&best, "help");
+	for (size_t i = 0; i < n; i++)
+		suggest_add(&best, table[i].name);
+	if (strcmp(name, "umount") == 0 || strcmp(name, "unmout") == 0)
+		suggest_add(&best, "unmount");
+	if (suggest_found(&best) != NULL)
+		return complain(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", name,
+				suggest_found(&best));
+	return complain(CLI_USAGE, "unknown command '%s'; see 'wasmocifs --help'", name);
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	struct cli_args args;
+	struct err err;
+	cli_args_init(&args);
+	int status;
+	if (options_parse(c->id, argc, argv, &args, &err) < 0) {
+		status = complain(CLI_USAGE, "%s: %s", c->name, err.text);
+	} else if (args.help) {
+		help_command(stdout, c);
+		status = CLI_DONE;
+	} else {
+		status = c->run(&args);
+	}
+	cli_args_release(&args);
+	return finish(status);
+}
+
+static int help(int argc, char **argv)
+{
+	if (argc > 2)
+		return complain(CLI_USAGE, "help takes one command");
+	const struct command *c = argc == 2 ? command_find(argv[1]) : NULL;
+	if (argc == 2 && c == NULL)
+		return unknown_command(argv[1]);
+	if (c != NULL)
+		help_command(stdout, c);
+	else
+		help_program(stdout);
+	return finish(CLI_DONE);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash != NULL ? slash + 1 : path;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 0 && strcmp(base_name(argv[0]), "mount.wasmocifs") == 0)
+		return helper_main(argc, argv);
+	if (argc < 2)
+		return complain(CLI_USAGE, "say what to do: mount, unmount or status; "
+					   "see 'wasmocifs --help'");
+	const char *word = argv[1];
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
+		return help(argc - 1, argv + 1);
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+		puts("wasmocifs " WASMOCIFS_VERSION);
+		return finish(CLI_DONE);
+	}
+	if (word[0] == '-')
+		return complain(CLI_USAGE, "unknown option %s; see 'wasmocifs --help'", word);
+	const struct command *c = command_find(word);
+	return c != NULL ? run_command(c, argc - 1, argv + 1) : unknown_command(word);
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/suggest.h"
+#include "fs/cli/values.h"
+#include "fs/log.h"
+
+#define AT(field)   offsetof(struct cli_args, field)
+#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS)
+#define OPTIONS_MAX 48
+#define LONG_VAL    256 /* what getopt_long returns for table entry 0 */
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
+
+#define MOUNTING "Mounting"
+#define CACHE    "Cache"
+#define REGISTRY "Registry"
+#define LOGGING  "Logging"
+#define GENERAL  "General"
+
+static const struct option_spec table[] = {
+    {"foreground", 'f', NULL, MOUNTING, "stay in the foreground and log to stderr", OPTION_FLAG,
+     CLI_MOUNT, AT(foreground), 0, NULL},
+    {"ready-fd", 0, "N", MOUNTING, "write one byte to file descriptor N once the mount answers",
+     OPTION_FD, CLI_MOUNT, AT(ready_fd), 0, NULL},
+    {"allow-other", 0, NULL, MOUNTING,
+     "let every user in; they read what the mount's credentials reach", OPTION_FLAG, CLI_MOUNT,
+     AT(allow_other), 0, NULL},
+    {"no-passthrough", 0, NULL, MOUNTING,
+     "serve large files through the daemon instead of straight from the cache", OPTION_FLAG,
+     CLI_MOUNT, AT(no_passthrough), 0, NULL},
+    {NULL, 'o', "KEY[=VALUE],…", MOUNTING,
+     "the long options without their dashes, and the words of mount(8)", OPTION_WORDS,
+     CLI_MOUNT | CLI_HELPER, 0, 0, NULL},
+
+    {"cache", 0, "DIR", CACHE,
+     "where fetched content is kept; one user's (default: /var/cache/wasmocifs for root, else "
+     "~/.cache/wasmocifs)",
+     OPTION_DIRECTORY, CLI_MOUNT, AT(cache), 0, NULL},
+    {"cache-size", 0, "SIZE", CACHE,
+     "what the cache may hold, as 500M or 8G (default: a quarter of the free space, at most 10G)",
+     OPTION_SIZE, CLI_MOUNT, AT(cache_size), 1 << 20, NULL},
+    {"offline", 0, NULL, CACHE, "never ask the registry; serve what is cached", OPTION_FLAG,
+     CLI_MOUNT, AT(offline), 0, NULL},
+    {"tag-ttl", 0, "TIME", CACHE,
+     "how long a tag's answer counts, as 500ms, 8s or 5m (default: 30s, at least 1s)",
+     OPTION_DURATION, CLI_MOUNT, AT(tag_ttl_ms), 1000, NULL},
+    {"list-ttl", 0, "TIME", CACHE, "how long a listing counts (default: 60s, at least 1s)",
+     OPTION_DURATION, CLI_MOUNT, AT(list_ttl_ms), 1000, NULL},
+
+    {"auth-file", 0, "FILE", REGISTRY,
+     "credentials, as docker login writes them (default: the files of podman and docker)",
+     OPTION_FILE, CLI_MOUNT, AT(auth_file), 0, NULL},
+    {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) instead of the system's",
+     OPTION_FILE, CLI_MOUNT, AT(ca_file), 0, NULL},
+    {"timeout", 0, "TIME", REGISTRY,
+     "what one file operation may take; a transfer that advances may take longer (default: 60s)",
+     OPTION_DURATION, CLI_MOUNT, AT(timeout_ms), 100, NULL},
+
+    {"log-level", 0, "LEVEL", LOGGING, "error, warning, info or debug (default: info)",
+     OPTION_CHOICE, CLI_MOUNT, AT(log_level), 0, log_levels},
+    {"log-format", 0, "FORMAT", LOGGING, "text or json (default: text)", OPTION_CHOICE, CLI_MOUNT,
+     AT(log_format), 0, log_formats},
+
+    {"lazy", 'l', NULL, GENERAL,
+     "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
+     CLI_UNMOUNT, AT(lazy), 0, NULL},
+    {"json", 0, NULL, GENERAL, "an array with one object for each mount", OPTION_FLAG, CLI_STATUS,
+     AT(json), 0, NULL},
+    {"help", 'h', NULL, GENERAL, "show this help", OPTION_FLAG, ALL, AT(help), 0, NULL},
+
+    {NULL, 'f', NULL, NULL, NULL, OPTION_FLAG, CLI_HELPER, AT(fake), 0, NULL},
+    {NULL, 's', NULL, NULL, NULL, OPTION_FLAG, CLI_HELPER, AT(sloppy), 0, NULL},
+    {NULL, 'n', NULL, NULL, NULL, OPTION_IGNORED, CLI_HELPER, 0, 0, NULL},
+    {NULL, 'v', NULL, NULL, NULL, OPTION_IGNORED, CLI_HELPER, 0, 0, NULL},
+    {NULL, 't', "TYPE", NULL, NULL, OPTION_IGNORED, CLI_HELPER, 0, 0, NULL},
+};
+
+/* Words of mount(8) and fstab(5) that say nothing to a file system of this
+ * kind: it is read-only, nosuid and nodev whatever is asked for. */
+static const char *const mount_words[] = {
+    "ro",         "rw",         "defaults",   "nosuid",      "suid",
+    "nodev",      "dev",        "exec",       "auto",        "noauto",
+    "nofail",     "_netdev",    "user",       "nouser",      "users",
+    "owner",      "group",      "atime",      "noatime",     "diratime",
+    "nodiratime", "relatime",   "norelatime", "strictatime", "nostrictatime",
+    "lazytime",   "nolazytime", "async",      "sync",        "dirsync",
+    "silent",     "loud",       "mand",       "nomand",      "iversion",
+    "noiversion",
+};
+
+const struct option_spec *options_table(size_t *ret_n)
+{
+	*ret_n = ARRAY_LEN(table);
+	return table;
+}
+
+bool options_in_words(const struct option_spec *o)
+{
+	return o->name != NULL && (o->commands & CLI_MOUNT) != 0 && o->offset != AT(help);
+}
+
+void cli_args_init(struct cli_args *args)
+{
+	*args = (struct cli_args){.ready_fd = -1, .log_level = LOG_LEVEL_INFO};
+}
+
+void cli_args_release(struct cli_args *args)
+{
+	free(args->cache);
+	free(args->auth_file);
+	free(args->ca_file);
+	*args = (struct cli_args){.ready_fd = -1};
+}
+
+/* The name that its user wrote: "--cache" or "-o cache". */
+static int store(const struct option_spec *o, const char *written, const char *value,
+		 struct cli_args *args, struct err *err)
+{
+	void *to = (char *)args + o->offset;
+	switch (o->kind) {
+	case OPTION_FLAG:
+		*(bool *)to = true;
+		return 0;
+	case OPTION_DIRECTORY:
+		return value_path(written, value, false, to, err);
+	case OPTION_FILE:
+		return value_path(written, value, true, to, err);
+	case OPTION_SIZE:
+		return value_size(written, value, (uint64_t)o->least, to, err);
+	case OPTION_DURATION:
+		return value_duration(written, value, o->least, to, err);
+	case OPTION_CHOICE:
+		return value_choice(written, value, o->choices, to, err);
+	case OPTION_FD:
+		return value_fd(written, value, to, err);
+	case OPTION_WORDS:
+		return options_parse_words(value, args, err);
+	case OPTION_IGNORED:
+		return 0;
+	}
+	return 0;
+}
+
+static bool is_mount_word(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(mount_words); i++) {
+		if (strcmp(key, mount_words[i]) == 0)
+			return true;
+	}
+	return strncmp(key, "x-", 2) == 0 || strncmp(key, "X-", 2) == 0 ||
+	       strcmp(key, "comment") == 0;
+}
+
+/* '_' is as good as '-', which fstab(5) never uses. */
+static bool is_same(const char *name, const char *key)
+{
+	for (; *name != '\0' && (*name == *key || (*name == '-' && *key == '_')); name++)
+		key++;
+	return *name == '\0' && *key == '\0';
+}
+
+static const struct option_spec *find_word(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (options_in_words(&table[i]) && is_same(table[i].name, key))
+			return &table[i];
+	}
+	return NULL;
+}
+
+static int unknown_word(const char *key, struct err *err)
+{
+	struct suggest best;
+	suggest_init(&best, key);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (options_in_words(&table[i]))
+			suggest_add(&best, table[i].name);
+	}
+	if (suggest_found(&best) != NULL)
+		return err_set(err, -EINVAL,
+			       "unknown mount option '%s' after -o; did you mean '%s'?", key,
+			       suggest_found(&best));
+	return err_set(err, -EINVAL,
+		       "unknown mount option '%s' after -o; see 'wasmocifs mount --help'", key);
+}
+
+static int parse_word(char *word, struct cli_args *args, struct err *err)
+{
+	char *value = strchr(word, '=');
+	if (value != NULL)
+		*value++ = '\0';
+	if (is_mount_word(word))
+		return 0;
+	if (strcmp(word, "noexec") == 0) {
+		args->noexec = true;
+		return 0;
+	}
+	const struct option_spec *o = find_word(word);
+	if (o == NULL)
+		return args->sloppy ? 0 : unknown_word(word, err);
+	char written[64];
+	snprintf(written, sizeof(written), "-o %s", o->name);
+	if (o->arg != NULL && value == NULL)
+		return err_set(err, -EINVAL, "%s needs a value: %s=%s", written, written, o->arg);
+	if (o->arg == NULL && value != NULL)
+		return err_set(err, -EINVAL, "%s takes no value", written);
+	return store(o, written, value, args, err);
+}
+
+/* Cuts the next word out of *rest, undoing "\,"; NULL at the end. */
+static char *next_word(char **rest)
+{
+	char *word = *rest;
+	char *to = word;
+	if (*word == '\0')
+		return NULL;
+	for (char *p = word; *p != '\0' && *p != ','; p++) {
+		if (*p == '\\' && (p[1] == ',' || p[1] == '\\'))
+			p++;
+		*to++ = *p;
+		*rest = p + 1;
+	}
+	if (**rest == ',')
+		(*rest)++;
+	*to = '\0';
+	return word;
+}
+
+int options_parse_words(const char *words, struct cli_args *args, struct err *err)
+{
+	AUTO_FREE char *copy = strdup(words);
+	if (copy == NULL)
+		return err_set(err, -ENOMEM, "out of memory");
+	char *rest = copy;
+	for (char *word = next_word(&rest); word != NULL; word = next_word(&rest)) {
+		if (*word == '\0')
+			continue;
+		int rc = parse_word(word, args, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+struct parser {
+	struct option longs[OPTIONS_MAX];
+	char shorts[2 * OPTIONS_MAX + 2];
+};
+
+/* The leading ':' tells a missing value from an unknown option. */
+static void build(unsigned command, struct parser *p)
+{
+	size_t n = 0;
+	char *s = p->shorts;
+	*s++ = ':';
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct option_spec *o = &table[i];
+		if ((o->commands & command) == 0)
+			continue;
+		if (o->name != NULL) {
+			ASSERT(n + 1 < OPTIONS_MAX);
+			p->longs[n++] = (struct option){
+			    .name = o->name,
+			    .has_arg = o->arg != NULL ? required_argument : no_argument,
+			    .val = LONG_VAL + (int)i,
+			};
+		}
+		if (o->letter != 0) {
+			*s++ = o->letter;
+			if (o->arg != NULL)
+				*s++ = ':';
+		}
+	}
+	p->longs[n] = (struct option){0};
+	*s = '\0';
+}
+
+static const struct option_spec *find_value(unsigned command, int val)
+{
+	if (val >= LONG_VAL)
+		return &table[val - LONG_VAL];
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if ((table[i].commands & command) != 0 && table[i].letter == val)
+			return &table[i];
+	}
+	return NULL;
+}
+
+static void write_name(const struct option_spec *o, bool is_long, char out[64])
+{
+	if (is_long)
+		snprintf(out, 64, "--%s", o->name);
+	else
+		snprintf(out, 64, "-%c", o->letter);
+}
+
+/* getopt_long has said '?' or ':': what is wrong with this word. */
+static int bad_option(unsigned command, int said, const char *word, struct err *err)
+{
+	char name[64];
+	const struct option_spec *o = optopt != 0 ? find_value(command, optopt) : NULL;
+	if (o != NULL) {
+		write_name(o, optopt >= LONG_VAL, name);
+		if (said == ':')
+			return err_set(err, -EINVAL, "%s needs a value: %s %s", name, name, o->arg);
+		return err_set(err, -EINVAL, "%s takes no value", name);
+	}
+	if (optopt != 0)
+		return err_set(err, -EINVAL, "unknown option -%c", optopt);
+
+	snprintf(name, sizeof(name), "%s", word);
+	name[strcspn(name, "=")] = '\0';
+	struct suggest best;
+	suggest_init(&best, name + 2);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if ((table[i].commands & command) != 0 && table[i].name != NULL)
+			suggest_add(&best, table[i].name);
+	}
+	if (suggest_found(&best) != NULL)
+		return err_set(err, -EINVAL, "unknown option %s; did you mean --%s?", name,
+			       suggest_found(&best));
+	return err_set(err, -EINVAL, "unknown option %s", name);
+}
+
+int options_parse(unsigned command, int argc, char **argv, struct cli_args *args, struct err *err)
+{
+	struct parser p;
+	build(command, &p);
+	opterr = 0;
+	optind = 0; /* glibc: start anew */
+	for (;;) {
+		int val = getopt_long(argc, argv, p.shorts, p.longs, NULL);
+		if (val == -1)
+			break;
+		if (val == '?' || val == ':')
+			return bad_option(command, val, argv[optind - 1], err);
+		const struct option_spec *o = find_value(command, val);
+		char name[64];
+		ASSERT(o != NULL);
+		write_name(o, val >= LONG_VAL, name);
+		int rc = store(o, name, optarg, args, err);
+		if (rc < 0)
+			return rc;
+	}
+	args->operands = argv + optind;
+	args->n_operands = argc - optind;
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options — what may stand on the command line, in one table. Layer: fs/cli.
+ *
+ * The table drives the parser (getopt_long), "-o key=value,…", and --help; the
+ * tests and the man page are held against it. Each option says which commands
+ * take it, what kind of value it has and where in struct cli_args that goes.
+ *
+ * -o takes every option of `mount` by its long name ('_' does for '-', as in
+ * allow_other), and the words that mount(8) and fstab(5) hand to any file
+ * system (ro, nofail, x-…), which mean nothing here. "\," is a comma inside a
+ * value.
+ *
+ * Paths are made absolute here, against the working directory of whoever typed
+ * them. Errors are -EINVAL with one line for the user.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* What a command line may be; several form a mask. */
+#define CLI_MOUNT   (1u << 0)
+#define CLI_UNMOUNT (1u << 1)
+#define CLI_STATUS  (1u << 2)
+#define CLI_HELPER  (1u << 3) /* mount.wasmocifs, as mount(8) calls it */
+
+struct cli_args {
+	char *cache, *auth_file, *ca_file;           /* owned; absolute; NULL: not given */
+	uint64_t cache_size;                         /* bytes; 0: not given */
+	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
+	int ready_fd;                                /* -1: none */
+	unsigned log_level, log_format;              /* of fs/log.h */
+	bool foreground, offline, allow_other, no_passthrough, noexec;
+	bool lazy, json;
+	bool fake, sloppy; /* of mount(8) */
+	bool help;
+	char **operands; /* borrowed from argv */
+	int n_operands;
+};
+
+enum option_kind {
+	OPTION_FLAG,      /* bool */
+	OPTION_DIRECTORY, /* char *: absolute; need not exist */
+	OPTION_FILE,      /* char *: absolute; readable */
+	OPTION_SIZE,      /* uint64_t, bytes */
+	OPTION_DURATION,  /* int64_t, milliseconds */
+	OPTION_CHOICE,    /* unsigned: index into choices */
+	OPTION_FD,        /* int: an open file descriptor */
+	OPTION_WORDS,     /* -o */
+	OPTION_IGNORED,   /* taken and dropped */
+};
+
+struct option_spec {
+	const char *name;  /* long, without dashes; NULL: short only */
+	char letter;       /* 0: long only */
+	const char *arg;   /* what its value is called; NULL: takes none */
+	const char *group; /* heading in --help; NULL: not shown */
+	const char *help;
+	enum option_kind kind;
+	unsigned commands;
+	size_t offset;              /* in struct cli_args */
+	int64_t least;              /* OPTION_SIZE, OPTION_DURATION */
+	const char *const *choices; /* OPTION_CHOICE; NULL-terminated */
+};
+
+const struct option_spec *options_table(size_t *ret_n);
+/* Whether -o takes it. */
+bool options_in_words(const struct option_spec *o);
+
+void cli_args_init(struct cli_args *args);
+void cli_args_release(struct cli_args *args);
+/* argv[0] is skipped; operands may stand between options, and argv is permuted. */
+NODISCARD int options_parse(unsigned command, int argc, char **argv, struct cli_args *args,
+			    struct err *err);
+/* The value of -o. */
+NODISCARD int options_parse_words(const char *words, struct cli_args *args, struct err *err);

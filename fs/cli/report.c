@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/report.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static void format_time(int64_t wall_ms, char out[32])
+{
+	time_t t = (time_t)(wall_ms / 1000);
+	struct tm tm;
+	out[0] = '\0';
+	if (gmtime_r(&t, &tm) != NULL)
+		strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+void report_init(struct report *r, struct fs *fs, const char *mountpoint)
+{
+	*r = (struct report){.fs = fs, .mountpoint = mountpoint};
+	format_time(clock_wall_ms(), r->started);
+}
+
+/* The errnos that a source fails with (registry/source.h). */
+static const char *errno_name(int code)
+{
+	switch (code < 0 ? -code : code) {
+	case ENOENT:
+		return "ENOENT";
+	case EACCES:
+		return "EACCES";
+	case EHOSTUNREACH:
+		return "EHOSTUNREACH";
+	case ETIMEDOUT:
+		return "ETIMEDOUT";
+	case EBUSY:
+		return "EBUSY";
+	case EPROTO:
+		return "EPROTO";
+	case EBADMSG:
+		return "EBADMSG";
+	case EFBIG:
+		return "EFBIG";
+	case EOPNOTSUPP:
+		return "EOPNOTSUPP";
+	default:
+		return "EIO";
+	}
+}
+
+/* After the time for which a host counts as down, it still is the last that is
+ * known of it. A refusal is an answer: that host is there. */
+static bool is_down(const struct fs_status *s)
+{
+	int last = s->health.last_errno < 0 ? -s->health.last_errno : s->health.last_errno;
+	return s->down_errno != 0 || last == EHOSTUNREACH || last == ETIMEDOUT;
+}
+
+static json_t *make_host(const struct fs_status *s)
+{
+	bool down = is_down(s);
+	int code = s->down_errno != 0 ? s->down_errno : s->health.last_errno;
+	const char *text = s->down_errno != 0 ? s->down_text : s->health.text;
+	char since[32];
+	format_time(s->health.since_ms, since);
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:I, s:I}", "host", s->source, "origin",
+			 s->origin, "state",
+			 down                      ? "down"
+			 : s->health.since_ms == 0 ? "unknown"
+						   : "ok",
+			 "errno", code != 0 ? errno_name(code) : NULL, "reason",
+			 code != 0 ? text : NULL, "since", s->health.since_ms != 0 ? since : NULL,
+			 "requests", (json_int_t)s->health.requests, "bytes",
+			 (json_int_t)s->health.bytes);
+}
+
+static json_t *make_cache(const struct store_usage *u)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "directory", u->dir, "bytes",
+			 (json_int_t)u->bytes, "limit", (json_int_t)u->limit, "floor",
+			 (json_int_t)u->floor, "blobs", (json_int_t)u->blobs, "memory_bytes",
+			 (json_int_t)u->memory_bytes);
+}
+
+static json_t *make_hosts(const struct fs_status *s)
+{
+	bool local = strncmp(s->source, "oci:", 4) == 0;
+	return local ? json_array() : json_pack("[o]", make_host(s));
+}
+
+json_t *report_make(const struct report *r)
+{
+	struct fs_status s;
+	fs_status(r->fs, &s);
+	int pid = (int)getpid();
+	return json_pack("{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:o, s:b, s:b,"
+			 " s:I, s:I, s:I}",
+			 "mountpoint", r->mountpoint, "sources", s.source, "version",
+			 WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", pid,
+			 "worker_pid", pid, "generation", 1, "cache", make_cache(&s.cache), "hosts",
+			 make_hosts(&s), "passthrough", (int)s.passthrough, "offline",
+			 (int)s.offline, "parked", (json_int_t)s.parked, "fetches",
+			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes);
+}

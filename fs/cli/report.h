@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* report — what a daemon says of its mount: the object of `status --json`
+ * (an interface: members are added, never changed). Layer: fs/cli.
+ *
+ *	mountpoint, sources[], version, started
+ *	state       "serving"; the client adds "stale", "silent" and "detached"
+ *	pid, worker_pid, generation
+ *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
+ *	hosts[]     {host, origin, state: "ok"|"unknown"|"down", errno, reason, since,
+ *	            requests, bytes}: errno by name; errno, reason and since may be null
+ *	passthrough, offline
+ *	parked, fetches, nodes
+ *
+ * Times are UTC, as 2006-01-02T15:04:05Z; sizes are bytes.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "fs/fs.h"
+
+struct report {
+	struct fs *fs;          /* borrowed */
+	const char *mountpoint; /* borrowed */
+	char started[32];
+};
+
+void report_init(struct report *r, struct fs *fs, const char *mountpoint);
+/* New object, or NULL without memory. From memory only. */
+json_t *report_make(const struct report *r);

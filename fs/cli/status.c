@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `wasmocifs status`: mountinfo says which mounts there are, the process of
+ * each says the rest. */
+#include "fs/cli/status.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/mounts.h"
+#include "fs/cli/path.h"
+#include "fs/control.h"
+
+/* What can be said of a mount whose process does not: the same members. */
+static json_t *make_stub(const struct mounts_entry *e, const char *state)
+{
+	return json_pack("{s:s, s:[s], s:n, s:n, s:s, s:n, s:n, s:n, s:n, s:[]}", "mountpoint",
+			 e->mountpoint, "sources", e->source, "version", "started", "state", state,
+			 "pid", "worker_pid", "generation", "cache", "hosts");
+}
+
+static json_t *ask(const struct mounts_entry *e)
+{
+	json_t *mount = NULL;
+	int rc = control_ask(e->uid, e->minor, "status", &mount, NULL, NULL);
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		return make_stub(e, "stale");
+	if (rc < 0)
+		return make_stub(e, "silent");
+	/* It may have been moved since. */
+	if (e->whole)
+		(void)json_object_set_new(mount, "mountpoint", json_string(e->mountpoint));
+	return mount;
+}
+
+struct collecting {
+	const struct mounts *mounts;
+	json_t *all;
+};
+
+/* A socket that answers for a mount which mountinfo does not show: detached but
+ * in use, or in another mount namespace. */
+static void add_detached(void *ctx, unsigned minor)
+{
+	struct collecting *c = ctx;
+	json_t *mount = NULL;
+	if (mounts_by_minor(c->mounts, minor) != NULL)
+		return;
+	if (control_ask(geteuid(), minor, "status", &mount, NULL, NULL) < 0)
+		return;
+	(void)json_object_set_new(mount, "state", json_string("detached"));
+	(void)json_array_append_new(c->all, mount);
+}
+
+static json_t *collect(const struct mounts *mounts)
+{
+	struct collecting c = {.mounts = mounts, .all = json_array()};
+	for (size_t i = 0; i < mounts->n && c.all != NULL; i++) {
+		const struct mounts_entry *e = &mounts->v[i];
+		bool ours = geteuid() == 0 || e->uid == geteuid();
+		if (ours && mounts_by_minor(mounts, e->minor) == e)
+			(void)json_array_append_new(c.all, ask(e));
+	}
+	if (c.all != NULL)
+		control_sweep(geteuid(), add_detached, &c);
+	return c.all;
+}
+
+static int show_json(const json_t *mounts)
+{
+	if (json_dumpf(mounts, stdout, JSON_INDENT(2)) < 0)
+		return complain(CLI_FAILED, "cannot write the status as JSON");
+	putchar('\n');
+	return CLI_DONE;
+}
+
+static int show_all(const struct mounts *mounts, bool json)
+{
+	json_t *all = collect(mounts);
+	int status = CLI_DONE;
+	if (all == NULL)
+		return complain(CLI_FAILED, "out of memory");
+	if (json)
+		status = show_json(all);
+	else if (json_array_size(all) == 0)
+		puts("no mounts");
+	else
+		status_show_table(stdout, all);
+	json_decref(all);
+	return status;
+}
+
+/* A mount that does not answer is a failure, whatever could be said of it. */
+static int judge(const struct mounts_entry *e, const json_t *mount)
+{
+	const char *state = json_string_value(json_object_get(mount, "state"));
+	if (state == NULL || strcmp(state, "serving") == 0)
+		return CLI_DONE;
+	if (strcmp(state, "stale") == 0)
+		return complain(CLI_FAILED,
+				"the process of the mount on %s has died; clear it away: "
+				"wasmocifs unmount %s",
+				e->mountpoint, e->mountpoint);
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(CLI_FAILED,
+				"the mount on %s belongs to user %u; only they and root "
+				"can ask",
+				e->mountpoint, (unsigned)e->uid);
+	return complain(CLI_FAILED, "the process of the mount on %s does not answer",
+			e->mountpoint);
+}
+
+static int show_one(const struct mounts_entry *e, bool json)
+{
+	json_t *list = json_array();
+	if (list == NULL || json_array_append_new(list, ask(e)) < 0) {
+		json_decref(list);
+		return complain(CLI_FAILED, "out of memory");
+	}
+	const json_t *mount = json_array_get(list, 0);
+	int status = judge(e, mount);
+	if (json)
+		(void)show_json(list);
+	else if (status == CLI_DONE)
+		status_show_one(stdout, mount);
+	json_decref(list);
+	return status;
+}
+
+int status_main(const struct cli_args *args)
+{
+	struct err err;
+	struct mounts mounts;
+	const struct mounts_entry *mount = NULL;
+	char path[PATH_MAX];
+	if (args->n_operands > 1)
+		return complain(CLI_USAGE, "status: give one MOUNTPOINT, or none for all");
+	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
+		return complain(CLI_FAILED, "%s", err.text);
+	int status;
+	int rc = args->n_operands == 1 ? path_resolve(args->operands[0], &mounts, path, &mount) : 0;
+	if (rc < 0)
+		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
+	else if (args->n_operands == 0)
+		status = show_all(&mounts, args->json);
+	else if (mount == NULL)
+		status = complain(CLI_FAILED, "%s is not a wasmocifs mount; see 'wasmocifs status'",
+				  path);
+	else
+		status = show_one(mount, args->json);
+	mounts_release(&mounts);
+	return status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* values — the values of options, checked. Layer: fs/cli.
+ *
+ * `name` is the option as it was written ("--cache", "-o cache"). -EINVAL comes
+ * with one line that says what is wrong and what to write instead.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* *to is freed and replaced by the absolute path. A file must be readable. */
+NODISCARD int value_path(const char *name, const char *value, bool file, char **to,
+			 struct err *err);
+NODISCARD int value_size(const char *name, const char *value, uint64_t least, uint64_t *to,
+			 struct err *err);
+NODISCARD int value_duration(const char *name, const char *value, int64_t least_ms, int64_t *to,
+			     struct err *err);
+NODISCARD int value_choice(const char *name, const char *value, const char *const *choices,
+			   unsigned *to, struct err *err);
+/* An open file descriptor. */
+NODISCARD int value_fd(const char *name, const char *value, int *to, struct err *err);
