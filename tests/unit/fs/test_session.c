@@ -7,12 +7,12 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -24,8 +24,11 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "cache/store.h"
+#include "fs/backing.h"
 #include "fs/fuse_uapi.h"
 #include "fs/mount.h"
+#include "fs/nodes.h"
 #include "fs/session.h"
 
 #define PARKED_MAX 64
@@ -33,6 +36,29 @@
 #define WAIT_MS	   20000
 
 enum { ROOT = 1, FILE_ORDINARY, FILE_PASSTHROUGH, LATE_DIR };
+
+/* In the place of cache/'s: a file without a store. */
+struct blob {
+	int fd;
+	atomic_int refs;
+};
+
+int blob_fd(const struct blob *b)
+{
+	return b->fd;
+}
+
+struct blob *blob_ref(struct blob *b)
+{
+	atomic_fetch_add(&b->refs, 1);
+	return b;
+}
+
+void blob_unref(struct blob *b)
+{
+	if (b)
+		atomic_fetch_sub(&b->refs, 1);
+}
 
 struct world {
 	char dir[64];
@@ -42,10 +68,15 @@ struct world {
 	int run_result;
 	int ready_fd;
 	int content_fd;
-	int32_t backing_id;
+	atomic_uint reads;
+	struct nodes *nodes;
+	struct backing_table *backing;
+	struct blob blob;
+	uint64_t backed_node; /* in `nodes`: the passthrough file's */
 
 	struct lock mu;
-	struct cond parked_cond;
+	struct cond cond;
+	unsigned released; /* guarded by mu: RELEASEs */
 	fuse_req_t parked[PARKED_MAX]; /* guarded by mu */
 	size_t parked_count;	       /* guarded by mu */
 };
@@ -77,7 +108,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (parent == LATE_DIR && strncmp(name, "wait", 4) == 0) {
 		lock_take(&w->mu);
 		w->parked[w->parked_count++] = req;
-		cond_broadcast(&w->parked_cond);
+		cond_broadcast(&w->cond);
 		lock_drop(&w->mu);
 		return;
 	}
@@ -117,11 +148,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct world *w = world_of(req);
 
-	if (ino == FILE_PASSTHROUGH && w->backing_id > 0) {
+	if (ino == FILE_PASSTHROUGH && w->backing) {
+		struct backing_open open;
+
+		backing_get(w->backing, w->backed_node, FILE_LEN, &w->blob, &open);
+		blob_unref(open.blob);
 		struct uapi_open_out out = { .open_flags = UAPI_FOPEN_PASSTHROUGH,
-					     .backing_id = w->backing_id };
-		fuse_reply_buf(req, (const char *)&out, sizeof(out));
-		return;
+					     .backing_id = open.backing_id };
+		if (open.backing_id > 0) {
+			fuse_reply_buf(req, (const char *)&out, sizeof(out));
+			return;
+		}
 	}
 	fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
@@ -134,10 +171,25 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)ino;
 	(void)fi;
+	atomic_fetch_add(&world_of(req)->reads, 1);
 	buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	buf.buf[0].fd = world_of(req)->content_fd;
 	buf.buf[0].pos = off;
 	fuse_reply_data(req, &buf, 0);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct world *w = world_of(req);
+
+	(void)fi;
+	if (ino == FILE_PASSTHROUGH && w->backing)
+		backing_put(w->backing, w->backed_node);
+	lock_take(&w->mu);
+	w->released++;
+	cond_broadcast(&w->cond);
+	lock_drop(&w->mu);
+	fuse_reply_err(req, 0);
 }
 
 static const struct fuse_lowlevel_ops ops = {
@@ -146,6 +198,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.readdir = op_readdir,
 	.open = op_open,
 	.read = op_read,
+	.release = op_release,
 };
 
 static void on_ready(void *userdata)
@@ -241,7 +294,7 @@ static int setup(void **state)
 
 	assert_non_null(w);
 	lock_init(&w->mu);
-	cond_init(&w->parked_cond);
+	cond_init(&w->cond);
 	(void)snprintf(w->dir, sizeof(w->dir), "/tmp/wasmocifs test XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
 	w->ready_fd = eventfd(0, EFD_CLOEXEC);
@@ -260,12 +313,14 @@ static int teardown(void **state)
 		session_stop(w->session);
 	if (w->running)
 		pthread_join(w->thread, NULL);
+	backing_free(w->backing);
+	nodes_free(w->nodes);
 	session_free(w->session);
 	(void)umount2(w->dir, MNT_DETACH);
 	assert_int_equal(rmdir(w->dir), 0);
 	close(w->ready_fd);
 	close(w->content_fd);
-	cond_release(&w->parked_cond);
+	cond_release(&w->cond);
 	lock_release(&w->mu);
 	free(w);
 	return 0;
@@ -379,27 +434,79 @@ static void test_ordinary_open(void **state)
 	assert_int_equal(errno, EROFS);
 }
 
-static void test_passthrough_open(void **state)
+static void start_backing(struct world *w)
+{
+	struct digest d = { .alg = DIGEST_SHA256, .len = 32, .bytes = { 1 } };
+	struct node_key key = { .kind = NODE_CONTENT, .digest = &d, .size = FILE_LEN };
+	struct session_features f;
+	struct node node;
+
+	session_features(w->session, &f);
+	assert_int_equal(nodes_new(&w->nodes, NULL), 0);
+	assert_int_equal(node_get(w->nodes, &key, &node), 0);
+	w->backed_node = node.id;
+	w->blob.fd = w->content_fd;
+	assert_int_equal(backing_new(session_fd(w->session), f.passthrough, w->nodes, &w->backing),
+			 0);
+}
+
+static void wait_for_releases(struct world *w, unsigned n)
+{
+	int64_t deadline = clock_ms() + WAIT_MS;
+
+	lock_take(&w->mu);
+	while (w->released < n && cond_wait_until(&w->cond, &w->mu, deadline))
+		;
+	bool enough = w->released >= n;
+	lock_drop(&w->mu);
+	assert_true(enough);
+}
+
+/* As root on a kernel that has it, in passthrough; else in the ordinary way. */
+static void test_backed_open(void **state)
 {
 	struct world *w = *state;
-	struct uapi_backing_map map = { .fd = w->content_fd };
-	struct session_features f;
 	char path[160];
 
 	START_OR_SKIP(w, false);
-	session_features(w->session, &f);
-	if (!f.passthrough) {
-		printf("# skipped: the kernel does not offer passthrough\n");
-		skip();
-	}
-	w->backing_id = ioctl(session_fd(w->session), UAPI_IOC_BACKING_OPEN, &map);
-	if (w->backing_id <= 0) {
-		printf("# skipped: passthrough: %s\n", strerror(errno));
-		skip();
-	}
+	start_backing(w);
 	path_of(w, "passthrough", path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(atomic_load(&w->blob.refs), 1);
+	check_content(path, true); /* a second open beside it */
+	printf("# passthrough is %s\n", backing_enabled(w->backing) ? "used" : "not to be had");
+	if (backing_enabled(w->backing))
+		assert_int_equal(w->reads, 0);
+	else
+		assert_true(w->reads > 0);
+	close(fd);
+	wait_for_releases(w, 2);
+	assert_int_equal(atomic_load(&w->blob.refs), 0);
+	check_content(path, false);
+}
+
+/* In passthrough a mapping is the cache file's, and RELEASE comes with the
+ * close; in the ordinary way it comes with munmap. Opens beside it work. */
+static void test_mapping_outlives_its_fd(void **state)
+{
+	struct world *w = *state;
+	char path[160];
+
+	START_OR_SKIP(w, false);
+	start_backing(w);
+	path_of(w, "passthrough", path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	unsigned char *map = mmap(NULL, FILE_LEN, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	close(fd);
 	check_content(path, true);
-	assert_int_equal(ioctl(session_fd(w->session), UAPI_IOC_BACKING_CLOSE, &w->backing_id), 0);
+	for (size_t i = 0; i < FILE_LEN; i += 4096)
+		assert_int_equal(map[i], content_byte(i));
+	munmap(map, FILE_LEN);
+	wait_for_releases(w, 2);
+	assert_int_equal(atomic_load(&w->blob.refs), 0);
 }
 
 static void *stat_main(void *arg)
@@ -430,7 +537,7 @@ static void test_parked_lookups_hold_up_nobody(void **state)
 	}
 	int64_t deadline = clock_ms() + WAIT_MS;
 	lock_take(&w->mu);
-	while (w->parked_count < WAITERS && cond_wait_until(&w->parked_cond, &w->mu, deadline))
+	while (w->parked_count < WAITERS && cond_wait_until(&w->cond, &w->mu, deadline))
 		;
 	size_t parked = w->parked_count;
 	lock_drop(&w->mu);
@@ -570,7 +677,8 @@ int main(void)
 		TEST(test_features),
 		TEST(test_features_without_passthrough),
 		TEST(test_ordinary_open),
-		TEST(test_passthrough_open),
+		TEST(test_backed_open),
+		TEST(test_mapping_outlives_its_fd),
 		TEST(test_parked_lookups_hold_up_nobody),
 		TEST(test_stop_ends_run),
 		TEST(test_stop_before_run),

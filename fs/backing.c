@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether and how a node is open stands in its record (node_open_*), where
+ * another process finds it. What only this process can hold stands here: an
+ * entry for each open node, with the blob that serves it.
+ *
+ * Lock order: mu, then the one of the nodes. */
+#include "fs/backing.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/lock.h"
+#include "cache/store.h"
+#include "fs/fuse_uapi.h"
+#include "fs/log.h"
+#include "fs/nodes.h"
+
+/* For uthash.h: a failure to grow its buckets leaves the entry out; keys are
+ * node ids, which are small numbers of our own making. */
+#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
+#define HASH_FUNCTION(key, len, hash)                                                              \
+	((hash) = (unsigned)(*(key) * UINT64_C(0x9e3779b97f4a7c15) >> 32))
+#include <uthash.h>
+
+struct entry {
+	uint64_t node;
+	struct blob *blob; /* a reference */
+	int32_t backing_id;
+	bool deciding; /* the first opener asks the kernel; the others wait */
+	bool left_out; /* not in the table, for want of memory */
+	UT_hash_handle hh;
+};
+
+struct backing_table {
+	int fuse_fd;
+	struct nodes *nodes;
+	atomic_bool enabled;
+	struct lock mu;
+	struct cond decided;
+	struct entry *entries; /* guarded by mu */
+};
+
+static struct entry *entry_find(struct backing_table *t, uint64_t node) REQUIRES(t->mu)
+{
+	struct entry *e = NULL;
+
+	HASH_FIND(hh, t->entries, &node, sizeof(node), e);
+	return e;
+}
+
+/* NULL: no memory. */
+static struct entry *entry_add(struct backing_table *t, uint64_t node, struct blob *blob)
+	REQUIRES(t->mu)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->node = node;
+	HASH_ADD(hh, t->entries, node, sizeof(e->node), e);
+	if (e->left_out) {
+		free(e);
+		return NULL;
+	}
+	e->blob = blob_ref(blob);
+	return e;
+}
+
+static void entry_free(struct entry *e)
+{
+	if (!e)
+		return;
+	blob_unref(e->blob);
+	free(e);
+}
+
+/* The id, or 0: not in passthrough. */
+static int32_t id_open(struct backing_table *t, const struct blob *blob)
+{
+	struct uapi_backing_map map = { .fd = blob_fd(blob) };
+	int id = ioctl(t->fuse_fd, UAPI_IOC_BACKING_OPEN, &map);
+	int r = id < 0 ? errno : EINVAL;
+
+	if (id > 0)
+		return id;
+	switch (r) {
+	case EPERM:
+	case ENOSYS:
+	case EOPNOTSUPP:
+	case ENOTTY:
+		if (atomic_exchange(&t->enabled, false))
+			log_info("backing", "no passthrough: the kernel refuses it: %s",
+				 strerror(r));
+		break;
+	default: /* this file only, as ELOOP: it lies on a stacked file system */
+		log_debug("backing", "no passthrough for one file: %s", strerror(r));
+	}
+	return 0;
+}
+
+static void id_close(struct backing_table *t, int32_t id)
+{
+	uint32_t arg = (uint32_t)id;
+
+	/* ENOENT would say that it is closed already. */
+	if (id > 0)
+		(void)ioctl(t->fuse_fd, UAPI_IOC_BACKING_CLOSE, &arg);
+}
+
+/* One open more of a node that is open, by us or by a process before us. */
+static bool join(struct backing_table *t, uint64_t node, struct entry *e, struct blob *blob,
+		 struct backing_open *ret) REQUIRES(t->mu)
+{
+	struct node_open open;
+
+	if (node_open_get(t->nodes, node, &open) < 0)
+		return false;
+	if (!e)
+		e = entry_add(t, node, blob);
+	ret->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
+	ret->blob = blob_ref(e ? e->blob : blob);
+	if (e)
+		e->backing_id = ret->backing_id;
+	return true;
+}
+
+/* The first open: the kernel is asked with the lock released. */
+static void decide(struct backing_table *t, struct entry *e, uint64_t size) REQUIRES(t->mu)
+{
+	uint64_t node = e->node;
+	struct blob *blob = e->blob;
+	int32_t id = 0;
+
+	e->deciding = true;
+	lock_drop(&t->mu);
+	if (size > BACKING_MIN && atomic_load(&t->enabled))
+		id = id_open(t, blob);
+	lock_take(&t->mu);
+	e->deciding = false;
+	e->backing_id = id;
+	if (node_open_set(t->nodes, node, id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY,
+			  id) < 0) {
+		/* No such node: nobody will release it, so nothing is counted. */
+		HASH_DELETE(hh, t->entries, e);
+		e->left_out = true;
+	}
+	cond_broadcast(&t->decided);
+}
+
+void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		 struct backing_open *ret)
+{
+	struct entry *e, *left_out = NULL;
+	int32_t unused_id = 0;
+
+	*ret = (struct backing_open){ 0 };
+	lock_take(&t->mu);
+	while ((e = entry_find(t, node)) && e->deciding)
+		cond_wait(&t->decided, &t->mu);
+	if (!join(t, node, e, blob, ret)) {
+		if (!e)
+			e = entry_add(t, node, blob);
+		if (e) {
+			decide(t, e, size);
+			ret->blob = blob_ref(e->blob);
+			if (e->left_out) {
+				left_out = e;
+				unused_id = e->backing_id;
+			} else {
+				ret->backing_id = e->backing_id;
+			}
+		} else {
+			ret->blob = blob_ref(blob);
+			(void)!node_open_set(t->nodes, node, NODE_OPEN_ORDINARY, 0);
+		}
+	}
+	lock_drop(&t->mu);
+	id_close(t, unused_id);
+	entry_free(left_out);
+}
+
+struct blob *backing_blob(struct backing_table *t, uint64_t node)
+{
+	lock_take(&t->mu);
+	struct entry *e = entry_find(t, node);
+	struct blob *blob = e ? blob_ref(e->blob) : NULL;
+	lock_drop(&t->mu);
+	return blob;
+}
+
+void backing_put(struct backing_table *t, uint64_t node)
+{
+	struct node_open open = { 0 };
+	struct entry *e;
+	int r;
+
+	lock_take(&t->mu);
+	e = entry_find(t, node);
+	r = node_open_put(t->nodes, node, &open);
+	if (e && (e->deciding || open.opens > 0))
+		e = NULL;
+	if (e)
+		HASH_DELETE(hh, t->entries, e);
+	lock_drop(&t->mu);
+
+	/* An opener may come in between: it gets an id of its own. */
+	if (r == 0 && open.opens == 0 && open.mode == NODE_OPEN_PASSTHROUGH)
+		id_close(t, open.backing_id);
+	entry_free(e);
+}
+
+bool backing_enabled(const struct backing_table *t)
+{
+	return atomic_load(&t->enabled);
+}
+
+int backing_new(int fuse_fd, bool enabled, struct nodes *nodes, struct backing_table **ret)
+{
+	struct backing_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->fuse_fd = fuse_fd;
+	t->nodes = nodes;
+	atomic_init(&t->enabled, enabled);
+	lock_init(&t->mu);
+	cond_init(&t->decided);
+	*ret = t;
+	return 0;
+}
+
+void backing_free(struct backing_table *t)
+{
+	struct entry *e, *next;
+
+	if (!t)
+		return;
+	HASH_ITER(hh, t->entries, e, next)
+	{
+		HASH_DELETE(hh, t->entries, e);
+		id_close(t, e->backing_id);
+		entry_free(e);
+	}
+	cond_release(&t->decided);
+	lock_release(&t->mu);
+	free(t);
+}
