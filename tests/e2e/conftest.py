@@ -101,18 +101,17 @@ def tokens(registries):
 def mount(binary, work, request, registries):
     """mount(source, *options, cache=…, user=…, env=…): a live mount; without a source that of the fixture `registry`.
 
-    Mounts of one test share a cache directory unless told otherwise."""
+    Mounts of one test share a cache directory unless told otherwise. `fails`: it must not come up."""
     made = []
 
-    def make(source=None, *options, cache=None, env=None, user=None, wait=True):
+    def make(source=None, *options, cache=None, env=None, user=None, fails=False):
         if source is None or not isinstance(source, (str, os.PathLike)):
             source = (source or request.getfixturevalue("registry")).address
         base = work / f"m{len(made)}"
-        found = harness.Mount(binary, source, base, cache or work / "cache", options, env, user, wait=False)
+        found = harness.Mount(binary, source, base, cache or work / "cache", options, env, user)
+        found.ended_badly_on_purpose = fails
         made.append(found)
-        if wait:
-            found.wait_ready()
-        return found
+        return found.wait_ready()
 
     yield make
     wrong = []
@@ -163,7 +162,7 @@ class DockerRegistry:
         self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         env={**os.environ, "OTEL_TRACES_EXPORTER": "none"})
-        self.log = harness.LineLog(self.process.stdout, directory / "registry.log")
+        self.log = harness.LineLog(directory / "registry.log", self.process.stdout)
         self.log.wait(r"listening on ")
 
     def close(self):

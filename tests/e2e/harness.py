@@ -24,6 +24,7 @@ SCALE = float(os.environ.get("WASMOCIFS_TEST_SCALE", "1"))  # below 1: slow bina
 SLOW = max(1.0, 1 / SCALE)  # how much longer things may take
 GUARD = 60 * SLOW
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT_DATA = HERE.parent / "data"
 NOBODY = 65534
 STRANGER = 54321  # a uid that no passwd entry has
 
@@ -104,13 +105,17 @@ def umount2(path, flags):
 class LineLog:
     """Lines of a pipe, kept, written to a file, and waited for."""
 
-    def __init__(self, stream, path):
+    def __init__(self, path, stream=None):
         self.lines = []
-        self.ended = False
+        self.ended = True
         self.changed = threading.Condition()
         self._path = path
-        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self._thread.start()
+        if stream is not None:
+            self.follow(stream)
+
+    def follow(self, stream):
+        self.ended = False
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream):
         with stream, open(self._path, "ab", buffering=0) as file:
@@ -145,10 +150,15 @@ class LineLog:
             self.changed.wait_for(lambda: self.ended, timeout)
 
 
+def identity(user):
+    """What subprocess needs to run as that uid, and in no group but its own."""
+    return {} if user is None else {"user": user, "group": user, "extra_groups": []}
+
+
 class Mount:
     """One `wasmocifs mount -f`. Made by the fixture `mount`, which ends it."""
 
-    def __init__(self, binary, source, base, cache, options=(), env=None, user=None, wait=True):
+    def __init__(self, binary, source, base, cache, options=(), env=None, user=None):
         base.mkdir(parents=True, exist_ok=True)
         self.binary = binary
         self.source = source
@@ -168,22 +178,30 @@ class Mount:
             if user is not None:
                 os.chown(directory, user, user)
         os.chmod(base / "run", 0o700)
-        ready, theirs = os.pipe()
-        self.args = [str(binary), "mount", "-f", "--ready-fd", str(theirs), "--cache", str(cache), *map(str, options),
-                     str(source), str(self.path)]
-        identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-        self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, pass_fds=(theirs,), env=self.env, **identity)
-        os.close(theirs)
-        self.log = LineLog(self.process.stdout, base / "log")
-        self.pidfd = os.pidfd_open(self.process.pid)
+        self.args = ["--cache", str(cache), *map(str, options), str(source), str(self.path)]
+        self.log = LineLog(base / "log")
+        self.given_up = None
         self._guard = threading.Timer(GUARD, self._give_up)
         self._guard.daemon = True
         self._guard.start()
-        self.given_up = None
-        self._ready = ready
-        if wait:
-            self.wait_ready()
+        self._launch()
+
+    def _launch(self):
+        self._ready, theirs = os.pipe()
+        self.process = subprocess.Popen([str(self.binary), "mount", "-f", "--ready-fd", str(theirs), *self.args],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        pass_fds=(theirs,), env=self.env, **identity(self.user))
+        os.close(theirs)
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self.log.follow(self.process.stdout)
+
+    def restart(self):
+        """After its end, on the same mountpoint, as a service manager does it."""
+        assert self.process.poll() is not None
+        self.log.join()
+        os.close(self.pidfd)
+        self._launch()
+        return self.wait_ready()
 
     def wait_ready(self, timeout=20):
         """A byte on the ready fd: the mount answers. Its end without a byte: it does not."""
@@ -237,7 +255,7 @@ class Mount:
     def unmount(self, timeout=20):
         """The way a user does it; the daemon must end by itself, and well."""
         result = run([self.binary, "unmount", self.path], env=self.env, timeout=timeout * SLOW,
-                     **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}))
+                     **identity(self.user))
         assert result.code == 0, f"{result}\n{self.log.text()}"
         code = self.wait_exit(timeout)
         assert code == 0, f"the daemon ended with {code}:\n{self.log.text()}"

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: mount, unmount and status, and what is said of bad input."""
+
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+import samples
+from harness import SLOW, Clock, Failed, mountinfo, read, run, umount2
+from registry import behaviours as b
+
+
+@pytest.fixture
+def image(registry):
+    return samples.push_wasm(registry.store, "demo/app", "v1")
+
+
+def test_help_and_version(binary):
+    result = run([binary, "--help"]).ok()
+    assert "mount" in result.out and "unmount" in result.out and "status" in result.out and result.err == ""
+    assert re.fullmatch(r"wasmocifs \d+\.\d+\.\d+\n", run([binary, "--version"]).ok().out)
+    for command in ("mount", "unmount", "status"):
+        result = run([binary, command, "--help"]).ok()
+        assert f"wasmocifs {command}" in result.out and result.err == ""
+    assert "--cache-size" in run([binary, "mount", "--help"]).out
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["frobnicate"], ["--frobnicate"], ["mount"], ["mount", "127.0.0.1:1"], ["mount", "--frobnicate", "a.b", "MNT"],
+    ["mount", "--tag-ttl", "soon", "a.b", "MNT"], ["mount", "--tag-ttl", "10ms", "a.b", "MNT"],
+    ["mount", "--cache-size", "-1", "a.b", "MNT"], ["mount", "--cache-size", "lots", "a.b", "MNT"],
+    ["mount", "--log-level", "loud", "a.b", "MNT"], ["mount", "-o", "frobnicate", "a.b", "MNT"],
+    ["mount", "not a host", "MNT"], ["mount", "http://", "MNT"], ["mount", "a.b:99999", "MNT"],
+    ["mount", "ftp://a.b", "MNT"], ["mount", "a.b/UPPER", "MNT"], ["mount", "oci:", "MNT"], ["mount", "", "MNT"],
+    ["mount", "--timeout", "a.b", "MNT"], ["unmount"], ["status", "a", "b", "--frobnicate"],
+    ["mount", "--ready-fd", "77", "a.b", "MNT"]], ids=lambda a: " ".join(a) or "nothing")
+def test_usage_errors(binary, work, arguments):
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    result = run([binary, *[str(mountpoint) if a == "MNT" else a for a in arguments]], timeout=20)
+    assert result.code == 2 and result.out == "", result
+    assert result.err.startswith("wasmocifs: ") and result.err.count("\n") == 1, "one line that says what is wrong"
+    assert str(mountpoint) not in mountinfo()
+
+
+@pytest.mark.parametrize("what", ["missing", "file", "layout-missing", "layout-none", "cache-file", "auth-missing"])
+def test_failures(binary, work, what):
+    mountpoint = work / "mnt"
+    if what == "file":
+        mountpoint.write_text("")
+    elif what != "missing":
+        mountpoint.mkdir()
+    (work / "plain").write_text("")
+    (work / "empty").mkdir()
+    source = {"layout-missing": f"oci:{work}/nothing", "layout-none": f"oci:{work}/empty"}.get(what, "127.0.0.1:1")
+    options = {"cache-file": ["--cache", work / "plain"], "auth-missing": ["--auth-file", work / "nothing"]}.get(
+        what, ["--cache", work / "cache"])
+    result = run([binary, "mount", *options, source, mountpoint], timeout=20)
+    assert result.code in (1, 2) and result.out == "", result
+    assert result.err.startswith("wasmocifs: ") and result.err.count("\n") == 1
+    culprit = {"layout-missing": "nothing", "layout-none": "empty", "cache-file": "plain",
+               "auth-missing": "nothing"}.get(what, str(mountpoint))
+    assert culprit in result.err
+
+
+def test_mounted_already(mount, binary, image):
+    m = mount()
+    result = run([binary, "mount", "--cache", m.cache, m.source, m], env=m.env, timeout=30)
+    assert result.code == 1 and str(m) in result.err and result.err.count("\n") == 1
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_in_the_background(binary, registry, image, work):
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(work)}
+    result = run([binary, "mount", "--cache", work / "cache", registry.address, mountpoint], env=env, timeout=30).ok()
+    assert (result.out, result.err) == ("", "")
+    try:
+        assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data, "it answers once the command returns"
+        status = json.loads(run([binary, "status", "--json", mountpoint], env=env).ok().out)[0]
+        pid = status["pid"]
+        assert os.readlink(f"/proc/{pid}/cwd") == "/" and os.getsid(pid) != os.getsid(0)
+        assert {os.readlink(f"/proc/{pid}/fd/{n}") for n in (0, 1, 2)} == {"/dev/null"}
+        pidfd = os.pidfd_open(pid)
+    finally:
+        run([binary, "unmount", mountpoint], env=env).ok()
+    import select
+    assert select.select([pidfd], [], [], 10 * SLOW)[0]
+    os.close(pidfd)
+    assert str(mountpoint) not in mountinfo()
+
+
+def test_options_of_mount_8(mount, registry, image, work):
+    m = mount(None, "-o", f"ro,nofail,_netdev,x-systemd.automount,tag_ttl=5s,cache_size=100M,timeout=5s")
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_as_a_mount_helper(binary, registry, image, work):
+    helper = work / "mount.wasmocifs"
+    helper.symlink_to(binary)
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(work)}
+    run([helper, registry.address, mountpoint, "-o", f"rw,cache={work}/cache"], env=env, timeout=30).ok()
+    assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data
+    pid = json.loads(run([binary, "status", "--json", mountpoint], env=env).ok().out)[0]["pid"]
+    pidfd = os.pidfd_open(pid)
+    run(["umount", mountpoint]).ok()
+    import select
+    assert select.select([pidfd], [], [], 10 * SLOW)[0], "umount(8) ends the daemon too"
+    os.close(pidfd)
+
+
+def test_status(mount, registry, image, binary):
+    m = mount()
+    read(m / "demo/app:v1/main.wasm")
+    status = m.status()
+    assert status["mountpoint"] == str(m) and status["sources"] == [registry.address]
+    assert status["pid"] == status["worker_pid"] == m.pid() and status["generation"] == 1
+    assert status["cache"]["directory"] == str(m.cache)
+    assert 0 < status["cache"]["bytes"] < status["cache"]["limit"]
+    assert status["hosts"] and registry.address in json.dumps(status["hosts"])
+    assert re.match(r"\d+\.\d+\.\d+", status["version"])
+    assert str(m) in run([binary, "status"], env=m.env).ok().out
+    assert str(m) in run([binary, "status", m], env=m.env).ok().out
+
+
+def test_status_tells_of_a_host_that_is_down(mount, registry, image):
+    registry.stop()
+    m = mount(None, "--timeout", "2s")
+    with pytest.raises(OSError):
+        os.readlink(m / "demo/app:v1")
+    hosts = json.dumps(m.status()["hosts"])
+    assert "down" in hosts or "refused" in hosts or "unreach" in hosts.lower(), hosts
+
+
+def test_status_of_a_stopped_daemon_does_not_hang(mount, registry, image, binary):
+    import signal
+    m = mount()
+    m.process.send_signal(signal.SIGSTOP)
+    try:
+        with Clock() as took:
+            result = run([binary, "status", "--json", m], env=m.env, timeout=30 * SLOW)
+        assert took.seconds < 15 * SLOW and (result.code != 0 or str(m) in result.out)
+    finally:
+        m.process.send_signal(signal.SIGCONT)
+
+
+def test_nothing_to_unmount(binary, work):
+    result = run([binary, "unmount", work], timeout=20)
+    assert result.code == 1 and str(work) in result.err and result.err.count("\n") == 1
+
+
+def test_lazy_unmount_of_a_busy_mount(mount, registry, image, binary):
+    m = mount()
+    fd = os.open(m / "demo/app:v1/main.wasm", os.O_RDONLY)
+    assert run([binary, "unmount", m], env=m.env).code == 1
+    run([binary, "unmount", "--lazy", m], env=m.env).ok()
+    assert str(m) not in mountinfo()
+    assert os.pread(fd, 1 << 20, 0) == image.layer.data
+    os.close(fd)
+    assert m.wait_exit() == 0
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signals_end_it_well(mount, registry, image, number):
+    import signal
+    m = mount()
+    read(m / "demo/app:v1/main.wasm")
+    m.process.send_signal(getattr(signal, number))
+    assert m.wait_exit(10) == 0
+    assert not m.is_mounted()
+
+
+@pytest.mark.parametrize("state", ["refused", "silent", "unroutable"])
+def test_up_in_no_time_with_the_registry_down(binary, registry, work, state):
+    """Under 100 ms, and without a single request."""
+    source = registry.address
+    if state == "refused":
+        registry.stop()
+    elif state == "silent":
+        registry.pause()
+    else:
+        source = "no.such.host.invalid"
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(work)}
+    times = []
+    for _ in range(5):
+        with Clock() as took:
+            run([binary, "mount", "--cache", work / "cache", source, mountpoint], env=env, timeout=30).ok()
+        times.append(took.seconds)
+        pid = json.loads(run([binary, "status", "--json", mountpoint], env=env).ok().out)[0]["pid"]
+        pidfd = os.pidfd_open(pid)
+        run([binary, "unmount", mountpoint], env=env).ok()
+        import select
+        assert select.select([pidfd], [], [], 10 * SLOW)[0]
+        os.close(pidfd)
+    assert min(times) < 0.1 * SLOW, times
+    assert registry.count() == 0 and registry.accepted == 0
+
+
+def test_no_socket_left_after_a_crash(mount, image, binary):
+    """What a killed daemon left is cleaned up by the next one, and status says what is true."""
+    m = mount()
+    m.kill()
+    result = run([binary, "status", m], env=m.env, timeout=30)
+    assert result.code != 0 or "stale" in result.out or "not" in result.out or "down" in result.out
+    m.restart()
+    m.unmount()
+    left = [path for path in pathlib.Path(m.env["XDG_RUNTIME_DIR"]).rglob("*") if not path.is_dir()]
+    assert not left
+
+
+def test_log_as_json(mount, registry, image):
+    registry.on(None, "/manifests/", b.error(403, "DENIED", 'say "no"'))
+    m = mount(None, "--log-format", "json")
+    with pytest.raises(OSError):
+        os.readlink(m / "demo/app:v1")
+    m.log.wait("403")
+    for line in m.log.lines:
+        assert {"time", "level", "message"} <= set(json.loads(line))
+
+
+def test_without_a_way_to_mount(binary, work):
+    """No /dev/fuse: said in one line."""
+    if run(["unshare", "--mount", "true"]).code:
+        pytest.skip("unshare --mount does not work here")
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    result = run(["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none /dev && {binary} mount -f --cache {work}/cache "
+                  f"127.0.0.1:1 {mountpoint}"], timeout=30)
+    assert result.code == 1 and "/dev/fuse" in result.err and result.err.count("\n") == 1
+
+
+def test_a_foreground_mount_that_is_unmounted_from_outside(mount, image):
+    m = mount()
+    assert umount2(str(m), 0) == 0
+    assert m.wait_exit(10) == 0
+
+
+def test_fails_before_it_is_ready(mount, work, image):
+    (work / "file").write_text("")
+    with pytest.raises(Failed):
+        mount(cache=work / "file", fails=True)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""oci:DIRECTORY: a local image layout through the same tree, without any registry."""
+
+import os
+import shutil
+from errno import EBADMSG, ENOENT
+
+import pytest
+
+import artifacts
+import samples
+from harness import raises, read, run, until
+
+
+@pytest.fixture
+def component():
+    return artifacts.cncf(artifacts.wasm_component(1, 70_000), "hello.wasm")
+
+
+@pytest.fixture
+def layout(work, component):
+    files = artifacts.oras({"a/b.txt": b"hello", "c.bin": samples.noise(3 << 20)})
+    return artifacts.image_layout(work / "layout", {"v1": component, "files": files})
+
+
+def test_the_same_tree(mount, layout, component):
+    m = mount(f"oci:{layout}")
+    assert os.listdir(m) == ["layout"], "one repository, named after the directory"
+    assert os.readlink(m / "layout:v1") == f"layout/manifests/sha256/{component.hex}"
+    assert read(m / "layout:v1/main.wasm") == component.layer.data
+    assert read(m / "layout:v1/manifest.json") == component.data
+    assert read(m / "layout/tags/v1/files/hello.wasm") == component.layer.data
+    assert read(m / "layout:files/files/a/b.txt") == b"hello"
+    assert len(read(m / "layout:files/files/c.bin")) == 3 << 20
+    assert read(m / f"layout/blobs/sha256/{component.config.hex}") == component.config.data
+    assert sorted(os.listdir(m / "layout/tags")) == ["files", "v1"]
+    with raises(ENOENT):
+        os.readlink(m / "layout:v9")
+    with raises(ENOENT):
+        os.readlink(m / "other:v1")
+
+
+def test_a_changed_blob_is_not_served(mount, layout, component):
+    path = layout / "blobs/sha256" / component.layer.hex
+    data = bytearray(component.layer.data)
+    data[5000] ^= 4
+    path.write_bytes(data)
+    m = mount(f"oci:{layout}")
+    with raises(EBADMSG):
+        os.open(m / "layout:v1/main.wasm", os.O_RDONLY)
+    assert m.log.wait(component.layer.hex)
+    path.write_bytes(component.layer.data)
+    assert read(m / "layout:v1/main.wasm") == component.layer.data
+
+
+def test_a_cut_blob_is_not_served(mount, layout, component):
+    path = layout / "blobs/sha256" / component.layer.hex
+    path.write_bytes(component.layer.data[:-1])
+    m = mount(f"oci:{layout}")
+    with raises(EBADMSG):
+        os.open(m / "layout:v1/main.wasm", os.O_RDONLY)
+
+
+def test_a_missing_blob(mount, layout, component):
+    (layout / "blobs/sha256" / component.layer.hex).unlink()
+    m = mount(f"oci:{layout}")
+    assert os.stat(m / "layout:v1/main.wasm").st_size == len(component.layer.data)
+    with raises(ENOENT):
+        os.open(m / "layout:v1/main.wasm", os.O_RDONLY)
+    assert m.log.wait(component.layer.hex)
+
+
+def test_a_tag_that_moves(mount, layout, component):
+    new = artifacts.cncf(artifacts.wasm_module(9))
+    m = mount(f"oci:{layout}", "--tag-ttl", "1s")
+    assert read(m / "layout:v1/main.wasm") == component.layer.data
+    artifacts.image_layout(layout, {"v1": new})
+    until(lambda: read(m / "layout:v1/main.wasm") == new.layer.data, what="the tag moving")
+
+
+def test_a_layout_that_climbs(mount, layout, work, component):
+    """A blob that is a symlink out of the layout is none of it, unless its bytes match all the same."""
+    secret = work / "secret"
+    secret.write_bytes(b"not for readers" * 100)
+    blob = layout / "blobs/sha256" / component.layer.hex
+    blob.unlink()
+    blob.symlink_to(secret)
+    m = mount(f"oci:{layout}")
+    with pytest.raises(OSError):
+        os.open(m / "layout:v1/main.wasm", os.O_RDONLY)
+
+
+def test_as_other_tools_write_it(mount, work):
+    """skopeo, where it is installed."""
+    if shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed")
+    source = artifacts.image_layout(work / "source", {"v1": artifacts.container({"hello.wasm": b"\0asm\1\0\0\0"})})
+    run(["skopeo", "copy", f"oci:{source}:v1", f"oci:{work}/copied:latest"]).ok()
+    m = mount(f"oci:{work}/copied")
+    assert os.listdir(m / "copied/tags") == ["latest"]
+    assert read(m / "copied:latest/manifest.json")
+
+
+def test_it_needs_no_network(mount, layout, component):
+    m = mount(f"oci:{layout}")
+    assert run(["sha256sum", m / "layout:v1/main.wasm"]).ok().out.startswith(component.layer.hex)
+    sockets = [name for name in m.fds().values() if name.startswith("socket:")]
+    assert len(sockets) <= 2, "the control socket, and what it was asked through"

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may see a mount: an ordinary user's through fusermount3, and everybody else outside."""
+
+import os
+import shutil
+import stat
+from errno import EACCES
+
+import pytest
+
+import samples
+from harness import NOBODY, STRANGER, mountinfo, raises, read, run
+
+AS_NOBODY = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+AS_STRANGER = {"user": STRANGER, "group": STRANGER, "extra_groups": []}
+
+
+@pytest.fixture
+def image(registry):
+    return samples.push_wasm(registry.store, "demo/app", "v1", size=3 << 20)
+
+
+@pytest.fixture
+def theirs(mount, image, work):
+    """A mount of the user nobody."""
+    if shutil.which("fusermount3") is None:
+        pytest.skip("fusermount3 is not installed (Debian package fuse3)")
+    cache = work / "their-cache"
+    cache.mkdir(mode=0o700)
+    os.chown(cache, NOBODY, NOBODY)
+    return mount(user=NOBODY, cache=cache)
+
+
+def test_an_ordinary_user_mounts_and_reads(theirs, image):
+    result = run(["sha256sum", theirs / "demo/app:v1/main.wasm"], **AS_NOBODY).ok()
+    assert result.out.startswith(image.layer.hex)
+    assert run(["stat", "-c", "%u %g %a", theirs / "demo/app:v1/main.wasm"], **AS_NOBODY).ok().out == \
+        f"{NOBODY} {NOBODY} 555\n"
+    options = mountinfo()[str(theirs)]
+    assert options[1] == "fuse.wasmocifs" and {"ro", "nosuid", "nodev"} <= set(options[2].split(","))
+
+
+@pytest.mark.parametrize("who", [AS_STRANGER, {}], ids=["another-user", "root"])
+def test_nobody_else_sees_it(theirs, image, who):
+    for command in (["ls", theirs], ["cat", theirs / "demo/app:v1/main.wasm"], ["stat", theirs / "demo"]):
+        result = run(command, **who)
+        assert result.code != 0 and "Permission denied" in result.err
+
+
+def test_root_s_own_mount_is_closed_too(mount, image):
+    m = mount()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    for who in (AS_NOBODY, AS_STRANGER):
+        result = run(["cat", m / "demo/app:v1/main.wasm"], **who)
+        assert result.code != 0 and "Permission denied" in result.err
+
+
+def test_allow_other(mount, image):
+    m = mount(None, "--allow-other")
+    for who in (AS_NOBODY, AS_STRANGER):
+        assert run(["sha256sum", m / "demo/app:v1/main.wasm"], **who).ok().out.startswith(image.layer.hex)
+
+
+def test_the_user_unmounts_it(theirs, image, binary):
+    theirs.unmount()
+    assert str(theirs) not in mountinfo()
+
+
+def test_a_stranger_cannot_unmount_or_ask(theirs, image, binary):
+    assert run([binary, "unmount", theirs], env=theirs.env, **AS_STRANGER).code == 1
+    assert str(theirs) in mountinfo()
+    result = run([binary, "status", "--json", theirs], env=theirs.env, **AS_STRANGER)
+    assert result.code != 0 or image.layer.hex not in result.out
+
+
+def test_their_cache_is_theirs_alone(theirs, image):
+    run(["cat", theirs / "demo/app:v1/main.wasm"], **AS_NOBODY)
+    found = theirs.cache.stat()
+    assert found.st_uid == NOBODY and stat.S_IMODE(found.st_mode) == 0o700
+    blob = theirs.cache / "blobs/sha256" / image.layer.hex
+    assert blob.stat().st_uid == NOBODY
+    with raises(EACCES):
+        as_stranger(blob)
+
+
+def as_stranger(path):
+    result = run(["cat", path], **AS_STRANGER)
+    if result.code:
+        raise OSError(EACCES if "Permission denied" in result.err else 0, result.err)
+
+
+def test_the_default_cache_of_a_user(mount, image, work):
+    """Without --cache: below the user's own home, made 0700."""
+    m = mount(user=NOBODY, cache=work / "m0/home/.cache/wasmocifs")
+    run(["cat", m / "demo/app:v1/main.wasm"], **AS_NOBODY).ok()
+    assert stat.S_IMODE((work / "m0/home/.cache/wasmocifs").stat().st_mode) == 0o700
+
+
+def test_a_large_file_without_passthrough(theirs, image):
+    """An ordinary user cannot have passthrough; the bytes come all the same, mapped too."""
+    program = ("import mmap, sys, hashlib\n"
+               "with open(sys.argv[1], 'rb') as f:\n"
+               "    print(hashlib.sha256(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[:]).hexdigest())\n")
+    result = run(["/usr/bin/python3", "-c", program, theirs / "demo/app:v1/main.wasm"], **AS_NOBODY).ok()
+    assert result.out.strip() == image.layer.hex
