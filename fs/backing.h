@@ -41,6 +41,8 @@ struct backing_open {
  * not a refetched one). Never fails: falls back to the ordinary mode. */
 void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
 		 struct backing_open *ret);
+/* What serves the READs of a node that is open: a new reference, or NULL. */
+struct blob *backing_blob(struct backing_table *t, uint64_t node);
 /* RELEASE of one open. */
 void backing_put(struct backing_table *t, uint64_t node);
 /* False once the kernel has refused it for good (EPERM, ENOSYS, …). */

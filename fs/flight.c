@@ -6,6 +6,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+
+/* uthash's usual one falls through its switch, which clang warns of. */
+#define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 
 #include "base/clock.h"

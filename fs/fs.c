@@ -66,6 +66,7 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 	if (!fs)
 		return err_set(err, -ENOMEM, "no memory for a mount");
 	fs->o = *o;
+	lock_init(&fs->lock);
 	fs->o.tag_ttl_ms = or_default(o->tag_ttl_ms, FS_TAG_TTL_MS);
 	fs->o.list_ttl_ms = or_default(o->list_ttl_ms, FS_LIST_TTL_MS);
 	fs->o.timeout_ms = or_default(o->timeout_ms, FS_TIMEOUT_MS);
@@ -103,21 +104,29 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 					   .userdata = fs,
 					   .ready = on_ready,
 					   .no_passthrough = fs->o.no_passthrough };
-	r = session_new(&session, &fs->session, err);
+	struct session *s = NULL;
+	r = session_new(&session, &s, err);
 	if (r)
 		return r;
+	lock_take(&fs->lock);
+	fs->session = s;
+	bool stopping = fs->stopping;
+	lock_drop(&fs->lock);
 	r = fetcher_start(fs->fetcher);
 	if (r)
 		return err_errno(err, r, "cannot start a thread");
-	r = session_run(fs->session, err);
+	r = stopping ? 0 : session_run(s, err);
 	fetcher_stop(fs->fetcher);
 	return r;
 }
 
 void fs_stop(struct fs *fs)
 {
+	lock_take(&fs->lock);
+	fs->stopping = true;
 	if (fs->session)
 		session_stop(fs->session);
+	lock_drop(&fs->lock);
 }
 
 void fs_free(struct fs *fs)
@@ -132,6 +141,7 @@ void fs_free(struct fs *fs)
 	refs_close(fs->refs);
 	store_close(fs->store);
 	source_free(fs->source);
+	lock_release(&fs->lock);
 	free(fs);
 }
 

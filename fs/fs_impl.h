@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fs_impl — the parts of a mount, for the files that answer the kernel.
  * Layer: fs/, internal. Set up once by fs.c before the first request, read only
- * afterwards; each part has its own lock. */
+ * afterwards but for what `lock` guards; each part has its own lock. */
 #pragma once
 
 #include <sys/types.h>
 
+#include "base/lock.h"
 #include "fs/fs.h"
 #include "registry/source.h"
 
@@ -25,8 +26,10 @@ struct fs {
 	struct fetcher *fetcher;
 	struct nodes *nodes;
 	struct backing_table *backing; /* from INIT on */
-	struct session *session;       /* while served */
 	char prefix[REPOSITORY_MAX];   /* "namespace/" of the SOURCE, or "" */
+	struct lock lock;
+	struct session *session; /* guarded by lock: while served */
+	bool stopping;		 /* guarded by lock */
 	uid_t uid;
 	gid_t gid;
 	void (*ready)(void *ctx);

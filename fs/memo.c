@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+
+/* uthash's usual one falls through its switch, which clang warns of. */
+#define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 
 #include "base/lock.h"

@@ -204,13 +204,24 @@ int tree_lookup_namespace(struct op *op, const struct node *parent, const char *
 	return 0;
 }
 
+/* Whether a listing that may be used now has the tag. */
+static bool is_listed_tag(struct op *op, const char *repo, const char *tag)
+{
+	struct listing *l = NULL;
+	enum known known = catalog_listing(op->fs->catalog, repo, &l, NULL);
+	if (known != KNOWN_FRESH && known != KNOWN_STALE)
+		return false;
+	bool listed = (known == KNOWN_FRESH || op->accept_stale) && names_has(&l->names, tag);
+	listing_unref(l);
+	return listed;
+}
+
 /* The name in tags/ leads to the directory that shows what the tag names now: a
  * directory bound to something else has had its time. */
 static int lookup_tag(struct op *op, const struct node *parent, const char *repo, const char *tag,
 		      struct found *ret)
 {
 	struct node node;
-	struct listing *l = NULL;
 	struct descriptor desc;
 	double left = 0;
 	if (!reference_is_tag(tag, strlen(tag)))
@@ -218,16 +229,10 @@ static int lookup_tag(struct op *op, const struct node *parent, const char *repo
 	found_named(ret, parent, NODE_TAG, tag, 0);
 	bool bound = node_find(op->fs->nodes, &ret->key, &node) == 0 && digest_is_set(&node.digest);
 	if (!bound && catalog_tag(op->fs->catalog, repo, tag, NULL, NULL) != KNOWN_ABSENT &&
-	    catalog_listing(op->fs->catalog, repo, &l, NULL) == KNOWN_FRESH) {
-		bool listed = names_has(&l->names, tag);
-		listing_unref(l);
-		l = NULL;
-		if (listed) {
-			ret->entry_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
-			return 0;
-		}
+	    is_listed_tag(op, repo, tag)) {
+		ret->entry_s = op->accept_stale ? 0 : (double)op->fs->o.tag_ttl_ms / 1000.0;
+		return 0;
 	}
-	listing_unref(l);
 	int r = tree_tag(op, repo, tag, &desc, &left);
 	if (r == -ENOENT)
 		return not_found(ret, left);

@@ -21,7 +21,7 @@ struct stage {
 	struct lock lock;
 	struct cond changed;
 	unsigned runs, done;  /* guarded by lock */
-	bool open, woken;     /* guarded by lock */
+	bool open;	      /* guarded by lock */
 	int result;	      /* guarded by lock */
 	struct flights *flights;
 	struct pool *pool;
@@ -34,26 +34,31 @@ struct guest {
 	bool resumed;
 };
 
+struct performance {
+	struct stage *stage;
+	bool woken; /* guarded by stage->lock */
+};
+
 static void wake(void *ctx)
 {
-	struct stage *s = ctx;
-	lock_take(&s->lock);
-	s->woken = true;
-	cond_broadcast(&s->changed);
-	lock_drop(&s->lock);
+	struct performance *p = ctx;
+	lock_take(&p->stage->lock);
+	p->woken = true;
+	cond_broadcast(&p->stage->changed);
+	lock_drop(&p->stage->lock);
 }
 
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
 {
 	struct stage *s = ctx;
+	struct performance p = { s, false };
 	(void)ret_blob;
-	call_set_waker(job->call, wake, s);
+	call_set_waker(job->call, wake, &p);
 	lock_take(&s->lock);
 	s->runs++;
 	cond_broadcast(&s->changed);
-	while (!s->open && !s->woken)
+	while (!s->open && !p.woken)
 		cond_wait(&s->changed, &s->lock);
-	s->woken = false;
 	int r = s->result;
 	lock_drop(&s->lock);
 	call_set_waker(job->call, NULL, NULL);
