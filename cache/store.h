@@ -33,8 +33,8 @@
  * Space. The cap counts what the directory holds on disk, partials included;
  * the floor is what must stay free on its file system. Both are made to hold
  * before anything is written: store_partial reserves the whole size, evicting
- * least recently used blobs that no process of this directory has open in a
- * partial. Where the disk refuses all the same, the blob goes to memory
+ * least recently used blobs that no process has open: unlinking those would
+ * free nothing. Where the disk refuses all the same, the blob goes to memory
  * (a memfd) within memory_budget, else -ENOSPC.
  *
  * Threads: every function from any thread. store_get never waits for more
@@ -62,9 +62,9 @@ struct blob;
 struct partial;
 
 struct store_options {
-	const char *dir;	/* absolute; made 0700, with its parents */
-	uint64_t limit;		/* cap in bytes; 0: the default of the design */
-	uint64_t floor;		/* free bytes to leave; 0: STORE_FLOOR_DEFAULT */
+	const char *dir;        /* absolute; made 0700, with its parents */
+	uint64_t limit;         /* cap in bytes; 0: the default of the design */
+	uint64_t floor;         /* free bytes to leave; 0: STORE_FLOOR_DEFAULT */
 	uint64_t memory_budget; /* bytes; 0: STORE_MEMORY_DEFAULT */
 };
 
@@ -83,13 +83,18 @@ int store_dirfd(const struct store *s);
 struct store_usage {
 	char dir[4096];
 	uint64_t bytes, limit, floor;
-	uint64_t blobs;	       /* complete ones */
+	uint64_t blobs;        /* complete ones */
 	uint64_t memory_bytes; /* held in memory for want of disk */
+	/* Blobs that were served but could not be put into blobs/, since the
+	 * store was opened, and why the last one could not ("" if none). */
+	uint64_t publish_failures;
+	char last_failure[ERR_TEXT_MAX];
 };
 void store_usage(struct store *s, struct store_usage *ret);
 
 /* New reference in *ret. */
-NODISCARD int store_get(struct store *s, const struct digest *d, struct blob **ret, struct err *err);
+NODISCARD int store_get(struct store *s, const struct digest *d, struct blob **ret,
+			struct err *err);
 NODISCARD int store_verify(struct store *s, const struct digest *d, struct call *call,
 			   struct blob **ret, struct err *err);
 /* Whether it is PRESENT or VERIFIED, without a reference; its size if so. */

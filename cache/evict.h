@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* evict — counts what a cache directory holds, and removes what was used
+ * longest ago. Layer: cache/; internal. All of it runs inside the gate of
+ * cache/space.h. Blocking: disk. */
+#pragma once
+
+#include <stdint.h>
+
+struct store;
+
+/* Fills the store's account from the disk. A partial that somebody holds
+ * counts with the size in its name, whatever it has by now. */
+void evict_count(struct store *s);
+/* Counts, and if then more than `keep` bytes are there, or less than
+ * `free_wanted` are free on the file system, evicts until neither is so, and
+ * then down to `slack` below `keep`. Does nothing where all of it would not be
+ * enough. Bytes freed. */
+uint64_t evict_to(struct store *s, uint64_t keep, uint64_t slack, uint64_t free_wanted);
+/* Free on the file system for us; 0 if it does not say. */
+uint64_t evict_free_bytes(struct store *s);

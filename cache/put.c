@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_put: what is in memory already goes to disk in one step, without a
+ * sync. A power failure can leave such a file wrong, and then the next process
+ * finds that out when it hashes it. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cache/store_impl.h"
+
+static int check(const struct digest *d, const void *data, size_t len, struct err *err)
+{
+	if (len > STORE_PUT_MAX)
+		return err_set(err, -EFBIG, "%zu bytes are too many to be kept at once", len);
+	struct digest got;
+	int rc = digest_of(d->alg, data, len, &got);
+	if (rc < 0)
+		return err_errno(err, rc, "cannot hash");
+	if (!digest_equal(&got, d))
+		return err_set(err, -EBADMSG, "the bytes do not match their digest");
+	return 0;
+}
+
+/* What an earlier process left, if it is right. */
+static int use_present(struct store *s, const struct digest *d, struct blob **ret)
+{
+	struct call call;
+	call_init(&call, INT64_MAX);
+	int rc = store_verify(s, d, &call, ret, NULL);
+	call_release(&call);
+	return rc;
+}
+
+static int put_on_disk(struct store *s, const struct digest *d, const void *data, size_t len,
+		       struct blob **ret, struct err *err)
+{
+	struct publication p = {.digest = *d};
+	path_partial(d, len, p.name);
+	AUTO_FD int fd = open_private(s, p.name, err);
+	if (fd < 0)
+		return fd;
+	int rc = space_reserve(s, fd, len, &p.charged, NULL, err);
+	if (rc == 0) {
+		rc = file_pwrite_all(fd, data, len, 0);
+		if (rc < 0)
+			(void)err_errno(err, rc, "cannot write to the cache %s", s->dirs.path);
+	}
+	if (rc == 0)
+		rc = publish_rename(s, &p, fd, err);
+	if (rc < 0) {
+		remove_partial(s, p.name, p.charged);
+		return rc;
+	}
+	struct stat st;
+	AUTO_FD int reader = open_again(fd);
+	if (reader < 0 || fstat(fd, &st) < 0)
+		return err_set(err, -EIO, "cannot open what was put into the cache");
+	struct file_id id;
+	file_id_of(&st, &id);
+	return blobs_add(s, d, steal_fd(&reader), &id, BLOB_DISK, ret);
+}
+
+static int put_in_memory(struct store *s, const struct digest *d, const void *data, size_t len,
+			 struct blob **ret, struct err *err)
+{
+	int rc = memory_take(s, len, err);
+	if (rc < 0)
+		return rc;
+	AUTO_FD int fd = memory_file();
+	rc = fd < 0 ? fd : file_pwrite_all(fd, data, len, 0);
+	if (rc == 0)
+		rc = memory_blob(s, d, steal_fd(&fd), len, ret);
+	else
+		memory_return(s, len);
+	return rc < 0 ? err_errno(err, -ENOSPC, "no memory for a blob (%s)", strerrorname_np(-rc))
+		      : 0;
+}
+
+int store_put(struct store *s, const struct digest *d, const void *data, size_t len,
+	      struct blob **ret, struct err *err)
+{
+	int rc = check(d, data, len, err);
+	if (rc < 0)
+		return rc;
+	if (use_present(s, d, ret) == 0)
+		return 0;
+	rc = put_on_disk(s, d, data, len, ret, err);
+	if (rc == 0 || rc == -EFBIG)
+		return rc;
+	return put_in_memory(s, d, data, len, ret, err);
+}

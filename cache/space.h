@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* space — keeps a cache directory below its cap and its disk above the floor.
+ * Layer: cache/; internal.
+ *
+ * <dir>/lock holds the account (cache/account.h); who holds byte 0 of that
+ * file may read and change it. Inside the process one thread at a time goes
+ * in: that is a gate, not a mutex, because it waits for disk and processes.
+ *
+ * A stale account is replaced by a count of what is there: always when the
+ * first store opens a directory that no other has open, so that what killed
+ * processes left charged lasts no longer than that, and whenever something
+ * has to be evicted, which must look at every file anyhow.
+ *
+ * A process that was stopped inside its gate must not stop us: after
+ * SPACE_LOCK_MS we count for ourselves, write no account, and ask for a new
+ * count as soon as the lock can be had.
+ *
+ * Blobs that were unlinked while this process had them open still use the
+ * disk. They are in no directory, so they stand in no account; each process
+ * adds its own (`orphans`) to what the account says until the last reference
+ * goes. Eviction makes none: it passes over what any process has open, since
+ * unlinking that would free nothing.
+ *
+ * Blocking: disk, and other processes up to SPACE_LOCK_MS.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/call.h"
+#include "base/err.h"
+#include "base/lock.h"
+#include "cache/account.h"
+
+#define SPACE_LOCK_MS 5000
+
+struct store;
+
+struct space {
+	uint64_t limit_asked, floor;
+	struct lock lock;
+	struct cond free;
+	bool busy;        /* guarded by lock: a thread is inside the gate */
+	uint64_t orphans; /* guarded by lock; bytes */
+	/* The rest belongs to the thread inside. */
+	int fd; /* <dir>/lock, or -1 */
+	bool locked;
+	bool owes_count;
+	struct account account;
+	uint64_t limit; /* 0: not known before the first count */
+};
+
+void space_init(struct space *sp, uint64_t limit, uint64_t floor);
+void space_release(struct space *sp);
+
+/* Makes room for a file of `size` bytes of which *charged are in the account
+ * already, gives it its blocks where the file system can, and moves *charged
+ * to what is in the account now. -EFBIG: beyond the cap; -ENOSPC. */
+NODISCARD int space_reserve(struct store *s, int fd, uint64_t size, uint64_t *charged,
+			    struct call *call, struct err *err);
+/* More of the same after the disk was full all the same: true if any was freed. */
+bool space_evict_more(struct store *s, uint64_t bytes);
+/* A file's share goes from one value to another. */
+void space_adjust(struct store *s, uint64_t from, uint64_t to);
+/* What a file of that size is charged with before it has its blocks. */
+uint64_t space_rounded(uint64_t size);
+/* The cap; counts first if it has to. */
+uint64_t space_limit(struct store *s);
+void space_orphan(struct store *s, uint64_t bytes);
+uint64_t space_orphans(struct store *s);
+void space_orphan_gone(struct store *s, uint64_t bytes);
+
+/* The gate, for what has to change files and account in one step. */
+NODISCARD int space_enter(struct store *s, struct call *call, struct err *err);
+void space_leave(struct store *s);
+/* Inside: files that went. */
+void space_uncount(struct store *s, uint64_t bytes, uint64_t blobs);

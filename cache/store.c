@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cache/store_impl.h"
+
+#define HASH_PIECE (256u << 10) /* between two looks at the call */
+#define WAIT_MS    100          /* between two looks at the call while waiting */
+
+/* One verification under way; on the stack of its thread. */
+struct verifying {
+	struct digest digest;
+	UT_hash_handle hh;
+};
+
+static void store_free(void *ctx)
+{
+	struct store *s = ctx;
+	ASSERT(s->partials == NULL);
+	blobs_release(s);
+	worker_release(&s->worker);
+	space_release(&s->space);
+	dirs_release(&s->dirs);
+	cond_release(&s->changed);
+	lock_release(&s->lock);
+	free(s);
+}
+
+static void tick(void *ctx)
+{
+	sweep(ctx);
+}
+
+int store_open(const struct store_options *o, struct store **ret, struct err *err)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return err_errno(err, -ENOMEM, "cache");
+	int rc = dirs_init(&s->dirs, o->dir, err);
+	if (rc < 0) {
+		free(s);
+		return rc;
+	}
+	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : STORE_FLOOR_DEFAULT);
+	s->memory_budget = o->memory_budget != 0 ? o->memory_budget : STORE_MEMORY_DEFAULT;
+	s->stall_ms = PARTIAL_STALL_MS;
+	s->sync_ms = PARTIAL_SYNC_MS;
+	lock_init(&s->lock);
+	cond_init(&s->changed);
+	TAILQ_INIT(&s->idle);
+	TAILQ_INIT(&s->known);
+	TAILQ_INIT(&s->idle_memory);
+	rc = worker_init(&s->worker, STORE_TICK_MS, tick, store_free, s);
+	if (rc < 0) {
+		space_release(&s->space);
+		dirs_release(&s->dirs);
+		cond_release(&s->changed);
+		lock_release(&s->lock);
+		free(s);
+		return err_errno(err, rc, "cannot start the thread of the cache");
+	}
+	*ret = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	if (s != NULL && worker_stop(&s->worker, clock_ms() + STORE_CLOSE_MS))
+		store_free(s);
+}
+
+int store_dirfd(const struct store *s)
+{
+	return s->dirs.fd;
+}
+
+void store_usage(struct store *s, struct store_usage *ret)
+{
+	*ret = (struct store_usage){.floor = s->space.floor};
+	memcpy(ret->dir, s->dirs.path, sizeof(s->dirs.path));
+	if (space_enter(s, NULL, NULL) == 0) {
+		ret->bytes = s->space.account.bytes;
+		ret->blobs = s->space.account.blobs;
+		ret->limit = s->space.limit;
+		space_leave(s);
+	}
+	ret->bytes += space_orphans(s);
+	lock_take(&s->lock);
+	ret->memory_bytes = s->memory_bytes;
+	ret->publish_failures = s->publish_failures;
+	memcpy(ret->last_failure, s->last_failure, sizeof(ret->last_failure));
+	lock_drop(&s->lock);
+}
+
+int store_get(struct store *s, const struct digest *d, struct blob **ret, struct err *err)
+{
+	struct file_id known;
+	int found = blobs_find(s, d, ret, &known);
+	if (found == 0)
+		return 0;
+	struct stat st;
+	AUTO_FD int fd = open_blob(s, d, &st, err);
+	if (fd == -ENOENT)
+		return err_set(err, -ENOENT, "not in the cache");
+	if (fd < 0)
+		return fd;
+	struct file_id id;
+	file_id_of(&st, &id);
+	if (found == -ENOENT || !file_id_equal(&id, &known))
+		return err_set(err, -EAGAIN, "not hashed yet");
+	int rc = blobs_add(s, d, steal_fd(&fd), &id, BLOB_DISK, ret);
+	return rc < 0 ? err_errno(err, rc, "cache") : 0;
+}
+
+/* Hashes the whole file. */
+static int hash_file(int fd, const struct digest *d, struct call *call, struct digest *ret,
+		     struct err *err)
+{
+	AUTO_FREE char *buf = malloc(HASH_PIECE);
+	struct hasher *h = NULL;
+	int rc = buf != NULL ? hasher_new(d->alg, &h) : -ENOMEM;
+	if (rc < 0)
+		return err_errno(err, rc, "cannot hash");
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	uint64_t off = 0;
+	int64_t n = 0;
+	while ((rc = call_check(call, err)) == 0) {
+		n = file_pread_full(fd, buf, HASH_PIECE, off);
+		if (n <= 0)
+			break;
+		rc = hasher_update(h, buf, (size_t)n);
+		if (rc < 0)
+			break;
+		off += (uint64_t)n;
+	}
+	if (rc == 0 && n < 0)
+		rc = err_errno(err, -EIO, "cannot read what is in the cache (%s)",
+			       strerrorname_np((int)-n));
+	if (rc == 0)
+		rc = hasher_final(h, ret);
+	hasher_free(h);
+	return rc;
+}
+
+static int verify_file(struct store *s, const struct digest *d, struct call *call,
+		       struct blob **ret, struct err *err)
+{
+	struct stat st;
+	AUTO_FD int fd = open_blob(s, d, &st, err);
+	if (fd == -ENOENT)
+		return err_set(err, -ENOENT, "not in the cache");
+	if (fd < 0)
+		return fd;
+	struct file_id id, after;
+	struct digest got;
+	file_id_of(&st, &id);
+	int rc = hash_file(fd, d, call, &got, err);
+	if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ENOMEM)
+		return rc;
+	bool unchanged = fstat(fd, &st) == 0;
+	file_id_of(&st, &after);
+	unchanged = unchanged && file_id_equal(&id, &after);
+	if (rc == 0 && unchanged && digest_equal(&got, d)) {
+		rc = blobs_add(s, d, steal_fd(&fd), &id, BLOB_DISK, ret);
+		return rc < 0 ? err_errno(err, rc, "cache") : 0;
+	}
+	/* A file that cannot be read is as useless as a wrong one. */
+	(void)remove_blob(s, d, unchanged ? &id : &after);
+	if (rc < 0)
+		return rc;
+	return err_set(err, -EBADMSG, "what the cache held does not match its digest: removed");
+}
+
+/* True: this thread is the one that hashes it, until end_verifying. */
+static bool begin_verifying(struct store *s, struct verifying *v)
+{
+	struct verifying *other = NULL;
+	lock_take(&s->lock);
+	HASH_FIND(hh, s->verifying, &v->digest, sizeof(v->digest), other);
+	if (other == NULL)
+		HASH_ADD(hh, s->verifying, digest, sizeof(v->digest), v);
+	else
+		(void)cond_wait_until(&s->changed, &s->lock, clock_ms() + WAIT_MS);
+	lock_drop(&s->lock);
+	return other == NULL;
+}
+
+static void end_verifying(struct store *s, struct verifying *v)
+{
+	lock_take(&s->lock);
+	if (v->hh.tbl != NULL)
+		HASH_DEL(s->verifying, v);
+	cond_broadcast(&s->changed);
+	lock_drop(&s->lock);
+}
+
+int store_verify(struct store *s, const struct digest *d, struct call *call, struct blob **ret,
+		 struct err *err)
+{
+	struct verifying v = {.digest = *d};
+	for (;;) {
+		int rc = store_get(s, d, ret, NULL);
+		if (rc == 0)
+			return 0;
+		rc = call_check(call, err);
+		if (rc < 0)
+			return rc;
+		if (!begin_verifying(s, &v))
+			continue;
+		/* Hashed by another thread since we looked? */
+		rc = store_get(s, d, ret, NULL);
+		if (rc != 0)
+			rc = verify_file(s, d, call, ret, err);
+		end_verifying(s, &v);
+		return rc;
+	}
+}
+
+bool store_has(struct store *s, const struct digest *d, uint64_t *ret_size)
+{
+	uint64_t size = 0;
+	if (!blobs_open_size(s, d, &size) && !open_blob_exists(s, d, &size))
+		return false;
+	if (ret_size != NULL)
+		*ret_size = size;
+	return true;
+}
+
+void store_drop(struct store *s, const struct digest *d)
+{
+	uint64_t bytes = remove_blob(s, d, NULL);
+	(void)blobs_forget(s, d, bytes);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Partials that nobody waits for, and the temporary files of killed processes.
+ * What somebody holds locked is never touched. A file that its maker has not
+ * locked yet may be taken from under it; makers look for that. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cache/filelock.h"
+#include "cache/store_impl.h"
+
+static bool is_old(const struct stat *st)
+{
+	int64_t age_ms = clock_wall_ms() - (int64_t)st->st_mtim.tv_sec * 1000;
+	/* A time in the future says nothing, and must not keep it for ever. */
+	return age_ms >= PARTIAL_SWEEP_MS || age_ms <= -PARTIAL_SWEEP_MS;
+}
+
+/* Locked by us, and still what the name shows: only who holds the lock may
+ * rename or remove it, so it stays so. */
+static bool is_current(int dirfd, const char *name, int fd, struct stat *ret)
+{
+	struct stat named;
+	return fstat(fd, ret) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       named.st_dev == ret->st_dev && named.st_ino == ret->st_ino;
+}
+
+static void sweep_file(struct store *s, int dirfd, const char *name)
+{
+	struct stat st;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+		return;
+	if (!S_ISREG(st.st_mode)) {
+		(void)unlinkat(dirfd, name, 0);
+		return;
+	}
+	bool resumable = !path_is_private(name);
+	if (resumable && !is_old(&st))
+		return;
+	AUTO_FD int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || filelock_exclusive(fd, FILELOCK_WRITER) < 0)
+		return;
+	if (!is_current(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
+		return;
+	remove_partial(s, name, disk_bytes(&st));
+}
+
+void sweep(struct store *s)
+{
+	int fd = dirs_open(&s->dirs, PARTIAL_DIR);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (d == NULL) {
+		auto_close_(&fd);
+		return;
+	}
+	const struct dirent *e;
+	while ((e = readdir(d)) != NULL)
+		sweep_file(s, fd, e->d_name);
+	closedir(d);
+}

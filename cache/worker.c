@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "base/clock.h"
+
+/* The next job, NULL at the end. Between jobs the tick runs when it is due. */
+static struct job *next_job(struct worker *w, int64_t *tick_at)
+{
+	lock_take(&w->lock);
+	for (;;) {
+		if (!w->stop && clock_ms() >= *tick_at) {
+			lock_drop(&w->lock);
+			w->tick(w->ctx);
+			*tick_at = clock_ms() + w->tick_ms;
+			lock_take(&w->lock);
+			continue;
+		}
+		struct job *job = STAILQ_FIRST(&w->jobs);
+		if (job != NULL)
+			STAILQ_REMOVE_HEAD(&w->jobs, link);
+		if (job != NULL || w->stop) {
+			lock_drop(&w->lock);
+			return job;
+		}
+		(void)cond_wait_until(&w->wake, &w->lock, *tick_at);
+	}
+}
+
+static void *work(void *ctx)
+{
+	struct worker *w = ctx;
+	struct job *job;
+	int64_t tick_at = clock_ms();
+	while ((job = next_job(w, &tick_at)) != NULL)
+		job->run(job);
+	lock_take(&w->lock);
+	w->ended = true;
+	bool abandoned = w->abandoned;
+	cond_broadcast(&w->ended_cond);
+	lock_drop(&w->lock);
+	if (abandoned)
+		w->abandon(w->ctx);
+	return NULL;
+}
+
+int worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon, void *ctx)
+{
+	*w = (struct worker){.tick = tick, .abandon = abandon, .ctx = ctx, .tick_ms = tick_ms};
+	lock_init(&w->lock);
+	cond_init(&w->wake);
+	cond_init(&w->ended_cond);
+	STAILQ_INIT(&w->jobs);
+	/* Signals are for threads that know what to do with them. */
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int rc = pthread_create(&w->thread, NULL, work, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0) {
+		worker_release(w);
+		return -rc;
+	}
+	return 0;
+}
+
+void worker_post(struct worker *w, struct job *job)
+{
+	lock_take(&w->lock);
+	STAILQ_INSERT_TAIL(&w->jobs, job, link);
+	cond_signal(&w->wake);
+	lock_drop(&w->lock);
+}
+
+bool worker_stop(struct worker *w, int64_t deadline_ms)
+{
+	lock_take(&w->lock);
+	w->stop = true;
+	cond_signal(&w->wake);
+	while (!w->ended) {
+		if (!cond_wait_until(&w->ended_cond, &w->lock, deadline_ms))
+			break;
+	}
+	bool ended = w->ended;
+	w->abandoned = !ended;
+	pthread_t thread = w->thread;
+	if (!ended)
+		pthread_detach(thread);
+	lock_drop(&w->lock);
+	if (ended)
+		pthread_join(thread, NULL);
+	return ended;
+}
+
+bool worker_abandoned(struct worker *w)
+{
+	lock_take(&w->lock);
+	bool abandoned = w->abandoned;
+	lock_drop(&w->lock);
+	return abandoned;
+}
+
+void worker_release(struct worker *w)
+{
+	cond_release(&w->wake);
+	cond_release(&w->ended_cond);
+	lock_release(&w->lock);
+}
