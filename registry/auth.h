@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* auth — logging in to one registry: none, Basic, or Bearer with a token
+ * server (RFC 9110 §11, Docker's token spec). Layer: registry/, internal.
+ *
+ * Calling sequence for a question, on one thread:
+ *	auth_begin, then for each 401: auth_refused; at last auth_end
+ * The question is sent at most AUTH_SENDS_MAX times, with at most
+ * AUTH_FETCHES_MAX tokens; a credential that was refused is not shown again for
+ * AUTH_REFUSED_MS, since registries lock accounts.
+ *
+ * A token server is asked only where it is as far away as the registry, and
+ * over https unless the registry itself is not.
+ *
+ * Threads: any. The lock guards what is remembered; nothing waits with it.
+ */
+#pragma once
+
+#include "registry/credentials.h"
+#include "registry/http.h"
+
+#define AUTH_SENDS_MAX   3
+#define AUTH_FETCHES_MAX 2
+#define AUTH_REFUSED_MS  (5 * 60 * 1000)
+#define AUTH_SKEW_MS     1000 /* a token may be refused for being from the future */
+
+struct auth;
+
+struct auth_options {
+	struct http *http;     /* borrowed for life */
+	const char *host;      /* as credentials name it: "ghcr.io", "127.0.0.1:5000" */
+	const char *auth_file; /* NULL: the usual places */
+	int64_t retry_base_ms;
+	int64_t skew_ms;
+};
+
+/* One question's. */
+struct auth_round {
+	const char *repo;  /* "" for the catalog; borrowed */
+	const char *scope; /* "repository:NAME:pull"; borrowed */
+	char *header;      /* "Authorization: …" to send, or NULL */
+	/* auth.c's own */
+	char *token;
+	char *scopes;      /* that token was asked for */
+	struct digest key; /* of token in the cache */
+	bool fresh;        /* token was fetched for this round */
+	bool basic;        /* a password was sent */
+	bool bearer;       /* a configured token was sent */
+	bool waited;
+	unsigned sends, fetches;
+};
+
+NODISCARD int auth_new(const struct auth_options *o, struct auth **ret);
+void auth_free(struct auth *a); /* NULL is fine */
+
+/* Fills in r->header with what the registry is known to want. May ask a token
+ * server. Its refusal is no failure here: the registry has the last word. */
+NODISCARD int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
+			 struct call *call, struct err *err);
+/* The registry answered 401. challenge: its WWW-Authenticate, or NULL. peer: how
+ * far away it is. 1: send again, with r->header. 0: its answer stands. -EACCES
+ * where the token server, or the file of credentials, is why; -EHOSTUNREACH and
+ * the like of the token server. */
+NODISCARD int auth_refused(struct auth *a, const struct url *registry, struct auth_round *r,
+			   const char *challenge, enum address_class peer, struct call *call,
+			   struct err *err);
+void auth_end(struct auth_round *r);

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "registry/client_impl.h"
+#include "registry/retry.h"
+
+#define HUB      "docker.io"
+#define HUB_HOST "registry-1.docker.io"
+#define PROBE_MS 2000
+
+static void set_names(struct client *c, const struct source_spec *spec)
+{
+	bool v6 = strchr(spec->host, ':') != NULL;
+	const char *kind = spec->https ? (spec->http ? "loopback" : "https") : "http";
+	unsigned port = spec->port ? spec->port : (spec->https ? 443 : 80);
+	bool hub = strcmp(spec->host, HUB) == 0 || strcmp(spec->host, "index.docker.io") == 0;
+
+	snprintf(c->host, sizeof(c->host), "%s", hub ? HUB_HOST : spec->host);
+	c->port = spec->port;
+	c->https = spec->https;
+	c->http_too = spec->http;
+	snprintf(c->title, sizeof(c->title), "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+	snprintf(c->origin, sizeof(c->origin), "%s:%s:%u", kind, c->title, port);
+	if (spec->port)
+		snprintf(c->title + strlen(c->title), sizeof(c->title) - strlen(c->title), ":%u",
+			 spec->port);
+	atomic_init(&c->scheme, !spec->http    ? CLIENT_HTTPS
+				: !spec->https ? CLIENT_HTTP
+					       : CLIENT_SCHEME_UNKNOWN);
+}
+
+int client_new(const struct source_spec *spec, const char *auth_file, const char *ca_file,
+	       const struct client_tuning *tuning, struct client **ret)
+{
+	struct client *c = calloc(1, sizeof(*c));
+	struct auth_options ao;
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->tuning = tuning ? *tuning : (struct client_tuning){0};
+	if (!c->tuning.retry_base_ms)
+		c->tuning.retry_base_ms = RETRY_BASE_MS;
+	if (!c->tuning.down_ms)
+		c->tuning.down_ms = SOURCE_DOWN_MS;
+	if (!c->tuning.skew_ms)
+		c->tuning.skew_ms = AUTH_SKEW_MS;
+	if (!c->tuning.probe_ms)
+		c->tuning.probe_ms = PROBE_MS;
+	health_init(&c->health, c->tuning.down_ms);
+	set_names(c, spec);
+	r = http_new(ca_file, &c->tuning.http, &c->http);
+	ao = (struct auth_options){.http = c->http,
+				   .host = c->title,
+				   .auth_file = auth_file,
+				   .retry_base_ms = c->tuning.retry_base_ms,
+				   .skew_ms = c->tuning.skew_ms};
+	if (r == 0)
+		r = auth_new(&ao, &c->auth);
+	if (r < 0) {
+		client_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void client_free(struct client *c)
+{
+	if (!c)
+		return;
+	auth_free(c->auth);
+	http_free(c->http);
+	health_release(&c->health);
+	free(c);
+}
+
+void answer_release(struct answer *a)
+{
+	http_end(a->x);
+	url_release(&a->url);
+	free(a->body);
+	free(a->digest);
+	free(a->content_range);
+	free(a->link);
+	*a = (struct answer){0};
+}
+
+/* How one try ended. */
+struct outcome {
+	int code;
+	struct err why;
+	bool retry;     /* another try may end better */
+	bool blame;     /* the host is not well */
+	bool words;     /* it said so itself, and did not merely fall silent */
+	unsigned tries; /* how many are worth it */
+};
+
+static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
+{
+	o->tries = RETRY_ATTEMPTS;
+	o->blame = !foreign;
+	switch (fault) {
+	case HTTP_FAULT_RESOLVE:
+	case HTTP_FAULT_CONNECT:
+		o->retry = o->words = true;
+		o->tries = RETRY_CONNECT_ATTEMPTS;
+		break;
+	case HTTP_FAULT_TLS:
+	case HTTP_FAULT_CUT:
+		o->retry = o->words = true;
+		break;
+	case HTTP_FAULT_CONNECT_SLOW:
+	case HTTP_FAULT_TLS_SLOW:
+	case HTTP_FAULT_SILENT:
+		o->retry = true;
+		break;
+	case HTTP_FAULT_CERTIFICATE:
+		o->words = true;
+		break;
+	case HTTP_FAULT_NONE:
+	case HTTP_FAULT_CALL:
+	case HTTP_FAULT_ADDRESS:
+	case HTTP_FAULT_SLOW:
+	case HTTP_FAULT_PROTOCOL:
+	case HTTP_FAULT_LOCAL:
+		o->blame = false;
+		break;
+	}
+}
+
+/* Without it the registry cannot be asked either. */
+static void judge_token_server(struct outcome *o)
+{
+	o->words = o->code != -ETIMEDOUT;
+	o->blame = o->code == -EHOSTUNREACH || o->code == -EBUSY || o->code == -ETIMEDOUT;
+}
+
+/* Statuses with which storage says that a signed URL is no longer good. */
+static bool is_stale_url(const struct question *q, const struct answer *a)
+{
+	return a->foreign && strcmp(q->method, "GET") == 0 &&
+	       (a->status == 400 || a->status == 401 || a->status == 403 || a->status == 404 ||
+		a->status == 410 || a->status == 416);
+}
+
+static void judge_status(const struct client *c, const struct question *q, const struct answer *a,
+			 struct outcome *o)
+{
+	*o = (struct outcome){.tries = RETRY_ATTEMPTS};
+	if (!retry_status(a->status) || (a->status == 500 && q->plain_500))
+		return;
+	o->retry = o->words = true;
+	o->blame = !a->foreign;
+	o->code = client_refusal(c, q, a, &o->why);
+}
+
+/* A host that has asked us to wait is not asked before. */
+static int wait_held(struct client *c, struct call *call, struct err *err)
+{
+	int64_t until_ms = health_held_until(&c->health);
+
+	if (until_ms <= clock_ms())
+		return 0;
+	if (until_ms >= call->deadline_ms)
+		return err_set(err, -EBUSY, "%s: asked us to wait for longer than we may",
+			       c->title);
+	return park_sleep(call, until_ms, err);
+}
+
+/* Before try number `attempt` + 1. 0, or -errno if there is to be none. */
+static int wait_retry(struct client *c, unsigned attempt, const struct answer *a,
+		      int64_t retry_after_ms, struct call *call)
+{
+	int64_t wait_ms = retry_backoff_ms(attempt, c->tuning.retry_base_ms);
+
+	if (retry_after_ms > wait_ms)
+		wait_ms = retry_after_ms;
+	if (wait_ms > RETRY_AFTER_MAX_MS || wait_ms >= call->deadline_ms - clock_ms())
+		return -ETIMEDOUT;
+	if (a->status == 429 && !a->foreign)
+		health_hold(&c->health, clock_ms() + wait_ms);
+	return park_sleep(call, clock_ms() + wait_ms, NULL);
+}
+
+/* The tries of one question. On failure *o says how it ended. */
+static void ask_until(struct client *c, const struct question *q, bool trial, struct call *call,
+		      struct answer *ret, struct outcome *o)
+{
+	struct outcome last = {0}; /* in which the host said something */
+	bool resolved_again = false;
+
+	for (unsigned attempt = 1;; attempt++) {
+		struct try_end end;
+
+		*o = (struct outcome){0};
+		o->code = wait_held(c, call, &o->why);
+		if (o->code < 0) {
+			o->blame = o->code == -EBUSY;
+			break;
+		}
+		o->code = client_try(c, q, call, ret, &end, &o->why);
+		if (o->code < 0 && end.token_server)
+			judge_token_server(o);
+		else if (o->code < 0)
+			judge_fault(end.fault, ret->foreign, o);
+		else
+			judge_status(c, q, ret, o);
+		if (o->code == 0 && is_stale_url(q, ret) && !resolved_again) {
+			resolved_again = true;
+			answer_release(ret);
+			continue;
+		}
+		if (o->code == 0)
+			return;
+		if (o->words)
+			last = *o;
+		if (!o->retry || trial || attempt >= o->tries ||
+		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0)
+			break;
+		answer_release(ret);
+	}
+	/* Silence after a word leaves that word standing. */
+	if (o->code == -ETIMEDOUT && last.code < 0)
+		*o = last;
+}
+
+int client_ask(struct client *c, const struct question *q, struct call *call, struct answer *ret,
+	       struct err *err)
+{
+	struct outcome o = {0};
+	bool trial = false;
+	int r;
+
+	*ret = (struct answer){0};
+	r = call_check(call, err);
+	if (r == 0)
+		r = health_enter(&c->health, &trial, err);
+	if (r < 0)
+		return r;
+	ask_until(c, q, trial, call, ret, &o);
+	if (call_check(call, NULL) == -ECANCELED && o.code < 0) {
+		o.code = err_set(&o.why, -ECANCELED, "given up");
+		o.blame = false;
+	}
+	if (o.code == 0)
+		health_good(&c->health);
+	else if (o.blame)
+		health_failed(&c->health, o.code, o.why.text);
+	else
+		health_leave(&c->health, trial);
+	return o.code < 0 ? err_set(err, o.code, "%s", o.why.text) : 0;
+}
+
+int client_refusal(const struct client *c, const struct question *q, const struct answer *a,
+		   struct err *err)
+{
+	char where[URL_ORIGIN_MAX];
+	struct registry_error said;
+	const char *target = a->foreign ? a->url.target : q->target;
+
+	errors_parse(a->body ? a->body : "", a->body_len, &said);
+	url_authority(&a->url, where);
+	return err_set(err, errors_errno(a->status, said.code, a->foreign),
+		       "%s: %s %.*s: %d%s%s%s%s", a->foreign ? where : c->title, q->method,
+		       (int)strcspn(target, "?"), target, a->status, said.code[0] ? " " : "",
+		       said.code, said.message[0] ? ": " : "", said.message);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "registry/client_impl.h"
+#include "registry/retry.h"
+
+struct attempt {
+	struct client *c;
+	const struct question *q;
+	struct url base; /* of the registry, with the scheme of this try */
+	struct auth_round round;
+	struct transport_reply reply;
+	enum http_fault fault;
+	bool token_server; /* it is what failed */
+};
+
+/* ---- one request ---- */
+
+static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct call *call,
+		   struct err *err)
+{
+	const struct question *q = t->q;
+	char range[64], accept[512], match[192];
+	const char *common[3] = {accept, NULL, NULL};
+	const char *own[3] = {NULL, NULL, NULL};
+	struct transport_request tr = {
+	    .method = q->method,
+	    .url = &t->base,
+	    .lane = q->body_max || !strcmp(q->method, "HEAD") ? HTTP_QUESTION : HTTP_TRANSFER,
+	    .headers = common,
+	    .own = own,
+	    .connect_ms = connect_ms};
+	size_t n = 0;
+	int r;
+
+	url_release(&t->base);
+	r = url_make(https, t->c->host, t->c->port, q->target, &t->base);
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	snprintf(accept, sizeof(accept), "Accept: %s", q->accept);
+	if (q->ranged) {
+		snprintf(range, sizeof(range), "Range: bytes=%llu-%llu",
+			 (unsigned long long)q->first, (unsigned long long)q->last);
+		common[1] = range;
+	}
+	if (t->round.header)
+		own[n++] = t->round.header;
+	if (q->if_none_match) {
+		snprintf(match, sizeof(match), "If-None-Match: %s", q->if_none_match);
+		own[n] = match;
+	}
+	transport_release(&t->reply);
+	r = transport_send(t->c->http, &tr, call, &t->reply, err);
+	t->fault = t->reply.fault;
+	return r;
+}
+
+/* Where both schemes are allowed, https goes first, and nothing but its absence
+ * leads to http: nobody listens, or what listens speaks no TLS. Once one of
+ * them has answered it stays. */
+static int send_any(struct attempt *t, struct call *call, struct err *err)
+{
+	struct client *c = t->c;
+	int scheme = atomic_load(&c->scheme);
+	bool slow;
+	int r;
+
+	if (scheme != CLIENT_SCHEME_UNKNOWN)
+		return send_by(t, scheme == CLIENT_HTTPS, 0, call, err);
+	r = send_by(t, true, c->tuning.probe_ms, call, err);
+	if (r == 0)
+		atomic_store(&c->scheme, CLIENT_HTTPS);
+	if (r == 0 || t->reply.foreign)
+		return r;
+	slow = t->fault == HTTP_FAULT_TLS_SLOW;
+	if (t->fault != HTTP_FAULT_TLS && t->fault != HTTP_FAULT_CONNECT && !slow)
+		return r;
+	r = send_by(t, false, 0, call, err);
+	/* A server of TLS that was merely slow answers http with 400. */
+	if (r == 0 && !(slow && http_status(t->reply.x) == 400))
+		atomic_store(&c->scheme, CLIENT_HTTP);
+	return r;
+}
+
+/* ---- logging in ---- */
+
+static int registry_url(struct attempt *t, struct err *err)
+{
+	bool https = atomic_load(&t->c->scheme) != CLIENT_HTTP;
+	int r = url_make(https, t->c->host, t->c->port, "/v2/", &t->base);
+
+	return r < 0 ? err_set(err, r, "out of memory") : 0;
+}
+
+static int drain(struct attempt *t, struct call *call)
+{
+	char *body = NULL;
+	size_t len;
+	int r = transport_body(t->reply.x, ERRORS_BODY_MAX, true, call, &body, &len, NULL);
+
+	free(body);
+	return r;
+}
+
+/* 1: again, with another header. */
+static int login(struct attempt *t, struct call *call, struct err *err)
+{
+	AUTO_FREE char *challenge = NULL;
+	int r = http_field(t->reply.x, "WWW-Authenticate", &challenge);
+
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	r = auth_refused(t->c->auth, &t->base, &t->round, challenge, http_peer(t->reply.x), call,
+			 err);
+	if (r < 0)
+		t->token_server = true;
+	/* Read, so that the connection can be used again. */
+	if (r > 0 && drain(t, call) < 0)
+		t->fault = HTTP_FAULT_NONE;
+	return r;
+}
+
+static int send_logged_in(struct attempt *t, struct call *call, struct err *err)
+{
+	int r = registry_url(t, err);
+
+	if (r == 0) {
+		r = auth_begin(t->c->auth, &t->base, &t->round, call, err);
+		t->token_server = r < 0;
+	}
+	while (r == 0) {
+		r = send_any(t, call, err);
+		if (r < 0 || http_status(t->reply.x) != 401 || t->reply.foreign)
+			return r;
+		r = login(t, call, err);
+		if (r <= 0)
+			return r;
+		r = 0;
+	}
+	return r;
+}
+
+/* ---- the answer ---- */
+
+static void take_media_type(const char *s, char out[MEDIA_TYPE_MAX])
+{
+	size_t n = strcspn(s, ";");
+
+	while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+		n--;
+	if (n >= MEDIA_TYPE_MAX)
+		n = 0;
+	memcpy(out, s, n);
+	out[n] = '\0';
+}
+
+static int take_fields(struct http_exchange *x, struct answer *a, int64_t *retry_after)
+{
+	AUTO_FREE char *type = NULL, *encoding = NULL, *after = NULL;
+	int r = http_field(x, "Docker-Content-Digest", &a->digest);
+
+	if (r == 0)
+		r = http_field(x, "Content-Range", &a->content_range);
+	if (r == 0)
+		r = http_field(x, "Link", &a->link);
+	if (r == 0)
+		r = http_field(x, "Content-Type", &type);
+	if (r == 0)
+		r = http_field(x, "Content-Encoding", &encoding);
+	if (r == 0)
+		r = http_field(x, "Retry-After", &after);
+	if (r < 0)
+		return r;
+	a->status = http_status(x);
+	a->content_length = http_content_length(x);
+	a->encoded = encoding && *encoding && strcasecmp(encoding, "identity") != 0;
+	if (type)
+		take_media_type(type, a->media_type);
+	if (after)
+		*retry_after = retry_after_ms(after, clock_wall_ms());
+	return 0;
+}
+
+static int take_answer(struct attempt *t, struct call *call, struct answer *a, int64_t *retry_after,
+		       struct err *err)
+{
+	bool head = strcmp(t->q->method, "HEAD") == 0;
+	bool good;
+	int r = take_fields(t->reply.x, a, retry_after);
+
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	good = a->status >= 200 && a->status < 300;
+	if (!good || head || t->q->body_max) {
+		r = transport_body(t->reply.x, good ? t->q->body_max : ERRORS_BODY_MAX,
+				   !good || head, call, &a->body, &a->body_len, err);
+		t->fault = http_fault(t->reply.x);
+		/* Of an error the status is what counts. */
+		if (r < 0 && !good && r != -ECANCELED && r != -ENOMEM)
+			r = 0;
+		return r;
+	}
+	a->x = t->reply.x;
+	t->reply.x = NULL;
+	return 0;
+}
+
+/* Says which request it was; a token server has its own words. */
+static int explain(const struct attempt *t, int code, struct err *err)
+{
+	char where[URL_ORIGIN_MAX] = "";
+
+	if (t->token_server)
+		return err_wrap(err, code, "%s", t->c->title);
+	if (t->reply.foreign) {
+		url_authority(&t->reply.url, where);
+		return err_wrap(err, code, "%s: %s %.*s: from %s", t->c->title, t->q->method,
+				(int)strcspn(t->q->target, "?"), t->q->target, where);
+	}
+	return err_wrap(err, code, "%s: %s %.*s", t->c->title, t->q->method,
+			(int)strcspn(t->q->target, "?"), t->q->target);
+}
+
+int client_try(struct client *c, const struct question *q, struct call *call, struct answer *ret,
+	       struct try_end *end, struct err *err)
+{
+	char scope[REPOSITORY_MAX + 32];
+	struct attempt t = {.c = c, .q = q, .round = {.repo = q->repo, .scope = scope}};
+	int r;
+
+	if (q->repo[0])
+		snprintf(scope, sizeof(scope), "repository:%s:pull", q->repo);
+	else
+		snprintf(scope, sizeof(scope), "registry:catalog:*");
+	*end = (struct try_end){.retry_after_ms = -1};
+	r = send_logged_in(&t, call, err);
+	ret->foreign = t.reply.foreign;
+	if (r == 0)
+		r = take_answer(&t, call, ret, &end->retry_after_ms, err);
+	if (r < 0)
+		r = explain(&t, r, err);
+	end->token_server = t.token_server;
+	end->fault = t.fault;
+	ret->url = t.reply.url;
+	t.reply.url = (struct url){0};
+	transport_release(&t.reply);
+	url_release(&t.base);
+	auth_end(&t.round);
+	return r;
+}

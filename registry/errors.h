@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* errors — what a registry's refusal means (DESIGN §2.4). Layer: registry/,
+ * internal; no I/O. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define ERRORS_BODY_MAX    (64u << 10) /* read of an error's body: bytes */
+#define ERRORS_MESSAGE_MAX 1024        /* kept of it, with the NUL */
+
+struct registry_error {
+	char code[64];                    /* "MANIFEST_UNKNOWN"; "" if none */
+	char message[ERRORS_MESSAGE_MAX]; /* one line of printable characters; "" if none */
+};
+
+/* {"errors":[{"code","message"}]} (OCI distribution spec, "Error Codes"), the
+ * forms of token servers, or plain text. Never fails: HTML and what cannot be
+ * read say nothing. */
+void errors_parse(const char *body, size_t len, struct registry_error *ret);
+
+/* The -errno of a final status that is not a success. Absence only where the
+ * registry itself says so, and not what it redirected to (foreign). */
+int errors_errno(int status, const char *code, bool foreign);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/health.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+void health_init(struct health *h, int64_t down_ms)
+{
+	*h = (struct health){.down_ms = down_ms};
+	lock_init(&h->lock);
+}
+
+void health_release(struct health *h)
+{
+	lock_release(&h->lock);
+}
+
+static bool is_down(const struct health *h) REQUIRES(h->lock)
+{
+	return h->down < 0 && (h->trying || clock_ms() < h->until_ms);
+}
+
+static int answer(struct health *h, bool *trial, struct err *err)
+{
+	char text[ERR_TEXT_MAX];
+	int code = 0;
+
+	lock_take(&h->lock);
+	if (is_down(h)) {
+		code = h->down;
+		snprintf(text, sizeof(text), "%s", h->last.text);
+	} else if (h->down < 0 && trial) {
+		h->trying = true;
+		*trial = true;
+	}
+	lock_drop(&h->lock);
+	return code < 0 ? err_set(err, code, "%s (not asked again yet)", text) : 0;
+}
+
+int health_enter(struct health *h, bool *ret_trial, struct err *err)
+{
+	*ret_trial = false;
+	return answer(h, ret_trial, err);
+}
+
+int health_down(struct health *h, struct err *err)
+{
+	return answer(h, NULL, err);
+}
+
+void health_good(struct health *h)
+{
+	lock_take(&h->lock);
+	h->down = 0;
+	h->trying = false;
+	h->last.last_errno = 0;
+	h->last.text[0] = '\0';
+	h->last.since_ms = clock_wall_ms();
+	lock_drop(&h->lock);
+}
+
+void health_failed(struct health *h, int code, const char *text)
+{
+	lock_take(&h->lock);
+	h->down = code;
+	h->until_ms = clock_ms() + h->down_ms;
+	h->trying = false;
+	h->last.last_errno = -code;
+	snprintf(h->last.text, sizeof(h->last.text), "%s", text);
+	h->last.since_ms = clock_wall_ms();
+	lock_drop(&h->lock);
+}
+
+void health_leave(struct health *h, bool trial)
+{
+	if (!trial)
+		return;
+	lock_take(&h->lock);
+	h->trying = false;
+	lock_drop(&h->lock);
+}
+
+void health_hold(struct health *h, int64_t until_ms)
+{
+	lock_take(&h->lock);
+	if (until_ms > h->hold_until_ms)
+		h->hold_until_ms = until_ms;
+	lock_drop(&h->lock);
+}
+
+int64_t health_held_until(struct health *h)
+{
+	int64_t until_ms;
+
+	lock_take(&h->lock);
+	until_ms = h->hold_until_ms;
+	lock_drop(&h->lock);
+	return until_ms;
+}
+
+void health_get(struct health *h, struct source_health *ret)
+{
+	lock_take(&h->lock);
+	*ret = h->last;
+	lock_drop(&h->lock);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A blob, whole, however often the connection breaks. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "registry/content_range.h"
+#include "registry/http_source.h"
+#include "registry/park.h"
+#include "registry/retry.h"
+
+#define IDLE_ATTEMPTS 4 /* tries in a row that bring nothing new */
+
+struct transfer {
+	struct http_source *h;
+	struct question q;
+	uint64_t size;
+	const struct sink *sink;
+	struct call *call;
+	_Atomic uint64_t *progress;
+
+	uint64_t have; /* the next byte that the sink expects, once begun */
+	uint64_t furthest;
+	bool begun; /* the sink knows `have` */
+	bool whole; /* ranges are of no use with this origin */
+	bool cut;   /* worth another try */
+};
+
+static int bad(const struct transfer *t, struct err *err, int code, const char *what)
+{
+	return err_set(err, code, "%s: GET %s: %s", t->h->client->title, t->q.target, what);
+}
+
+static int begin(struct transfer *t, uint64_t offset, struct err *err)
+{
+	int r;
+
+	if (t->begun && t->have == offset)
+		return 0;
+	r = t->sink->begin(t->sink->ctx, offset, err);
+	t->begun = r == 0;
+	t->have = offset;
+	return r;
+}
+
+/* 1: this answer cannot be used; ask for the whole instead. */
+static int accept_part(struct transfer *t, const struct answer *a, struct err *err)
+{
+	struct content_range range;
+
+	if (a->encoded || !a->content_range ||
+	    content_range_parse(a->content_range, strlen(a->content_range), &range) < 0 ||
+	    !range.satisfied)
+		return 1;
+	if (range.has_total && range.total != t->size)
+		return bad(t, err, -EBADMSG, "the origin has another size than was declared");
+	if (range.first != t->have || range.last > t->size - 1)
+		return 1;
+	if (a->content_length >= 0 && (uint64_t)a->content_length != range.last - range.first + 1)
+		return 1;
+	return begin(t, range.first, err);
+}
+
+static int accept_whole(struct transfer *t, const struct answer *a, struct err *err)
+{
+	if (a->content_length >= 0 && (uint64_t)a->content_length != t->size)
+		return err_set(err, -EBADMSG,
+			       "%s: GET %s: the origin has %lld bytes, %llu were declared",
+			       t->h->client->title, t->q.target, (long long)a->content_length,
+			       (unsigned long long)t->size);
+	return begin(t, 0, err);
+}
+
+static int accept_answer(struct transfer *t, const struct answer *a, struct err *err)
+{
+	struct content_range range;
+
+	if (a->status == 200)
+		return accept_whole(t, a, err);
+	if (a->status == 206 && t->q.ranged)
+		return accept_part(t, a, err);
+	if (a->status == 206)
+		return bad(t, err, -EPROTO, "a part, where the whole was asked for");
+	if (a->status != 416 || !t->q.ranged)
+		return client_refusal(t->h->client, &t->q, a, err);
+	if (a->content_range &&
+	    content_range_parse(a->content_range, strlen(a->content_range), &range) == 0 &&
+	    range.has_total && range.total != t->size)
+		return bad(t, err, -EBADMSG, "the origin has another size than was declared");
+	return 1;
+}
+
+static int deliver(struct transfer *t, const void *data, size_t len, struct err *err)
+{
+	int r;
+
+	if (len > t->size - t->have)
+		return bad(t, err, -EBADMSG, "more bytes than were declared");
+	/* What advances may take its time; the rule against slowness holds. */
+	t->call->deadline_ms = INT64_MAX;
+	r = t->sink->write(t->sink->ctx, data, len, err);
+	if (r < 0)
+		return r;
+	t->have += len;
+	if (t->progress)
+		atomic_fetch_add(t->progress, len);
+	return 0;
+}
+
+static int stream(struct transfer *t, struct http_exchange *x, struct err *err)
+{
+	const void *data;
+	int64_t n;
+
+	while ((n = http_read(x, t->call, &data, err)) > 0) {
+		int r = deliver(t, data, (size_t)n, err);
+
+		if (r < 0)
+			return r;
+	}
+	if (n < 0) {
+		t->cut = http_fault(x) == HTTP_FAULT_CUT;
+		return err_wrap(err, (int)n, "%s: GET %s", t->h->client->title, t->q.target);
+	}
+	t->cut = t->have < t->size;
+	return t->cut ? bad(t, err, -EHOSTUNREACH, "the connection ended too early") : 0;
+}
+
+/* One answer and what it brings. 1: ask again. */
+static int fetch_once(struct transfer *t, struct err *err)
+{
+	struct answer a;
+	int r;
+
+	t->cut = false;
+	t->q.ranged = t->have > 0 && !t->whole;
+	t->q.first = t->have;
+	t->q.last = t->size - 1;
+	r = client_ask(t->h->client, &t->q, t->call, &a, err);
+	if (r == 0)
+		r = accept_answer(t, &a, err);
+	if (r == 1)
+		t->whole = true;
+	if (r == 0 && a.x)
+		r = stream(t, a.x, err);
+	answer_release(&a);
+	return r;
+}
+
+/* Until all is there. *err is set on failures that are overcome, too. */
+static int fetch(struct transfer *t, struct err *err)
+{
+	unsigned idle = 0;
+
+	for (;;) {
+		int64_t wait_ms;
+		int r = fetch_once(t, err);
+
+		if (r == 0 || (r < 0 && !t->cut))
+			return r;
+		if (r == 1)
+			continue; /* at most once: then the whole is asked for */
+		idle = t->have > t->furthest ? 0 : idle + 1;
+		if (t->have > t->furthest)
+			t->furthest = t->have;
+		if (idle >= IDLE_ATTEMPTS)
+			return r;
+		/* The next try is a question again, with the time of one. */
+		if (t->call->deadline_ms == INT64_MAX && t->h->timeout_ms > 0)
+			t->call->deadline_ms = clock_ms() + t->h->timeout_ms;
+		wait_ms = retry_backoff_ms(idle + 1, t->h->client->tuning.retry_base_ms);
+		r = park_sleep(t->call, clock_ms() + wait_ms, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+int http_source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
+		     uint64_t offset, const struct sink *sink, struct call *call,
+		     _Atomic uint64_t *progress, struct err *err)
+{
+	char target[HTTP_TARGET_MAX], digest[DIGEST_STRING_MAX];
+	struct transfer t = {
+	    .h = http_source_of(s),
+	    .q = {.method = "GET", .target = target, .repo = repo, .accept = "*/*"},
+	    .size = size,
+	    .sink = sink,
+	    .call = call,
+	    .progress = progress,
+	    .have = offset,
+	    .furthest = offset};
+	struct err why = {""};
+	int r;
+
+	digest_string(d, digest);
+	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
+	r = fetch(&t, &why);
+	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
+}

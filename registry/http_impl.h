@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http_impl — what http.c (the callers' side) and http_io.c (the I/O thread)
+ * share. Layer: registry/, internal to these two.
+ *
+ * Life of an exchange: made and filled in by http_start; put into the inbox,
+ * which hands it to the I/O thread; waiting for a slot; running in the multi;
+ * finished. The caller holds one reference, the I/O thread one until it has
+ * finished with it, the inbox one while it is in there.
+ *
+ * Locks: http.lock guards the inbox and the thread's start; exchange.lock what
+ * stands below it. Neither is taken with the other held. The order is: a
+ * call's lock (held around a waker), then exchange.lock.
+ */
+#pragma once
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "registry/http.h"
+
+struct http {
+	const char *ca_file;
+	struct http_tuning tuning;
+	_Atomic uint64_t requests, bytes;
+
+	struct lock lock;
+	bool running, stopping;                   /* guarded by lock */
+	struct http_exchange *inbox, **inbox_end; /* guarded by lock */
+	pthread_t thread;
+	CURLM *multi; /* curl_multi_wakeup from any thread, the rest by the I/O thread */
+
+	/* the I/O thread's own */
+	struct http_exchange *waiting, **waiting_end;
+	struct http_exchange *active;
+	struct http_exchange *to_wake;
+};
+
+struct piece {
+	char *bytes; /* HTTP_PIECE_BYTES, or NULL as long as it was never used */
+	size_t len;
+};
+
+struct http_exchange {
+	struct http *http;
+	atomic_int refs;
+
+	/* fixed by http_start */
+	CURL *easy; /* touched by the I/O thread only, from then on */
+	struct curl_slist *headers;
+	char *body;
+	char *url;
+	char origin[URL_ORIGIN_MAX];
+	enum http_lane lane;
+	unsigned allowed;
+
+	/* guarded by http.lock */
+	bool in_inbox;
+	struct http_exchange *inbox_next;
+
+	/* the I/O thread's own */
+	struct http_exchange *next; /* in waiting or active */
+	struct http_exchange *wake_next;
+	bool taken, active, done, wake_pending;
+	char curl_text[CURL_ERROR_SIZE];
+	bool address_refused;
+
+	struct lock lock;
+	struct cond cond;
+	/* guarded by lock; the answer is fixed once it is whole */
+	int64_t sent_ms; /* 0: not yet */
+	bool started, has_answer, finished, ended, paused;
+	int status;
+	char *fields; /* "name: value\0"… */
+	size_t fields_len;
+	int64_t content_length;
+	enum address_class peer;
+	int result; /* once finished: 0 or -errno */
+	enum http_fault result_fault;
+	char result_text[ERR_TEXT_MAX];
+	struct piece ring[HTTP_PIECES];
+	uint64_t filling;  /* number of the piece that is being filled */
+	uint64_t reading;  /* of the next one to hand out */
+	uint64_t released; /* of the oldest one that may not be filled again */
+
+	/* the caller's own */
+	enum http_fault fault;
+	uint64_t window_bytes; /* since the window began */
+	int64_t window_ms;     /* waited in it */
+};
+
+void http_exchange_ref(struct http_exchange *x);
+void http_exchange_unref(struct http_exchange *x);
+/* Has the I/O thread look at it. */
+void http_post(struct http_exchange *x);
+/* The I/O thread. */
+void *http_io_main(void *http);
+/* Sets the callbacks of a new handle. */
+NODISCARD int http_io_prepare(struct http_exchange *x);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a tag names, and manifests as documents. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry/content_range.h"
+#include "registry/http_source.h"
+
+/* All in one line: a proxy that keeps only the last of several would make the
+ * registry answer 404 (OCI distribution spec, "Pulling manifests"). */
+#define ACCEPT_MANIFEST                                                                            \
+	"application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "    \
+	"application/vnd.docker.distribution.manifest.list.v2+json, "                              \
+	"application/vnd.docker.distribution.manifest.v2+json"
+
+static struct question manifest_question(const char *method, const char *repo,
+					 const char *reference, char target[HTTP_TARGET_MAX])
+{
+	snprintf(target, HTTP_TARGET_MAX, "/v2/%s/manifests/%s", repo, reference);
+	return (struct question){.method = method,
+				 .target = target,
+				 .repo = repo,
+				 .accept = ACCEPT_MANIFEST,
+				 .body_max = SOURCE_DOCUMENT_MAX};
+}
+
+/* ---- documents ---- */
+
+/* A tag's document is what its bytes hash to; the registry must not say
+ * otherwise. */
+static int check_by_tag(const struct answer *a, struct digest *ret, struct err *err)
+{
+	struct digest said = {0};
+	int r = 0;
+
+	if (a->digest && digest_parse(a->digest, strlen(a->digest), &said) == 0)
+		r = digest_of((enum digest_alg)said.alg, a->body, a->body_len, ret);
+	if (r == 0 && digest_is_set(&said) && !digest_equal(&said, ret))
+		return err_set(err, -EBADMSG,
+			       "the bytes do not match the digest that goes with them");
+	if (r == 0)
+		r = digest_of(DIGEST_SHA256, a->body, a->body_len, ret);
+	return r < 0 ? err_set(err, r, "cannot hash") : 0;
+}
+
+static int check_by_digest(const struct answer *a, const struct digest *want, struct digest *ret,
+			   struct err *err)
+{
+	int r = digest_of((enum digest_alg)want->alg, a->body, a->body_len, ret);
+
+	if (r < 0)
+		return err_set(err, r, "cannot hash");
+	if (!digest_equal(want, ret))
+		return err_set(err, -EBADMSG, "the %zu bytes received do not match the digest",
+			       a->body_len);
+	return 0;
+}
+
+static int take_document(const struct http_source *h, const struct question *q, struct answer *a,
+			 const struct digest *want, struct document *ret, struct err *err)
+{
+	struct document d = {0};
+	int r;
+
+	if (a->status != 200)
+		return client_refusal(h->client, q, a, err);
+	if (digest_is_set(want))
+		r = check_by_digest(a, want, &d.desc.digest, err);
+	else
+		r = check_by_tag(a, &d.desc.digest, err);
+	if (r < 0)
+		return err_wrap(err, r, "%s: GET %s", h->client->title, q->target);
+	memcpy(d.desc.media_type, a->media_type, sizeof(d.desc.media_type));
+	d.desc.size = a->body_len;
+	d.bytes = steal_ptr(&a->body);
+	*ret = d;
+	return 0;
+}
+
+static bool is_blob(struct http_source *h, const char *repo, const char *digest, struct call *call)
+{
+	char target[HTTP_TARGET_MAX];
+	struct question q = {.method = "HEAD", .target = target, .repo = repo, .accept = "*/*"};
+	struct answer a;
+	bool found;
+
+	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
+	found = client_ask(h->client, &q, call, &a, NULL) == 0 && a.status == 200;
+	answer_release(&a);
+	return found;
+}
+
+int http_source_document(struct source *s, const char *repo, const char *reference,
+			 struct call *call, struct document *ret, struct err *err)
+{
+	struct http_source *h = http_source_of(s);
+	char target[HTTP_TARGET_MAX];
+	struct question q = manifest_question("GET", repo, reference, target);
+	struct digest want = {0};
+	struct answer a;
+	int r = 0;
+
+	if (strchr(reference, ':'))
+		r = digest_parse(reference, strlen(reference), &want);
+	if (r < 0)
+		return err_set(err, r, "%s: not a digest that can be verified", reference);
+	/* Docker's registry answers 500 to the digest of a layer, which is no
+	 * fault of the host: then the blobs know whether it is one. */
+	q.plain_500 = digest_is_set(&want);
+	r = client_ask(h->client, &q, call, &a, err);
+	if (r == 0 && a.status == 500) {
+		answer_release(&a);
+		if (is_blob(h, repo, reference, call))
+			return err_set(err, -ENOENT, "%s: GET %s: 500; it is a blob, no manifest",
+				       h->client->title, target);
+		q.plain_500 = false;
+		r = client_ask(h->client, &q, call, &a, err);
+	}
+	if (r == 0)
+		r = take_document(h, &q, &a, &want, ret, err);
+	answer_release(&a);
+	return r;
+}
+
+/* ---- tags ---- */
+
+static int resolve_by_get(struct source *s, const char *repo, const char *tag, struct call *call,
+			  struct descriptor *ret, struct err *err)
+{
+	struct document d = {0};
+	int r = http_source_document(s, repo, tag, call, &d, err);
+
+	if (r == 0)
+		*ret = d.desc;
+	document_release(&d);
+	return r;
+}
+
+/* Whether the answer to a HEAD is all that it should be. */
+static bool take_descriptor(const struct answer *a, struct descriptor *ret)
+{
+	struct descriptor d = {0};
+
+	if (a->status != 200 || !a->digest || a->content_length < 0 ||
+	    digest_parse(a->digest, strlen(a->digest), &d.digest) < 0)
+		return false;
+	d.size = (uint64_t)a->content_length;
+	memcpy(d.media_type, a->media_type, sizeof(d.media_type));
+	*ret = d;
+	return true;
+}
+
+/* A refusal that the GET would repeat; all others it may overrule, or at least
+ * explain: a HEAD has no body. */
+static bool is_final(const struct answer *a)
+{
+	return !a->foreign && (a->status == 404 || a->status == 401);
+}
+
+int http_source_resolve(struct source *s, const char *repo, const char *tag,
+			const struct descriptor *known, struct call *call, struct descriptor *ret,
+			struct err *err)
+{
+	struct http_source *h = http_source_of(s);
+	char target[HTTP_TARGET_MAX], digest[DIGEST_STRING_MAX], etag[DIGEST_STRING_MAX + 2];
+	struct question q = manifest_question("HEAD", repo, tag, target);
+	struct answer a;
+	int r;
+
+	if (known && digest_is_set(&known->digest)) {
+		digest_string(&known->digest, digest);
+		snprintf(etag, sizeof(etag), "\"%s\"", digest);
+		q.if_none_match = etag;
+	}
+	r = client_ask(h->client, &q, call, &a, err);
+	if (r == 0 && a.status == 304 && q.if_none_match)
+		*ret = *known;
+	else if (r == 0 && is_final(&a))
+		r = client_refusal(h->client, &q, &a, err);
+	else if (r == 0 && !take_descriptor(&a, ret))
+		r = resolve_by_get(s, repo, tag, call, ret, err);
+	/* A redirect that only a GET may follow. */
+	else if (r == -EPROTO && a.foreign)
+		r = resolve_by_get(s, repo, tag, call, ret, err);
+	answer_release(&a);
+	return r;
+}
+
+/* ---- digests of unknown kind ---- */
+
+/* A HEAD that storage does not allow: the first byte tells the size as well. */
+static int stat_by_get(struct http_source *h, struct question q, struct call *call,
+		       struct descriptor *ret, struct err *err)
+{
+	struct content_range range;
+	struct answer a;
+	int r;
+
+	q.method = "GET";
+	q.ranged = true;
+	r = client_ask(h->client, &q, call, &a, err);
+	if (r == 0 && a.status == 206 && a.content_range &&
+	    content_range_parse(a.content_range, strlen(a.content_range), &range) == 0 &&
+	    range.has_total)
+		ret->size = range.total;
+	else if (r == 0 && a.status == 416)
+		ret->size = 0;
+	else if (r == 0 && a.status == 200 && a.content_length >= 0)
+		ret->size = (uint64_t)a.content_length;
+	else if (r == 0 && (a.status == 200 || a.status == 206))
+		r = err_set(err, -EPROTO, "%s: GET %s: no size", h->client->title, q.target);
+	else if (r == 0)
+		r = client_refusal(h->client, &q, &a, err);
+	if (r == 0)
+		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
+	answer_release(&a);
+	return r;
+}
+
+static int stat_blob(struct http_source *h, const char *repo, const char *digest, struct call *call,
+		     struct descriptor *ret, struct err *err)
+{
+	char target[HTTP_TARGET_MAX];
+	struct question q = {.method = "HEAD", .target = target, .repo = repo, .accept = "*/*"};
+	struct answer a;
+	int r;
+
+	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
+	r = client_ask(h->client, &q, call, &a, err);
+	if (r == 0 && a.status == 200 && a.content_length >= 0) {
+		ret->size = (uint64_t)a.content_length;
+		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
+	} else if (r == 0 && (a.status == 200 || a.status == 405 || a.foreign)) {
+		r = stat_by_get(h, q, call, ret, err);
+	} else if (r == 0) {
+		r = client_refusal(h->client, &q, &a, err);
+	}
+	answer_release(&a);
+	return r;
+}
+
+static int stat_manifest(struct source *s, const char *repo, const char *digest, struct call *call,
+			 struct descriptor *ret, struct err *err)
+{
+	struct http_source *h = http_source_of(s);
+	char target[HTTP_TARGET_MAX];
+	struct question q = manifest_question("HEAD", repo, digest, target);
+	struct answer a;
+	int r = client_ask(h->client, &q, call, &a, err);
+
+	if (r == 0 && is_final(&a)) {
+		r = client_refusal(h->client, &q, &a, err);
+	} else if (r == 0 && a.status == 200 && a.content_length >= 0) {
+		ret->size = (uint64_t)a.content_length;
+		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
+	} else if (r == 0) {
+		r = resolve_by_get(s, repo, digest, call, ret, err);
+	}
+	answer_release(&a);
+	return r;
+}
+
+int http_source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
+		     struct descriptor *ret, bool *ret_is_manifest, struct err *err)
+{
+	struct descriptor desc = {.digest = *d};
+	char digest[DIGEST_STRING_MAX];
+	bool is_manifest = false;
+	struct err why = {""};
+	int r;
+
+	digest_string(d, digest);
+	r = stat_blob(http_source_of(s), repo, digest, call, &desc, &why);
+	if (r == -ENOENT) {
+		is_manifest = true;
+		r = stat_manifest(s, repo, digest, call, &desc, &why);
+	}
+	if (r < 0)
+		return err_set(err, r, "%s", why.text);
+	*ret = desc;
+	if (ret_is_manifest)
+		*ret_is_manifest = is_manifest;
+	return 0;
+}

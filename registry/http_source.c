@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/http_source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void source_free_op(struct source *s)
+{
+	struct http_source *h = http_source_of(s);
+
+	client_free(h->client);
+	lock_release(&h->lock);
+	free(h->auth_file);
+	free(h->ca_file);
+	free(h);
+}
+
+static const char *origin_op(const struct source *s)
+{
+	return ((const struct http_source *)s)->client->origin;
+}
+
+static const char *title_op(const struct source *s)
+{
+	return ((const struct http_source *)s)->client->title;
+}
+
+static bool is_local_op(const struct source *s)
+{
+	(void)s;
+	return false;
+}
+
+static int repository_op(const struct source *s, const char *path, char ret[REPOSITORY_MAX])
+{
+	const struct http_source *h = (const struct http_source *)s;
+	const char *above = h->namespace;
+	int n;
+
+	if (!*above && h->hub && !strchr(path, '/'))
+		above = "library";
+	n = snprintf(ret, REPOSITORY_MAX, "%s%s%s", above, *above ? "/" : "", path);
+	return n >= REPOSITORY_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int down_op(struct source *s, struct err *err)
+{
+	return health_down(&http_source_of(s)->client->health, err);
+}
+
+static void health_op(struct source *s, struct source_health *ret)
+{
+	struct client *c = http_source_of(s)->client;
+
+	health_get(&c->health, ret);
+	ret->requests = http_requests(c->http);
+	ret->bytes = http_bytes(c->http);
+}
+
+static const struct source_ops ops = {
+    .free = source_free_op,
+    .origin = origin_op,
+    .title = title_op,
+    .is_local = is_local_op,
+    .repository = repository_op,
+    .down = down_op,
+    .health = health_op,
+    .resolve = http_source_resolve,
+    .document = http_source_document,
+    .stat = http_source_stat,
+    .blob = http_source_blob,
+    .tags = http_source_tags,
+    .catalog = http_source_catalog,
+};
+
+/* A file that the user named is looked at now: later nobody would see why. */
+static int keep_path(const char *path, const char *option, char **ret, struct err *err)
+{
+	if (!path)
+		return 0;
+	if (access(path, R_OK) < 0)
+		return err_set(err, -errno, "%s %s: %s", option, path, strerror(errno));
+	/* The daemon goes to another directory. */
+	*ret = realpath(path, NULL);
+	return *ret ? 0 : err_set(err, -errno, "%s %s: %s", option, path, strerror(errno));
+}
+
+int http_source_open_tuned(const struct source_options *o, const struct source_spec *spec,
+			   const struct client_tuning *tuning, struct source **ret, struct err *err)
+{
+	struct http_source *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h)
+		return err_set(err, -ENOMEM, "out of memory");
+	h->source.ops = &ops;
+	lock_init(&h->lock);
+	snprintf(h->namespace, sizeof(h->namespace), "%s", spec->namespace);
+	h->hub = strcmp(spec->host, "docker.io") == 0 || strcmp(spec->host, "index.docker.io") == 0;
+	h->timeout_ms = o->timeout_ms;
+	r = keep_path(o->auth_file, "--auth-file", &h->auth_file, err);
+	if (r == 0)
+		r = keep_path(o->ca_file, "--ca-file", &h->ca_file, err);
+	if (r == 0) {
+		r = client_new(spec, h->auth_file, h->ca_file, tuning, &h->client);
+		if (r < 0)
+			err_set(err, r, "out of memory");
+	}
+	if (r < 0) {
+		source_free_op(&h->source);
+		return r;
+	}
+	*ret = &h->source;
+	return 0;
+}
+
+int http_source_open(const struct source_options *o, const struct source_spec *spec,
+		     struct source **ret, struct err *err)
+{
+	return http_source_open_tuned(o, spec, NULL, ret, err);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* retry — what is worth another try, and when. Layer: registry/, internal;
+ * no I/O. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RETRY_ATTEMPTS         5
+#define RETRY_CONNECT_ATTEMPTS 3 /* where nobody listens, or the name is unknown */
+#define RETRY_BASE_MS          250
+#define RETRY_CAP_MS           30000
+#define RETRY_AFTER_MAX_MS     30000 /* a longer Retry-After is a failure */
+
+/* A status that a later try may turn into another. */
+bool retry_status(int status);
+/* How long to wait before try number `attempt` + 1 (the first is 1): anything
+ * up to base·2^(attempt-1), capped ("full jitter"). */
+int64_t retry_backoff_ms(unsigned attempt, int64_t base_ms);
+/* Retry-After (RFC 9110 §10.2.3) as milliseconds from wall_ms: seconds, a
+ * date, or (seen in the wild) a fraction or a Unix time. 0 for what has
+ * passed, -1 where it cannot be read; INT64_MAX at the most. */
+int64_t retry_after_ms(const char *value, int64_t wall_ms);
