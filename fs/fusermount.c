@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -79,13 +78,15 @@ static int helper_start(const char *const argv[], struct helper *h, struct err *
 }
 
 /* Its first line, without its own name in front. */
-static void tidy(char *text)
+static const char *first_line(char *text)
 {
 	static const char prefix[] = HELPER ": ";
+	size_t skip = sizeof(prefix) - 1;
 
 	text[strcspn(text, "\n")] = '\0';
-	if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
-		memmove(text, text + sizeof(prefix) - 1, strlen(text + sizeof(prefix) - 1) + 1);
+	if (text[0] == '\0')
+		return "failed without a message";
+	return strncmp(text, prefix, skip) == 0 ? text + skip : text;
 }
 
 /* Until it has closed its stderr, which it does by ending. */
@@ -105,12 +106,12 @@ static bool helper_listen(struct helper *h, char text[SAID_MAX])
 			len += (size_t)n;
 	}
 	text[len] = '\0';
-	tidy(text);
 	return ended;
 }
 
-static int helper_finish(struct helper *h, char text[SAID_MAX], struct err *err)
+static int helper_finish(struct helper *h, struct err *err)
 {
+	char text[SAID_MAX];
 	int status = 0;
 
 	if (!helper_listen(h, text) || !child_wait(h->pid, h->deadline_ms, &status)) {
@@ -121,9 +122,8 @@ static int helper_finish(struct helper *h, char text[SAID_MAX], struct err *err)
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	if (text[0] == '\0')
-		(void)snprintf(text, SAID_MAX, "failed without a message");
-	return err_set(err, strstr(text, strerror(EBUSY)) ? -EBUSY : -EPERM, HELPER ": %s", text);
+	const char *said = first_line(text);
+	return err_set(err, strstr(said, "resource busy") ? -EBUSY : -EPERM, HELPER ": %s", said);
 }
 
 static int receive_fd(int sock, int *ret)
@@ -153,11 +153,10 @@ int fusermount_mount(const char *mountpoint, const char *options, int *ret, stru
 	const char *const argv[] = { HELPER, "-o", options, "--",
 			       mountpoint, NULL };
 	AUTO_HELPER struct helper h = { .said = -1, .comm = -1 };
-	char text[SAID_MAX];
 	int r = helper_start(argv, &h, err);
 
 	if (r == 0)
-		r = helper_finish(&h, text, err);
+		r = helper_finish(&h, err);
 	if (r < 0)
 		return r;
 	r = receive_fd(h.comm, ret);
@@ -169,8 +168,7 @@ int fusermount_unmount(const char *mountpoint, bool lazy, struct err *err)
 	const char *const argv[] = { HELPER, lazy ? "-uz" : "-u", "--", mountpoint,
 			       NULL };
 	AUTO_HELPER struct helper h = { .said = -1, .comm = -1 };
-	char text[SAID_MAX];
 	int r = helper_start(argv, &h, err);
 
-	return r < 0 ? r : helper_finish(&h, text, err);
+	return r < 0 ? r : helper_finish(&h, err);
 }

@@ -70,11 +70,11 @@ struct world {
 	int content_fd;
 	atomic_uint reads;
 	struct nodes *nodes;
-	struct backing_table *backing;
 	struct blob blob;
 	uint64_t backed_node; /* in `nodes`: the passthrough file's */
 
 	struct lock mu;
+	struct backing_table *backing; /* guarded by mu; set after the fields above */
 	struct cond cond;
 	unsigned released; /* guarded by mu: RELEASEs */
 	fuse_req_t parked[PARKED_MAX]; /* guarded by mu */
@@ -84,6 +84,16 @@ struct world {
 static struct world *world_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
+}
+
+static struct backing_table *backing_of(struct world *w)
+{
+	struct backing_table *t;
+
+	lock_take(&w->mu);
+	t = w->backing;
+	lock_drop(&w->mu);
+	return t;
 }
 
 static bool attr_of(fuse_ino_t ino, struct stat *st)
@@ -147,11 +157,12 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct world *w = world_of(req);
+	struct backing_table *backing = backing_of(w);
 
-	if (ino == FILE_PASSTHROUGH && w->backing) {
+	if (ino == FILE_PASSTHROUGH && backing) {
 		struct backing_open open;
 
-		backing_get(w->backing, w->backed_node, FILE_LEN, &w->blob, &open);
+		backing_get(backing, w->backed_node, FILE_LEN, &w->blob, &open);
 		blob_unref(open.blob);
 		struct uapi_open_out out = { .open_flags = UAPI_FOPEN_PASSTHROUGH,
 					     .backing_id = open.backing_id };
@@ -181,10 +192,11 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct world *w = world_of(req);
+	struct backing_table *backing = backing_of(w);
 
 	(void)fi;
-	if (ino == FILE_PASSTHROUGH && w->backing)
-		backing_put(w->backing, w->backed_node);
+	if (ino == FILE_PASSTHROUGH && backing)
+		backing_put(backing, w->backed_node);
 	lock_take(&w->mu);
 	w->released++;
 	cond_broadcast(&w->cond);
@@ -446,8 +458,11 @@ static void start_backing(struct world *w)
 	assert_int_equal(node_get(w->nodes, &key, &node), 0);
 	w->backed_node = node.id;
 	w->blob.fd = w->content_fd;
-	assert_int_equal(backing_new(session_fd(w->session), f.passthrough, w->nodes, &w->backing),
-			 0);
+	struct backing_table *t;
+	assert_int_equal(backing_new(session_fd(w->session), f.passthrough, w->nodes, &t), 0);
+	lock_take(&w->mu);
+	w->backing = t;
+	lock_drop(&w->mu);
 }
 
 static void wait_for_releases(struct world *w, unsigned n)
@@ -475,8 +490,8 @@ static void test_backed_open(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(atomic_load(&w->blob.refs), 1);
 	check_content(path, true); /* a second open beside it */
-	printf("# passthrough is %s\n", backing_enabled(w->backing) ? "used" : "not to be had");
-	if (backing_enabled(w->backing))
+	printf("# passthrough is %s\n", backing_enabled(backing_of(w)) ? "used" : "not to be had");
+	if (backing_enabled(backing_of(w)))
 		assert_int_equal(w->reads, 0);
 	else
 		assert_true(w->reads > 0);
