@@ -65,7 +65,8 @@ static int mount_directly(const struct mount_options *o, mode_t mode, int *ret, 
 		       "fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", fd,
 		       (unsigned)(mode & S_IFMT), (unsigned)geteuid(), (unsigned)getegid(),
 		       o->allow_other ? ",allow_other" : "");
-	if (mount(o->source, o->mountpoint, FSTYPE, MOUNT_FLAGS, data) < 0) {
+	unsigned long flags = MOUNT_FLAGS | (o->noexec ? MS_NOEXEC : 0);
+	if (mount(o->source, o->mountpoint, FSTYPE, flags, data) < 0) {
 		r = -errno;
 		return err_errno(err, r == -EACCES ? -EPERM : r, "cannot mount on %s",
 				 o->mountpoint);
@@ -105,8 +106,8 @@ static int mount_by_helper(const struct mount_options *o, int *ret, struct err *
 	if (escape_option(o->source, source, sizeof(source)) < 0)
 		return err_set(err, -ENAMETOOLONG, "the source is too long to be shown in a mount");
 	(void)snprintf(options, sizeof(options),
-		       "ro,nosuid,nodev,default_permissions,subtype=" SUBTYPE ",fsname=%s%s", source,
-		       o->allow_other ? ",allow_other" : "");
+		       "ro,nosuid,nodev,default_permissions,subtype=" SUBTYPE ",fsname=%s%s%s", source,
+		       o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "");
 	return fusermount_mount(o->mountpoint, options, ret, err);
 }
 

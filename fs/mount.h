@@ -12,6 +12,7 @@ struct mount_options {
 	const char *mountpoint; /* absolute, real path */
 	const char *source;	/* shown in /proc/mounts: "ghcr.io" */
 	bool allow_other;
+	bool noexec; /* fstab asked for it; AOT files cannot be mapped then */
 };
 
 /* Type fuse.wasmocifs, ro, nosuid, nodev, default_permissions. Returns the

@@ -238,8 +238,10 @@ int mount_main(const struct cli_args *args)
 	struct fs_status status;
 	fs_status(s.fs, &status);
 	s.source = status.source;
-	struct mount_options mount = {
-	    .mountpoint = mountpoint, .source = status.source, .allow_other = args->allow_other};
+	struct mount_options mount = {.mountpoint = mountpoint,
+				      .source = status.source,
+				      .allow_other = args->allow_other,
+				      .noexec = args->noexec};
 	stop_block_signals();
 	if (mount_open(&mount, &s.fuse_fd, &err) < 0) {
 		fs_free(s.fs);
