@@ -55,17 +55,15 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 	TAILQ_INIT(&s->idle);
 	TAILQ_INIT(&s->known);
 	TAILQ_INIT(&s->idle_memory);
-	rc = worker_init(&s->worker, STORE_TICK_MS, tick, store_free, s);
-	if (rc < 0) {
-		space_release(&s->space);
-		dirs_release(&s->dirs);
-		cond_release(&s->changed);
-		lock_release(&s->lock);
-		free(s);
-		return err_errno(err, rc, "cannot start the thread of the cache");
-	}
+	worker_init(&s->worker, STORE_TICK_MS, tick, store_free, s);
 	*ret = s;
 	return 0;
+}
+
+int store_start(struct store *s, struct err *err)
+{
+	int rc = worker_start(&s->worker);
+	return rc < 0 ? err_errno(err, rc, "cannot start the thread of the cache") : 0;
 }
 
 void store_close(struct store *s)

@@ -73,6 +73,9 @@ struct store_options {
 #define STORE_MEMORY_DEFAULT (64ull << 20)
 
 NODISCARD int store_open(const struct store_options *o, struct store **ret, struct err *err);
+/* Starts the store's own thread: sweeps begin. The first blob that is written
+ * would start it too. Until then there is none, so a process may fork. */
+NODISCARD int store_start(struct store *s, struct err *err);
 /* Waits for syncs under way, at most STORE_CLOSE_MS. No blob or partial may
  * be left. NULL is fine. */
 #define STORE_CLOSE_MS 3000

@@ -46,38 +46,65 @@ static void *work(void *ctx)
 	return NULL;
 }
 
-int worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon, void *ctx)
+void worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon, void *ctx)
 {
 	*w = (struct worker){.tick = tick, .abandon = abandon, .ctx = ctx, .tick_ms = tick_ms};
 	lock_init(&w->lock);
 	cond_init(&w->wake);
 	cond_init(&w->ended_cond);
 	STAILQ_INIT(&w->jobs);
+}
+
+static int start(struct worker *w) REQUIRES(w->lock)
+{
+	if (w->started)
+		return 0;
 	/* Signals are for threads that know what to do with them. */
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int rc = pthread_create(&w->thread, NULL, work, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc != 0) {
-		worker_release(w);
-		return -rc;
-	}
-	return 0;
+	w->started = rc == 0;
+	return -rc;
+}
+
+int worker_start(struct worker *w)
+{
+	lock_take(&w->lock);
+	int rc = start(w);
+	lock_drop(&w->lock);
+	return rc;
 }
 
 void worker_post(struct worker *w, struct job *job)
 {
 	lock_take(&w->lock);
 	STAILQ_INSERT_TAIL(&w->jobs, job, link);
+	(void)start(w);
 	cond_signal(&w->wake);
 	lock_drop(&w->lock);
+}
+
+/* No thread was ever to be had: what was posted is done here. */
+static void work_off(struct worker *w)
+{
+	struct job *job;
+	while ((job = STAILQ_FIRST(&w->jobs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->jobs, link);
+		job->run(job);
+	}
 }
 
 bool worker_stop(struct worker *w, int64_t deadline_ms)
 {
 	lock_take(&w->lock);
 	w->stop = true;
+	if (!w->started) {
+		lock_drop(&w->lock);
+		work_off(w);
+		return true;
+	}
 	cond_signal(&w->wake);
 	while (!w->ended) {
 		if (!cond_wait_until(&w->ended_cond, &w->lock, deadline_ms))

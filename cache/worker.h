@@ -4,6 +4,9 @@
  *
  * Jobs run one after the other in the order they were posted, without a lock
  * held, and own themselves. A tick runs first, and every tick_ms from then on.
+ *
+ * The thread starts with worker_start or the first job, not before: a process
+ * may fork after worker_init.
  */
 #pragma once
 
@@ -26,7 +29,7 @@ struct worker {
 	struct cond wake; /* a job, or stop */
 	struct cond ended_cond;
 	STAILQ_HEAD(job_list, job) jobs; /* guarded by lock */
-	bool stop, ended, abandoned;     /* guarded by lock */
+	bool started, stop, ended, abandoned; /* guarded by lock */
 	pthread_t thread;
 	worker_fn tick, abandon;
 	void *ctx;
@@ -34,8 +37,9 @@ struct worker {
 };
 
 /* abandon(ctx) runs at the very end, in the thread, if worker_stop gave up. */
-NODISCARD int worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon,
-			  void *ctx);
+void worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon, void *ctx);
+/* -errno: no thread could be started; the next job tries again. */
+NODISCARD int worker_start(struct worker *w);
 void worker_post(struct worker *w, struct job *job);
 /* Lets it finish what was posted. False: it has not by deadline_ms, and w
  * (with ctx) belongs to the thread from now on. */

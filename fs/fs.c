@@ -112,6 +112,9 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 	fs->session = s;
 	bool stopping = fs->stopping;
 	lock_drop(&fs->lock);
+	r = store_start(fs->store, err);
+	if (r)
+		return r;
 	r = fetcher_start(fs->fetcher);
 	if (r)
 		return err_errno(err, r, "cannot start a thread");
