@@ -205,6 +205,7 @@ int control_new(unsigned minor, const struct control_op *ops, size_t n_ops, void
 		goto fail;
 	}
 	c->running = true;
+	(void)pthread_setname_np(c->thread, "control");
 	*ret = c;
 	return 0;
 fail:

@@ -114,9 +114,7 @@ int control_ask(uid_t uid, unsigned minor, const char *op, json_t **ret, pid_t *
 	int rc = -ENOENT;
 	for (unsigned i = 0; i < CONTROL_DIRS; i++) {
 		AUTO_FD int dir = control_dir_open(uid, i, err);
-		if (dir < 0)
-			continue;
-		AUTO_FD int fd = connect_to(dir, minor, err);
+		AUTO_FD int fd = dir < 0 ? dir : connect_to(dir, minor, err);
 		if (fd < 0) {
 			rc = rc == -ENOENT ? fd : rc;
 			continue;

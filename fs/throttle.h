@@ -17,16 +17,16 @@
 
 #include "base/err.h"
 
-#define THROTTLE_MS	 60000
-#define THROTTLE_KEYS	 32
+#define THROTTLE_MS      60000
+#define THROTTLE_KEYS    32
 #define THROTTLE_KEY_MAX 128 /* bytes compared, with the NUL */
 
 struct throttle_entry {
-	char key[THROTTLE_KEY_MAX];  /* "": free */
-	char component[32];	     /* of the last occurrence, for throttle_due */
+	char key[THROTTLE_KEY_MAX]; /* "": free */
+	char component[32];         /* of the last occurrence, for throttle_due */
 	struct err text;
-	int64_t passed_ms;	     /* when it passed last */
-	uint64_t held;		     /* occurrences since then */
+	int64_t passed_ms; /* when it passed last */
+	uint64_t held;     /* occurrences since then */
 };
 
 struct throttle {

@@ -23,8 +23,10 @@
 #define TICK_MS 60000
 
 struct stop {
-	struct lock lock; /* a leaf, but for fs_stop, which is quick and takes its own */
+	struct lock lock; /* a leaf: fs_stop is called without it */
+	struct cond idle; /* stopping has become false */
 	struct fs *fs;    /* guarded by lock; NULL once fs_serve has returned */
+	bool stopping;    /* guarded by lock; fs_stop is being called */
 	const char *mountpoint;
 	unsigned minor;
 	int signal_fd;
@@ -113,6 +115,21 @@ static void end_forced(const struct stop *s)
 	_exit(stop_unmount(s->mountpoint, s->minor) ? 0 : 1);
 }
 
+static void stop_serving(struct stop *s)
+{
+	lock_take(&s->lock);
+	struct fs *fs = s->fs;
+	s->stopping = fs != NULL;
+	lock_drop(&s->lock);
+	if (fs == NULL)
+		return;
+	fs_stop(fs);
+	lock_take(&s->lock);
+	s->stopping = false;
+	cond_signal(&s->idle);
+	lock_drop(&s->lock);
+}
+
 static void take_signal(struct stop *s)
 {
 	struct signalfd_siginfo info;
@@ -120,10 +137,7 @@ static void take_signal(struct stop *s)
 		return;
 	log_info("mount", "%s: %s, unmounting", s->mountpoint, signal_name(info.ssi_signo));
 	notify_send("STOPPING=1");
-	lock_take(&s->lock);
-	if (s->fs != NULL)
-		fs_stop(s->fs);
-	lock_drop(&s->lock);
+	stop_serving(s);
 }
 
 static void *watch(void *arg)
@@ -162,6 +176,7 @@ int stop_new(struct fs *fs, const char *mountpoint, unsigned minor, struct stop 
 	sigset_t set;
 	signals(&set);
 	lock_init(&s->lock);
+	cond_init(&s->idle);
 	s->fs = fs;
 	s->mountpoint = mountpoint;
 	s->minor = minor;
@@ -171,11 +186,13 @@ int stop_new(struct fs *fs, const char *mountpoint, unsigned minor, struct stop 
 	if (rc == 0)
 		rc = -pthread_create(&s->thread, NULL, watch, s);
 	if (rc == 0) {
+		(void)pthread_setname_np(s->thread, "stop");
 		*ret = s;
 		return 0;
 	}
 	auto_close_(&s->signal_fd);
 	auto_close_(&s->wake_fd);
+	cond_release(&s->idle);
 	lock_release(&s->lock);
 	free(s);
 	return err_errno(err, rc, "cannot watch for signals");
@@ -185,6 +202,8 @@ void stop_ending(struct stop *s)
 {
 	lock_take(&s->lock);
 	s->fs = NULL;
+	while (s->stopping)
+		cond_wait(&s->idle, &s->lock);
 	lock_drop(&s->lock);
 	s->ending = true;
 	(void)eventfd_write(s->wake_fd, 1);
@@ -200,6 +219,7 @@ void stop_free(struct stop *s)
 	(void)setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 	close(s->signal_fd);
 	close(s->wake_fd);
+	cond_release(&s->idle);
 	lock_release(&s->lock);
 	free(s);
 }

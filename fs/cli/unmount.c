@@ -60,6 +60,11 @@ static void await_end(int pidfd, const char *mountpoint)
 static int unmount(const struct mounts_entry *e, bool lazy)
 {
 	struct err err;
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(
+		    CLI_FAILED,
+		    "the mount on %s belongs to user %u; only they and root can unmount it",
+		    e->mountpoint, (unsigned)e->uid);
 	AUTO_FD int pidfd = lazy ? -1 : open_daemon(e);
 	int rc = mount_close(e->mountpoint, lazy, &err);
 	if (rc == -EBUSY)
