@@ -141,6 +141,8 @@ static void read_account(struct store *s)
 static void open_gate(struct space *sp)
 {
 	lock_take(&sp->lock);
+	sp->seen = sp->account;
+	sp->seen_limit = sp->limit;
 	sp->busy = false;
 	cond_broadcast(&sp->free);
 	lock_drop(&sp->lock);
@@ -187,6 +189,15 @@ void space_leave(struct store *s)
 		sp->owes_count = true;
 	}
 	open_gate(sp);
+}
+
+void space_seen(struct store *s, struct account *ret, uint64_t *ret_limit)
+{
+	struct space *sp = &s->space;
+	lock_take(&sp->lock);
+	*ret = sp->seen;
+	*ret_limit = sp->seen_limit != 0 ? sp->seen_limit : sp->limit_asked;
+	lock_drop(&sp->lock);
 }
 
 uint64_t space_orphans(struct store *s)

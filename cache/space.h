@@ -43,6 +43,8 @@ struct space {
 	struct cond free;
 	bool busy;        /* guarded by lock: a thread is inside the gate */
 	uint64_t orphans; /* guarded by lock; bytes */
+	struct account seen;	 /* guarded by lock: as the last one left the gate */
+	uint64_t seen_limit;	 /* guarded by lock */
 	/* The rest belongs to the thread inside. */
 	int fd; /* <dir>/lock, or -1 */
 	bool locked;
@@ -70,6 +72,9 @@ uint64_t space_limit(struct store *s);
 void space_orphan(struct store *s, uint64_t bytes);
 uint64_t space_orphans(struct store *s);
 void space_orphan_gone(struct store *s, uint64_t bytes);
+
+/* What was last seen inside, without going in: waits for nobody. */
+void space_seen(struct store *s, struct account *ret, uint64_t *ret_limit);
 
 /* The gate, for what has to change files and account in one step. */
 NODISCARD int space_enter(struct store *s, struct call *call, struct err *err);

@@ -33,7 +33,10 @@ static void store_free(void *ctx)
 
 static void tick(void *ctx)
 {
-	sweep(ctx);
+	struct store *s = ctx;
+	sweep(s);
+	if (space_enter(s, NULL, NULL) == 0) /* so that the usage is known */
+		space_leave(s);
 }
 
 int store_open(const struct store_options *o, struct store **ret, struct err *err)
@@ -81,12 +84,10 @@ void store_usage(struct store *s, struct store_usage *ret)
 {
 	*ret = (struct store_usage){.floor = s->space.floor};
 	memcpy(ret->dir, s->dirs.path, sizeof(s->dirs.path));
-	if (space_enter(s, NULL, NULL) == 0) {
-		ret->bytes = s->space.account.bytes;
-		ret->blobs = s->space.account.blobs;
-		ret->limit = s->space.limit;
-		space_leave(s);
-	}
+	struct account account;
+	space_seen(s, &account, &ret->limit);
+	ret->bytes = account.bytes;
+	ret->blobs = account.blobs;
 	ret->bytes += space_orphans(s);
 	lock_take(&s->lock);
 	ret->memory_bytes = s->memory_bytes;

@@ -93,6 +93,7 @@ struct store_usage {
 	uint64_t publish_failures;
 	char last_failure[ERR_TEXT_MAX];
 };
+/* As of the last change that this process made or looked at: waits for nobody. */
 void store_usage(struct store *s, struct store_usage *ret);
 
 /* New reference in *ret. */

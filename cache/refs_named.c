@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The digests that each repository named: one file per repository that only
+ * grows, by whole lines. It is read into memory when a repository is first
+ * asked about, and from there on where it ended, when a question finds no
+ * answer and the file has grown by another process.
+ *
+ * One thread at a time reads or appends for a repository (`busy`); what is in
+ * memory can be asked all the while. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cache/named.h"
+#include "cache/ref_record.h"
+#include "cache/refs_impl.h"
+
+#define FILE_NAMED "named"
+/* Sets in memory at once, and digests in all of them; what nobody uses goes. */
+#define SETS_MAX    64
+#define DIGESTS_MAX NAMED_MAX
+#define READ_BYTES  (64u << 10)
+#define FILE_MAX    (1ull << 30) /* no further than this is read */
+/* One write each, so that lines of two processes do not mix. */
+#define APPEND_BYTES (64u << 10)
+
+struct named_set {
+	char *origin, *repo;
+	TAILQ_ENTRY(named_set) link;
+	/* All guarded by refs.lock; but file and the reading are the busy one's. */
+	unsigned users;
+	bool busy, loaded;
+	struct named named;
+	dev_t dev;
+	ino_t ino;
+	uint64_t off; /* read up to here: the start of a line */
+};
+
+void named_sets_init(struct refs *r)
+{
+	lock_init(&r->lock);
+	cond_init(&r->changed);
+	TAILQ_INIT(&r->named);
+}
+
+static void free_set(struct named_set *set)
+{
+	named_release(&set->named);
+	free(set->origin);
+	free(set->repo);
+	free(set);
+}
+
+void named_sets_release(struct refs *r)
+{
+	struct named_set *set;
+	while ((set = TAILQ_FIRST(&r->named)) != NULL) {
+		ASSERT(set->users == 0);
+		TAILQ_REMOVE(&r->named, set, link);
+		free_set(set);
+	}
+	cond_release(&r->changed);
+	lock_release(&r->lock);
+}
+
+static struct named_set *new_set(const char *origin, const char *repo)
+{
+	struct named_set *set = calloc(1, sizeof(*set));
+	if (set == NULL)
+		return NULL;
+	set->origin = strdup(origin);
+	set->repo = strdup(repo);
+	if (set->origin == NULL || set->repo == NULL) {
+		free_set(set);
+		return NULL;
+	}
+	return set;
+}
+
+/* Sets that nobody uses go, oldest first, until the bounds are kept. */
+static void trim(struct refs *r) REQUIRES(r->lock)
+{
+	struct named_set *set, *before;
+	for (set = TAILQ_LAST(&r->named, named_list); set != NULL; set = before) {
+		before = TAILQ_PREV(set, named_list, link);
+		if (r->n_named <= SETS_MAX && r->n_digests <= DIGESTS_MAX)
+			return;
+		if (set->users > 0)
+			continue;
+		TAILQ_REMOVE(&r->named, set, link);
+		r->n_named--;
+		r->n_digests -= set->named.n;
+		free_set(set);
+	}
+}
+
+/* A use of the set; NULL: no memory. */
+static struct named_set *use_set(struct refs *r, const char *origin, const char *repo)
+    REQUIRES(r->lock)
+{
+	struct named_set *set;
+	TAILQ_FOREACH (set, &r->named, link) {
+		if (strcmp(set->repo, repo) == 0 && strcmp(set->origin, origin) == 0)
+			break;
+	}
+	if (set != NULL) {
+		TAILQ_REMOVE(&r->named, set, link);
+	} else {
+		set = new_set(origin, repo);
+		if (set == NULL)
+			return NULL;
+		r->n_named++;
+	}
+	TAILQ_INSERT_HEAD(&r->named, set, link);
+	set->users++;
+	return set;
+}
+
+static void end_use(struct refs *r, struct named_set *set)
+{
+	lock_take(&r->lock);
+	set->users--;
+	trim(r);
+	lock_drop(&r->lock);
+}
+
+static void become_busy(struct refs *r, struct named_set *set) REQUIRES(r->lock)
+{
+	while (set->busy)
+		cond_wait(&r->changed, &r->lock);
+	set->busy = true;
+}
+
+static void end_busy(struct refs *r, struct named_set *set)
+{
+	lock_take(&r->lock);
+	set->busy = false;
+	cond_broadcast(&r->changed);
+	lock_drop(&r->lock);
+}
+
+/* 1 if it is new to the set. */
+static int add(struct refs *r, struct named_set *set, const struct descriptor *d) REQUIRES(r->lock)
+{
+	int rc = named_add(&set->named, d);
+	if (rc > 0)
+		r->n_digests++;
+	return rc;
+}
+
+/* Whole lines of text; what is no record is skipped. Bytes used. */
+static size_t add_lines(struct refs *r, struct named_set *set, const char *text, size_t len)
+{
+	size_t used = 0;
+	const char *end;
+	lock_take(&r->lock);
+	while (used < len && (end = memchr(text + used, '\n', len - used)) != NULL) {
+		struct descriptor d;
+		size_t n = (size_t)(end - (text + used));
+		/* A full set forgets the rest: it will be asked about again. */
+		if (ref_record_parse_named(text + used, n, &d) == 0 && add(r, set, &d) < 0)
+			break;
+		used += n + 1;
+	}
+	lock_drop(&r->lock);
+	return used;
+}
+
+static int open_named(struct refs *r, const char *origin, const char *repo)
+{
+	char path[REFS_PATH_MAX];
+	int rc = refs_repo_path(origin, repo, path);
+	if (rc < 0)
+		return rc;
+	strcat(path, "/" FILE_NAMED);
+	return file_open_beneath(r->store->dirs.fd, path, O_RDONLY | O_NONBLOCK, 0);
+}
+
+static int read_lines(struct refs *r, struct named_set *set, int fd, uint64_t end)
+{
+	AUTO_FREE char *buf = malloc(READ_BYTES);
+	if (buf == NULL)
+		return -ENOMEM;
+	while (set->off < end && set->off < FILE_MAX) {
+		int64_t n = file_pread_full(fd, buf, READ_BYTES, set->off);
+		if (n < 0)
+			return -EIO;
+		size_t used = add_lines(r, set, buf, (size_t)n);
+		/* No line is this long. What is left of it will be no record. */
+		if (used == 0 && n == READ_BYTES)
+			used = READ_BYTES;
+		if (used == 0)
+			return 0;
+		set->off += used;
+	}
+	return 0;
+}
+
+/* By the busy one: reads what was added since the last time. A file that was
+ * replaced is read from its start; what is known stays known. */
+static int refresh(struct refs *r, struct named_set *set, struct err *err)
+{
+	AUTO_FD int fd = open_named(r, set->origin, set->repo);
+	struct stat st;
+	if (fd == -EMFILE || fd == -ENFILE || fd == -EIO || fd == -ENOMEM)
+		return err_errno(err, -EIO, "cannot read from the cache %s", r->store->dirs.path);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (st.st_dev != set->dev || st.st_ino != set->ino || (uint64_t)st.st_size < set->off)
+		set->off = 0;
+	set->dev = st.st_dev;
+	set->ino = st.st_ino;
+	int rc = read_lines(r, set, fd, (uint64_t)st.st_size);
+	return rc < 0 ? err_errno(err, -EIO, "cannot read from the cache %s (%s)",
+				  r->store->dirs.path, strerrorname_np(-rc))
+		      : 0;
+}
+
+/* Reads the file if this is the first question, or if it is asked to. */
+static int load(struct refs *r, struct named_set *set, bool again, struct err *err)
+{
+	lock_take(&r->lock);
+	if (set->loaded && !again) {
+		lock_drop(&r->lock);
+		return 0;
+	}
+	become_busy(r, set);
+	lock_drop(&r->lock);
+	int rc = refresh(r, set, err);
+	lock_take(&r->lock);
+	set->loaded = set->loaded || rc == 0;
+	lock_drop(&r->lock);
+	end_busy(r, set);
+	return rc;
+}
+
+static struct named_set *begin_use(struct refs *r, const char *origin, const char *repo,
+				   struct err *err)
+{
+	lock_take(&r->lock);
+	struct named_set *set = use_set(r, origin, repo);
+	lock_drop(&r->lock);
+	if (set == NULL)
+		(void)err_errno(err, -ENOMEM, "cache");
+	return set;
+}
+
+static bool find(struct refs *r, const struct named_set *set, const struct digest *d,
+		 struct descriptor *ret)
+{
+	lock_take(&r->lock);
+	bool found = named_find(&set->named, d, ret);
+	lock_drop(&r->lock);
+	return found;
+}
+
+int refs_named(struct refs *r, const char *origin, const char *repo, const struct digest *d,
+	       struct descriptor *ret, struct err *err)
+{
+	struct named_set *set = begin_use(r, origin, repo, err);
+	if (set == NULL)
+		return -ENOMEM;
+	int rc = 0;
+	if (!find(r, set, d, ret)) {
+		rc = load(r, set, true, err);
+		if (rc == 0 && !find(r, set, d, ret))
+			rc = err_set(err, -ENOENT, "the repository has not named it");
+	}
+	end_use(r, set);
+	return rc;
+}
+
+/* Lines of those that are new, beginning with an empty one: where an earlier
+ * line was cut, it must not swallow the first of ours. */
+static size_t format_new(struct refs *r, struct named_set *set, const struct descriptor *descs,
+			 size_t n, size_t *i, char buf[APPEND_BYTES])
+{
+	size_t len = 0;
+	lock_take(&r->lock);
+	for (; *i < n && APPEND_BYTES - len > REF_LINE_MAX; ++*i) {
+		char line[REF_LINE_MAX];
+		int line_len = ref_record_format_named(&descs[*i], line);
+		/* -E2BIG: the file has it, so that a later process may know it. */
+		if (line_len < 0 || add(r, set, &descs[*i]) == 0)
+			continue;
+		if (len == 0)
+			buf[len++] = '\n';
+		memcpy(buf + len, line, (size_t)line_len);
+		len += (size_t)line_len;
+	}
+	lock_drop(&r->lock);
+	return len;
+}
+
+static int append(struct refs *r, const struct named_set *set, const char *buf, size_t len,
+		  struct err *err)
+{
+	char path[REFS_PATH_MAX];
+	int rc = refs_repo_path(set->origin, set->repo, path);
+	if (rc < 0)
+		return err_errno(err, rc, "refs");
+	AUTO_FD int dirfd = refs_make_repo(r->store, set->repo, path, err);
+	if (dirfd < 0)
+		return dirfd;
+	int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	AUTO_FD int fd = openat(dirfd, FILE_NAMED, flags, 0600);
+	rc = fd < 0 ? -errno : file_write_all(fd, buf, len);
+	if (rc == -EDQUOT)
+		rc = -ENOSPC;
+	return rc < 0 ? err_errno(err, rc, "cannot write to the cache %s", r->store->dirs.path) : 0;
+}
+
+/* By the busy one. */
+static int append_new(struct refs *r, struct named_set *set, const struct descriptor *descs,
+		      size_t n, struct err *err)
+{
+	AUTO_FREE char *buf = malloc(APPEND_BYTES);
+	if (buf == NULL)
+		return err_errno(err, -ENOMEM, "cache");
+	int rc = 0;
+	size_t i = 0;
+	while (i < n) {
+		size_t len = format_new(r, set, descs, n, &i, buf);
+		/* Where the disk refuses, it is known in this process still. */
+		if (len > 0 && rc == 0)
+			rc = append(r, set, buf, len, err);
+	}
+	return rc;
+}
+
+int refs_name(struct refs *r, const char *origin, const char *repo, const struct descriptor *descs,
+	      size_t n, struct err *err)
+{
+	struct named_set *set = begin_use(r, origin, repo, err);
+	if (set == NULL)
+		return -ENOMEM;
+	int rc = load(r, set, false, err);
+	lock_take(&r->lock);
+	become_busy(r, set);
+	lock_drop(&r->lock);
+	int appended = append_new(r, set, descs, n, err);
+	end_busy(r, set);
+	end_use(r, set);
+	return appended < 0 ? appended : rc;
+}
+
+int refs_named_all(struct refs *r, const char *origin, const char *repo, struct descriptor **ret,
+		   size_t *ret_n, struct err *err)
+{
+	struct named_set *set = begin_use(r, origin, repo, err);
+	if (set == NULL)
+		return -ENOMEM;
+	int rc = load(r, set, true, err);
+	lock_take(&r->lock);
+	size_t n = set->named.n;
+	struct descriptor *all = calloc(n > 0 ? n : 1, sizeof(*all));
+	for (size_t i = 0; all != NULL && i < n; i++)
+		named_get(&set->named, i, &all[i]);
+	lock_drop(&r->lock);
+	end_use(r, set);
+	if (rc < 0 || all == NULL) {
+		free(all);
+		return rc < 0 ? rc : err_errno(err, -ENOMEM, "cache");
+	}
+	*ret = all;
+	*ret_n = n;
+	return 0;
+}
