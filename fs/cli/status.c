@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
@@ -69,6 +70,17 @@ static json_t *collect(const struct mounts *mounts)
 	return c.all;
 }
 
+/* 0: no terminal, so whoever reads wants everything. */
+static size_t terminal_width(void)
+{
+	struct winsize size;
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < STATUS_WIDTH)
+		return STATUS_WIDTH;
+	return size.ws_col;
+}
+
 static int show_json(const json_t *mounts)
 {
 	if (json_dumpf(mounts, stdout, JSON_INDENT(2)) < 0)
@@ -88,7 +100,7 @@ static int show_all(const struct mounts *mounts, bool json)
 	else if (json_array_size(all) == 0)
 		puts("no mounts");
 	else
-		status_show_table(stdout, all);
+		status_show_table(stdout, all, terminal_width());
 	json_decref(all);
 	return status;
 }

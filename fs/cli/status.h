@@ -5,11 +5,13 @@
 #pragma once
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 
-#define STATUS_WIDTH 80
+#define STATUS_WIDTH 80 /* what fits every terminal */
 
-/* An aligned table that fits STATUS_WIDTH columns; what is too long is cut. */
-void status_show_table(FILE *f, const json_t *mounts);
+/* An aligned table. To fit in that many columns, mountpoints and sources that
+ * are too long are cut in the middle; 0: nothing is cut. */
+void status_show_table(FILE *f, const json_t *mounts, size_t columns);
 /* Everything about one mount. */
 void status_show_one(FILE *f, const json_t *mount);

@@ -118,7 +118,7 @@ static void show_row(FILE *f, const struct row *row, const size_t widths[COLUMNS
 }
 
 /* The wider of mountpoint and source gives way, one column at a time. */
-static void fit(size_t widths[COLUMNS])
+static void fit(size_t widths[COLUMNS], size_t limit)
 {
 	for (;;) {
 		size_t sum = GAP * (COLUMNS - 1);
@@ -127,13 +127,13 @@ static void fit(size_t widths[COLUMNS])
 		size_t *wider = widths[COLUMN_MOUNTPOINT] >= widths[COLUMN_SOURCE]
 				    ? &widths[COLUMN_MOUNTPOINT]
 				    : &widths[COLUMN_SOURCE];
-		if (sum <= STATUS_WIDTH || *wider <= WIDTH_MIN)
+		if (sum <= limit || *wider <= WIDTH_MIN)
 			return;
 		(*wider)--;
 	}
 }
 
-void status_show_table(FILE *f, const json_t *mounts)
+void status_show_table(FILE *f, const json_t *mounts, size_t columns)
 {
 	static const struct row head = {
 	    .cell = {{"MOUNTPOINT"}, {"SOURCE"}, {"STATE"}, {"CACHE"}, {"PID"}}};
@@ -149,7 +149,8 @@ void status_show_table(FILE *f, const json_t *mounts)
 			widths[i] = w > widths[i] ? w : widths[i];
 		}
 	}
-	fit(widths);
+	if (columns > 0)
+		fit(widths, columns);
 	show_row(f, &head, widths);
 	for (size_t r = 0; r < n; r++) {
 		fill(&row, json_array_get(mounts, r));

@@ -29,7 +29,7 @@ static char *render(const json_t *mounts, bool one)
 	if (one)
 		status_show_one(f, json_array_get(mounts, 0));
 	else
-		status_show_table(f, mounts);
+		status_show_table(f, mounts, STATUS_WIDTH);
 	fclose(f);
 	return text;
 }

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the start of a mount to its end: crashes, signals, service managers, mount(8), other users, bind mounts."""
+
+import contextlib
+import ctypes
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+
+import pytest
+
+import artifacts
+import samples
+from harness import NOBODY, SLOW, Child, Clock, identity, mountinfo, read, run
+from registry import behaviours as b
+
+MS_BIND = 4096
+
+
+@pytest.fixture
+def image(registry):
+    return samples.push_wasm(registry.store, "demo/app", "v1")
+
+
+@pytest.fixture
+def background(binary, work, registry):
+    """`wasmocifs mount` without -f; what is still mounted afterwards is unmounted."""
+    made = []
+
+    def make(*options, source=None, mountpoint=None, **more):
+        mountpoint = mountpoint or work / "mnt"
+        mountpoint.mkdir(exist_ok=True)
+        made.append(mountpoint)
+        result = run([binary, "mount", "--cache", work / "cache", *options, source or registry.address, mountpoint],
+                     timeout=30 * SLOW, **more)
+        return result, mountpoint
+
+    yield make
+    for mountpoint in made:
+        if str(mountpoint) in mountinfo():
+            run([binary, "unmount", mountpoint], timeout=30 * SLOW).ok()
+
+
+def one_line(result, code=1):
+    assert result.code == code and result.out == "", result
+    assert result.err.startswith("wasmocifs: ") and result.err.count("\n") == 1, result
+    return result.err
+
+
+def bind(source, target):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None) != 0:
+        raise OSError(ctypes.get_errno(), "mount --bind")
+
+
+def test_a_stale_mount_is_replaced(mount, image, binary):
+    m = mount()
+    m.kill()
+    assert m.is_mounted()
+    assert "has died" in one_line(run([binary, "status", m], env=m.env))
+    stub = json.loads(run([binary, "status", "--json", m], env=m.env).out)[0]
+    assert stub["state"] == "stale" and stub["pid"] is None and stub["mountpoint"] == str(m)
+    m.restart()
+    assert len(m.log.find("replacing a mount whose process has died")) == 1
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert m.status()["state"] == "serving"
+
+
+def test_a_stale_mount_is_unmounted(mount, image, binary):
+    m = mount()
+    m.kill()
+    run([binary, "unmount", m], env=m.env).ok()
+    assert not m.is_mounted()
+
+
+def test_the_service_manager_is_told(mount, image, work):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(work / "notify"))
+        manager.settimeout(10 * SLOW)
+        m = mount(env={"NOTIFY_SOCKET": str(work / "notify")})
+        assert manager.recv(100) == b"READY=1"
+        m.process.send_signal(signal.SIGTERM)
+        assert manager.recv(100) == b"STOPPING=1"
+        assert m.wait_exit(10) == 0
+
+
+@pytest.mark.parametrize("what", ["open", "readlink", "many"])
+def test_a_signal_ends_it_whatever_hangs(mount, registry, image, what):
+    registry.on("GET", "/blobs/", b.silent())
+    if what == "readlink":
+        registry.on(None, "/manifests/", b.silent())
+    m = mount()
+    path = m / "demo/app:v1" if what == "readlink" else m / "demo/app:v1/main.wasm"
+    reader = ["readlink", path] if what == "readlink" else ["cat", path]
+    readers = [Child(reader).waiting() for _ in range(20 if what == "many" else 1)]
+    with Clock() as took:
+        m.process.send_signal(signal.SIGTERM)
+        assert m.wait_exit(10) == 0
+    assert took.seconds < 5 * SLOW
+    for child in readers:
+        assert child.ends(5)[0] != 0
+    assert not m.is_mounted()
+
+
+def test_a_signal_ends_it_while_it_is_in_use(mount, image):
+    m = mount()
+    fd = os.open(m / "demo", os.O_RDONLY | os.O_DIRECTORY)
+    m.process.send_signal(signal.SIGTERM)
+    assert m.wait_exit(10) == 0
+    assert not m.is_mounted()
+    os.close(fd)
+
+
+def test_unmount_waits_for_the_process(background, binary, image):
+    result, mountpoint = background()
+    result.ok()
+    pid = json.loads(run([binary, "status", "--json", mountpoint]).ok().out)[0]["pid"]
+    run([binary, "unmount", mountpoint]).ok()
+    with contextlib.suppress(FileNotFoundError):
+        # What may be left of it is what its parent has not yet reaped.
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            assert file.read().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_nothing_of_the_caller_lives_on_in_the_daemon(background, binary, image):
+    inherited, theirs = os.pipe()
+    result, _ = background(pass_fds=(theirs,))
+    result.ok()
+    os.close(theirs)
+    assert os.read(inherited, 1) == b"", "the last writer has gone"
+    os.close(inherited)
+
+
+def test_relative_paths_mean_the_same_in_the_background(background, binary, work):
+    artifacts.image_layout(work / "layout", {"v1": artifacts.cncf(artifacts.wasm_component(1, 5000), "x.wasm")})
+    result, mountpoint = background("--cache", "own-cache", source="oci:layout", cwd=work)
+    result.ok()
+    assert os.listdir(mountpoint) == ["layout"]
+    assert read(mountpoint / "layout:v1/main.wasm")
+    status = json.loads(run([binary, "status", "--json", mountpoint]).ok().out)[0]
+    assert status["cache"]["directory"] == str(work / "own-cache") and status["hosts"] == []
+
+
+def test_the_mountpoint_may_be_a_symlink(background, binary, work, image):
+    (work / "real").mkdir()
+    (work / "link").symlink_to("real")
+    result, mountpoint = background(mountpoint=work / "link")
+    result.ok()
+    assert str(work / "real") in mountinfo()
+    run([binary, "status", work / "link"]).ok()
+    run([binary, "unmount", "link/."], cwd=work).ok()
+    assert str(work / "real") not in mountinfo()
+
+
+def test_status_fits_a_terminal(background, binary, work, image):
+    result, mountpoint = background(mountpoint=work / ("a-long-name-" * 15))
+    result.ok()
+    assert str(mountpoint) in run([binary, "status"]).ok().out, "whole, when it is not for a terminal"
+    ours, theirs = pty.openpty()
+    with open(ours, encoding="utf-8", newline="\n") as terminal:
+        subprocess.run([binary, "status"], stdin=subprocess.DEVNULL, stdout=theirs, check=True, timeout=30 * SLOW)
+        head, *rows = [terminal.readline().rstrip("\r\n") for _ in range(2)]
+        os.close(theirs)
+    assert head.startswith("MOUNTPOINT") and all(len(line) <= 80 for line in rows)
+
+
+def test_no_mounts(binary, work):
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(work)}
+    if any(kind == "fuse.wasmocifs" for _, kind, _, _ in mountinfo().values()):
+        pytest.skip("there are mounts of others")
+    assert run([binary, "status", "--json"], env=env).ok().out == "[]\n"
+    assert run([binary, "status"], env=env).ok().out == "no mounts\n"
+
+
+def test_what_is_not_ours(binary, work, mount, image):
+    assert "not a wasmocifs mount" in one_line(run([binary, "status", work]))
+    assert "proc" in one_line(run([binary, "unmount", "/proc"]))
+    m = mount()
+    assert str(m) in one_line(run([binary, "unmount", m / "demo"], env=m.env))
+    nested = one_line(run([binary, "mount", "--cache", m.cache, m.source, m / "demo"], env=m.env))
+    assert "lies in the wasmocifs mount" in nested
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_another_user_s_mount(mount, image, binary):
+    m = mount()
+    theirs = {"env": {"PATH": os.environ["PATH"]}, **identity(NOBODY)}
+    assert "belongs to user 0" in one_line(run([binary, "status", m], **theirs))
+    assert "belongs to user 0" in one_line(run([binary, "unmount", m], **theirs))
+    assert str(m) not in run([binary, "status"], **theirs).ok().out
+    assert m.is_mounted()
+
+
+def test_a_bind_mount_of_it(mount, image, binary, work):
+    m = mount()
+    target = work / "bound"
+    target.mkdir()
+    bind(m / "demo", target)
+    shown = [one["mountpoint"] for one in json.loads(run([binary, "status", "--json"], env=m.env).ok().out)]
+    assert str(m) in shown and str(target) not in shown
+    assert read(target / "app:v1/main.wasm") == image.layer.data
+    run([binary, "unmount", target], env=m.env).ok()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_exit_status_of_the_mount_helper(binary, work, registry, image):
+    helper = work / "mount.wasmocifs"
+    helper.symlink_to(binary)
+    mountpoint = work / "mnt"
+    assert run([helper, "127.0.0.1:1"]).code == 1
+    assert run([helper, "127.0.0.1:1", mountpoint, "-o", "frobnicate"]).code == 1
+    assert run([helper, "127.0.0.1:1", mountpoint]).code == 32, "no such mountpoint"
+    mountpoint.mkdir()
+    run([helper, "127.0.0.1:1", mountpoint, "-f", "-o", "rw"]).ok()
+    assert str(mountpoint) not in mountinfo(), "-f only pretends"
+    run([helper, registry.address, mountpoint, "-sn", "-t", "wasmocifs", "-o",
+         f"rw,noexec,frobnicate,user,cache={work}/cache"]).ok()
+    try:
+        assert "noexec" in mountinfo()[str(mountpoint)][2].split(",")
+    finally:
+        run([binary, "unmount", mountpoint]).ok()
+
