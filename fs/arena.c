@@ -10,24 +10,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC	     UINT64_C(0x6e6f646573776f63)
-#define VERSION	     1u
-#define SEALS	     (F_SEAL_SHRINK | F_SEAL_GROW)
+#define MAGIC          UINT64_C(0x6e6f646573776f63)
+#define VERSION        1u
+#define SEALS          (F_SEAL_SHRINK | F_SEAL_GROW)
 
-#define META_OFF     ((uint64_t)ARENA_PAGE)
-#define META_PER_PAGE (ARENA_PAGE / sizeof(struct meta))
-#define TABLE_OFF    (META_OFF + (uint64_t)ARENA_PAGES * sizeof(struct meta))
-#define PAGES_OFF    (TABLE_OFF + (uint64_t)ARENA_WORDS * sizeof(uint32_t))
-#define FILE_LEN     (PAGES_OFF + (uint64_t)ARENA_PAGES * ARENA_PAGE)
+#define META_OFF       ((uint64_t)ARENA_PAGE)
+#define META_PER_PAGE  (ARENA_PAGE / sizeof(struct meta))
+#define TABLE_OFF      (META_OFF + (uint64_t)ARENA_PAGES * sizeof(struct meta))
+#define PAGES_OFF      (TABLE_OFF + (uint64_t)ARENA_WORDS * sizeof(uint32_t))
+#define FILE_LEN       (PAGES_OFF + (uint64_t)ARENA_PAGES * ARENA_PAGE)
 #define WORDS_PER_PAGE (ARENA_PAGE / (uint32_t)sizeof(uint32_t))
-#define GRANULES     (ARENA_PAGE / ARENA_GRANULE)
+#define GRANULES       (ARENA_PAGE / ARENA_GRANULE)
 
 /* A list of pages: a link is a page's number + 1, so that 0 is its end. */
 struct head {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t page_count;		 /* pages that were ever taken */
-	uint32_t empty;			 /* list of those given back */
+	uint32_t page_count;             /* pages that were ever taken */
+	uint32_t empty;                  /* list of those given back */
 	uint32_t partial[ARENA_CLASSES]; /* lists of those with a free block */
 };
 
@@ -201,8 +201,8 @@ int arena_get(struct arena *a, enum arena_class class, uint32_t *ret)
 }
 
 /* Page and bit of a block in use. */
-static bool locate(const struct arena *a, enum arena_class class, uint32_t block, uint32_t *ret_page,
-		   uint32_t *ret_bit)
+static bool locate(const struct arena *a, enum arena_class class, uint32_t block,
+		   uint32_t *ret_page, uint32_t *ret_bit)
 {
 	uint32_t page = block / GRANULES;
 	uint32_t each = class_len(class) / ARENA_GRANULE;
@@ -264,7 +264,7 @@ void *arena_at(const struct arena *a, enum arena_class class, uint32_t block)
 
 enum arena_class arena_text_class(size_t len)
 {
-	for (enum arena_class class = ARENA_TEXT_32; len > 0 && class <= ARENA_TEXT_4K; class++)
+	for (enum arena_class class = ARENA_TEXT_32; len > 0 && class <= ARENA_TEXT_4K; class ++)
 		if (len <= class_len(class))
 			return class;
 	return ARENA_NONE;

@@ -33,11 +33,11 @@
 
 #include "base/err.h"
 
-#define ARENA_GRANULE	32u
-#define ARENA_PAGE	4096u
-#define ARENA_PAGES	(1u << 18) /* 1 GiB of blocks */
-#define ARENA_WORDS	(1u << 22) /* of the table */
-#define ARENA_USER_LEN	2048u
+#define ARENA_GRANULE  32u
+#define ARENA_PAGE     4096u
+#define ARENA_PAGES    (1u << 18) /* 1 GiB of blocks */
+#define ARENA_WORDS    (1u << 22) /* of the table */
+#define ARENA_USER_LEN 2048u
 
 enum arena_class {
 	ARENA_NONE = 0,

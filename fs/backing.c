@@ -22,7 +22,7 @@
  * node ids, which are small numbers of our own making. */
 #define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
 #define HASH_FUNCTION(key, len, hash)                                                              \
-	((hash) = (unsigned)(*(key) * UINT64_C(0x9e3779b97f4a7c15) >> 32))
+	((hash) = (unsigned)(*(key)*UINT64_C(0x9e3779b97f4a7c15) >> 32))
 #include <uthash.h>
 
 struct entry {
@@ -53,7 +53,7 @@ static struct entry *entry_find(struct backing_table *t, uint64_t node) REQUIRES
 
 /* NULL: no memory. */
 static struct entry *entry_add(struct backing_table *t, uint64_t node, struct blob *blob)
-	REQUIRES(t->mu)
+    REQUIRES(t->mu)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 
@@ -80,7 +80,7 @@ static void entry_free(struct entry *e)
 /* The id, or 0: not in passthrough. */
 static int32_t id_open(struct backing_table *t, const struct blob *blob)
 {
-	struct uapi_backing_map map = { .fd = blob_fd(blob) };
+	struct uapi_backing_map map = {.fd = blob_fd(blob)};
 	int id = ioctl(t->fuse_fd, UAPI_IOC_BACKING_OPEN, &map);
 	int r = id < 0 ? errno : EINVAL;
 
@@ -111,74 +111,69 @@ static void id_close(struct backing_table *t, int32_t id)
 }
 
 /* One open more of a node that is open, by us or by a process before us. */
-static bool join(struct backing_table *t, uint64_t node, struct entry *e, struct blob *blob,
-		 struct backing_open *ret) REQUIRES(t->mu)
+static int join(struct backing_table *t, uint64_t node, struct blob *blob, struct backing_open *ret)
+    REQUIRES(t->mu)
 {
+	struct entry *e = entry_find(t, node);
 	struct node_open open;
+	int r = node_open_get(t->nodes, node, &open);
 
-	if (node_open_get(t->nodes, node, &open) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	if (!e)
 		e = entry_add(t, node, blob);
-	ret->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
-	ret->blob = blob_ref(e ? e->blob : blob);
-	if (e)
-		e->backing_id = ret->backing_id;
-	return true;
+	if (!e) {
+		(void)!node_open_put(t->nodes, node, &open);
+		return -ENOMEM;
+	}
+	e->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
+	*ret = (struct backing_open){e->backing_id, blob_ref(e->blob)};
+	return 0;
 }
 
-/* The first open: the kernel is asked with the lock released. */
-static void decide(struct backing_table *t, struct entry *e, uint64_t size) REQUIRES(t->mu)
+/* The first open: the kernel is asked with the lock released. The entry and the
+ * id go to *ret_left_out if there is no such node. */
+static int decide(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		  struct backing_open *ret, struct entry **ret_left_out) REQUIRES(t->mu)
 {
-	uint64_t node = e->node;
-	struct blob *blob = e->blob;
+	struct entry *e = entry_add(t, node, blob);
 	int32_t id = 0;
+	int r;
 
+	if (!e)
+		return -ENOMEM;
 	e->deciding = true;
 	lock_drop(&t->mu);
 	if (size > BACKING_MIN && atomic_load(&t->enabled))
 		id = id_open(t, blob);
 	lock_take(&t->mu);
 	e->deciding = false;
-	e->backing_id = id;
-	if (node_open_set(t->nodes, node, id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY,
-			  id) < 0) {
-		/* No such node: nobody will release it, so nothing is counted. */
-		HASH_DELETE(hh, t->entries, e);
-		e->left_out = true;
-	}
 	cond_broadcast(&t->decided);
+	e->backing_id = id;
+	r = node_open_set(t->nodes, node, id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY, id);
+	if (r < 0) {
+		HASH_DELETE(hh, t->entries, e);
+		*ret_left_out = e;
+		return r;
+	}
+	*ret = (struct backing_open){id, blob_ref(e->blob)};
+	return 0;
 }
 
 void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
 		 struct backing_open *ret)
 {
 	struct entry *e, *left_out = NULL;
-	int32_t unused_id = 0;
 
-	*ret = (struct backing_open){ 0 };
+	*ret = (struct backing_open){0};
 	lock_take(&t->mu);
 	while ((e = entry_find(t, node)) && e->deciding)
 		cond_wait(&t->decided, &t->mu);
-	if (!join(t, node, e, blob, ret)) {
-		if (!e)
-			e = entry_add(t, node, blob);
-		if (e) {
-			decide(t, e, size);
-			ret->blob = blob_ref(e->blob);
-			if (e->left_out) {
-				left_out = e;
-				unused_id = e->backing_id;
-			} else {
-				ret->backing_id = e->backing_id;
-			}
-		} else {
-			ret->blob = blob_ref(blob);
-			(void)!node_open_set(t->nodes, node, NODE_OPEN_ORDINARY, 0);
-		}
-	}
+	if (join(t, node, blob, ret) == -ENOENT)
+		(void)decide(t, node, size, blob, ret, &left_out);
 	lock_drop(&t->mu);
-	id_close(t, unused_id);
+	if (left_out)
+		id_close(t, left_out->backing_id);
 	entry_free(left_out);
 }
 
@@ -193,7 +188,7 @@ struct blob *backing_blob(struct backing_table *t, uint64_t node)
 
 void backing_put(struct backing_table *t, uint64_t node)
 {
-	struct node_open open = { 0 };
+	struct node_open open = {0};
 	struct entry *e;
 	int r;
 

@@ -29,16 +29,19 @@ struct nodes;
 #define BACKING_MIN (1u << 20) /* bytes: larger than this → passthrough */
 
 /* fuse_fd is borrowed. enabled: INIT agreed upon passthrough. */
-NODISCARD int backing_new(int fuse_fd, bool enabled, struct nodes *nodes, struct backing_table **ret);
+NODISCARD int backing_new(int fuse_fd, bool enabled, struct nodes *nodes,
+			  struct backing_table **ret);
 void backing_free(struct backing_table *t); /* closes every id; NULL is fine */
 
 struct backing_open {
-	int32_t backing_id;	/* > 0: passthrough; 0: ordinary */
-	struct blob *blob;	/* the file that serves this node: a reference of the caller's own */
+	int32_t backing_id; /* > 0: passthrough; 0: ordinary */
+	struct blob *blob;  /* the file that serves this node: a reference of the caller's own.
+			     * NULL: no memory, or no such node; nothing was counted, and the
+			     * OPEN must fail, for nothing may fail after it */
 };
 /* Counts one open of the node, served from `blob` or, where the node is open
  * already, from the blob it is open with (so that the id's file is reused and
- * not a refetched one). Never fails: falls back to the ordinary mode. */
+ * not a refetched one). What the kernel refuses falls back to the ordinary mode. */
 void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
 		 struct backing_open *ret);
 /* What serves the READs of a node that is open: a new reference, or NULL. */

@@ -12,7 +12,7 @@
 
 bool child_poll(int fd, int64_t deadline_ms)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	for (;;) {
 		int64_t left = deadline_ms - clock_ms();

@@ -13,10 +13,10 @@
 #include <sys/ioctl.h>
 
 /* 7.40, Linux 6.9: passthrough. */
-#define UAPI_PASSTHROUGH	(UINT64_C(1) << 37) /* INIT flag; 32..63 go into flags2 */
-#define UAPI_FOPEN_PASSTHROUGH	(1u << 7)	    /* of struct uapi_open_out */
-#define UAPI_IOC_BACKING_OPEN	_IOW(229, 1, struct uapi_backing_map) /* the id, > 0 */
-#define UAPI_IOC_BACKING_CLOSE	_IOW(229, 2, uint32_t)
+#define UAPI_PASSTHROUGH       (UINT64_C(1) << 37) /* INIT flag; 32..63 go into flags2 */
+#define UAPI_FOPEN_PASSTHROUGH (1u << 7)           /* of struct uapi_open_out */
+#define UAPI_IOC_BACKING_OPEN  _IOW(229, 1, struct uapi_backing_map) /* the id, > 0 */
+#define UAPI_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
 struct uapi_backing_map {
 	int32_t fd;

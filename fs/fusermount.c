@@ -14,10 +14,10 @@
 #include "base/clock.h"
 #include "fs/child.h"
 
-#define HELPER	      "fusermount3"
-#define COMM_FD	      3
-#define COMM_FD_TEXT  "3"
-#define SAID_MAX      400 /* bytes of what it says */
+#define HELPER       "fusermount3"
+#define COMM_FD      3
+#define COMM_FD_TEXT "3"
+#define SAID_MAX     400 /* bytes of what it says */
 
 /* The helper while it runs: our ends of its stderr and of its socket. */
 struct helper {
@@ -38,8 +38,8 @@ static void helper_release(struct helper *h)
 static int spawn(const char *const argv[], int comm, int said, pid_t *ret)
 {
 	/* The C locale, so that its words can be told apart. */
-	static const char *const env[] = { "_FUSE_COMMFD=" COMM_FD_TEXT,
-					   "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	static const char *const env[] = {"_FUSE_COMMFD=" COMM_FD_TEXT,
+					  "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	posix_spawn_file_actions_t actions;
 	int r = posix_spawn_file_actions_init(&actions);
 
@@ -58,7 +58,7 @@ static int spawn(const char *const argv[], int comm, int said, pid_t *ret)
 
 static int helper_start(const char *const argv[], struct helper *h, struct err *err)
 {
-	int comm[2] = { -1, -1 }, said[2] = { -1, -1 };
+	int comm[2] = {-1, -1}, said[2] = {-1, -1};
 	int r = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, comm) < 0 ||
@@ -72,8 +72,9 @@ static int helper_start(const char *const argv[], struct helper *h, struct err *
 	h->said = said[0];
 	h->deadline_ms = clock_ms() + FUSERMOUNT_WAIT_MS;
 	if (r == -ENOENT)
-		return err_set(err, -EPERM, HELPER " is not installed, and only root mounts without "
-					    "it: install the package fuse3");
+		return err_set(err, -EPERM,
+			       HELPER " is not installed, and only root mounts without "
+				      "it: install the package fuse3");
 	return r < 0 ? err_errno(err, r, "cannot run " HELPER) : 0;
 }
 
@@ -98,8 +99,8 @@ static bool helper_listen(struct helper *h, char text[SAID_MAX])
 	while (!ended && child_poll(h->said, h->deadline_ms)) {
 		char rest[256];
 		bool full = len + 1 >= SAID_MAX;
-		ssize_t n = full ? read(h->said, rest, sizeof(rest)) :
-				   read(h->said, text + len, SAID_MAX - 1 - len);
+		ssize_t n = full ? read(h->said, rest, sizeof(rest))
+				 : read(h->said, text + len, SAID_MAX - 1 - len);
 
 		ended = n == 0 || (n < 0 && errno != EINTR);
 		if (n > 0 && !full)
@@ -133,9 +134,11 @@ static int receive_fd(int sock, int *ret)
 		struct cmsghdr align;
 	} control;
 	char byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof(control)};
 	struct cmsghdr *c;
 
 	if (recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
@@ -150,9 +153,8 @@ static int receive_fd(int sock, int *ret)
 
 int fusermount_mount(const char *mountpoint, const char *options, int *ret, struct err *err)
 {
-	const char *const argv[] = { HELPER, "-o", options, "--",
-			       mountpoint, NULL };
-	AUTO_HELPER struct helper h = { .said = -1, .comm = -1 };
+	const char *const argv[] = {HELPER, "-o", options, "--", mountpoint, NULL};
+	AUTO_HELPER struct helper h = {.said = -1, .comm = -1};
 	int r = helper_start(argv, &h, err);
 
 	if (r == 0)
@@ -165,9 +167,8 @@ int fusermount_mount(const char *mountpoint, const char *options, int *ret, stru
 
 int fusermount_unmount(const char *mountpoint, bool lazy, struct err *err)
 {
-	const char *const argv[] = { HELPER, lazy ? "-uz" : "-u", "--", mountpoint,
-			       NULL };
-	AUTO_HELPER struct helper h = { .said = -1, .comm = -1 };
+	const char *const argv[] = {HELPER, lazy ? "-uz" : "-u", "--", mountpoint, NULL};
+	AUTO_HELPER struct helper h = {.said = -1, .comm = -1};
 	int r = helper_start(argv, &h, err);
 
 	return r < 0 ? r : helper_finish(&h, err);

@@ -20,12 +20,12 @@
 #include "fs/fusermount.h"
 #include "fs/mountinfo.h"
 
-#define DEV_FUSE	"/dev/fuse"
-#define SUBTYPE		"wasmocifs"
-#define FSTYPE		"fuse." SUBTYPE
-#define MOUNT_FLAGS	(MS_RDONLY | MS_NOSUID | MS_NODEV)
-#define STALE_WAIT_MS	1000
-#define OPTIONS_MAX	4096
+#define DEV_FUSE      "/dev/fuse"
+#define SUBTYPE       "wasmocifs"
+#define FSTYPE        "fuse." SUBTYPE
+#define MOUNT_FLAGS   (MS_RDONLY | MS_NOSUID | MS_NODEV)
+#define STALE_WAIT_MS 1000
+#define OPTIONS_MAX   4096
 
 static int open_dev_fuse(int *ret, struct err *err)
 {
@@ -46,8 +46,10 @@ static int open_dev_fuse(int *ret, struct err *err)
 			       "the container the device");
 	case -EACCES:
 	case -EPERM:
-		return err_set(err, -EPERM, DEV_FUSE ": %s: the device must be open to users "
-			       "(mode 0666), or to this container", strerror(-r));
+		return err_set(err, -EPERM,
+			       DEV_FUSE ": %s: the device must be open to users "
+					"(mode 0666), or to this container",
+			       strerror(-r));
 	default:
 		return err_errno(err, r, DEV_FUSE);
 	}
@@ -106,8 +108,8 @@ static int mount_by_helper(const struct mount_options *o, int *ret, struct err *
 	if (escape_option(o->source, source, sizeof(source)) < 0)
 		return err_set(err, -ENAMETOOLONG, "the source is too long to be shown in a mount");
 	(void)snprintf(options, sizeof(options),
-		       "ro,nosuid,nodev,default_permissions,subtype=" SUBTYPE ",fsname=%s%s%s", source,
-		       o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "");
+		       "ro,nosuid,nodev,default_permissions,subtype=" SUBTYPE ",fsname=%s%s%s",
+		       source, o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "");
 	return fusermount_mount(o->mountpoint, options, ret, err);
 }
 
@@ -117,8 +119,10 @@ static int clear_mountpoint(const char *mountpoint, struct err *err)
 	if (mount_state(mountpoint, NULL) != MOUNT_OURS)
 		return 0;
 	if (!mount_is_stale(mountpoint))
-		return err_set(err, -EBUSY, "wasmocifs is already mounted on %s; unmount it first "
-			       "(wasmocifs unmount %s)", mountpoint, mountpoint);
+		return err_set(err, -EBUSY,
+			       "wasmocifs is already mounted on %s; unmount it first "
+			       "(wasmocifs unmount %s)",
+			       mountpoint, mountpoint);
 	return mount_close(mountpoint, true, err);
 }
 

@@ -2,6 +2,7 @@
 #include "fs/mountinfo.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +23,10 @@ static int unescape(const char *s, size_t len, char *out, size_t size)
 			return -EINVAL;
 		if (s[i] == '\\' && len - i > 3 && is_octal(s[i + 1]) && is_octal(s[i + 2]) &&
 		    is_octal(s[i + 3])) {
-			out[n++] = (char)(unsigned char)(((s[i + 1] - '0') << 6 |
-							  (s[i + 2] - '0') << 3 |
-							  (s[i + 3] - '0')) & 0xff);
+			out[n++] =
+			    (char)(unsigned char)(((s[i + 1] - '0') << 6 | (s[i + 2] - '0') << 3 |
+						   (s[i + 3] - '0')) &
+						  0xff);
 			i += 3;
 		} else {
 			out[n++] = s[i];
@@ -44,6 +46,23 @@ static const char *next_field(const char **s, size_t *ret_len)
 	return field;
 }
 
+/* "98:0" */
+static int parse_device(const char *field, struct mountinfo_entry *ret)
+{
+	char *end;
+	unsigned long major = strtoul(field, &end, 10), minor;
+
+	if (end == field || *end != ':' || major > UINT_MAX)
+		return -EINVAL;
+	field = end + 1;
+	minor = strtoul(field, &end, 10);
+	if (end == field || (*end != ' ' && *end != '\0') || minor > UINT_MAX)
+		return -EINVAL;
+	ret->major = (unsigned)major;
+	ret->minor = (unsigned)minor;
+	return 0;
+}
+
 int mountinfo_parse(const char *line, struct mountinfo_entry *ret)
 {
 	const char *field;
@@ -52,7 +71,7 @@ int mountinfo_parse(const char *line, struct mountinfo_entry *ret)
 	for (int i = 0; i < 2; i++)
 		(void)next_field(&line, &len);
 	field = next_field(&line, &len);
-	if (sscanf(field, "%9u:%9u", &ret->major, &ret->minor) != 2)
+	if (parse_device(field, ret) < 0)
 		return -EINVAL;
 	(void)next_field(&line, &len); /* root */
 	field = next_field(&line, &len);

@@ -50,8 +50,7 @@ void record_digest(const struct record *rec, struct digest *ret)
 	memcpy(ret->bytes, rec->digest, ret->len);
 }
 
-int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec,
-		    struct node *ret)
+int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec, struct node *ret)
 {
 	const char *text = record_text(n, rec);
 	size_t len = node_kind_is_content(rec->kind) ? 0 : rec->text_len;
@@ -60,10 +59,10 @@ int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec,
 		return -ESTALE;
 	const struct record *parent = record_at(n, rec->parent);
 	*ret = (struct node){
-		.id = record_id(slot, rec),
-		.parent = parent ? record_id(rec->parent, parent) : 0,
-		.kind = rec->kind,
-		.size = rec->size,
+	    .id = record_id(slot, rec),
+	    .parent = parent ? record_id(rec->parent, parent) : 0,
+	    .kind = rec->kind,
+	    .size = rec->size,
 	};
 	record_digest(rec, &ret->digest);
 	memcpy(ret->name, text, len);
@@ -318,7 +317,7 @@ int node_open_get(struct nodes *n, uint64_t id, struct node_open *ret)
 		r = -ENOENT;
 	if (rec && rec->opens > 0) {
 		rec->opens++;
-		*ret = (struct node_open){ rec->open_mode, rec->backing_id, rec->opens };
+		*ret = (struct node_open){rec->open_mode, rec->backing_id, rec->opens};
 		r = 0;
 	}
 	lock_drop(&n->mu);
@@ -353,7 +352,7 @@ int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret)
 	rec = record_of(n, id);
 	if (rec && rec->opens > 0) {
 		rec->opens--;
-		*ret = (struct node_open){ rec->open_mode, rec->backing_id, rec->opens };
+		*ret = (struct node_open){rec->open_mode, rec->backing_id, rec->opens};
 		r = 0;
 		record_release(n, (uint32_t)id);
 	}

@@ -45,21 +45,21 @@
 
 enum node_kind {
 	NODE_FREE = 0,
-	NODE_ROOT,	   /* a registry's tree: namespaces */
-	NODE_NAMESPACE,	   /* a component of a repository name; perhaps a repository */
-	NODE_TAGS,	   /* <repo>/tags */
-	NODE_TAG,	   /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
-	NODE_MANIFESTS,	   /* <repo>/manifests */
+	NODE_ROOT,         /* a registry's tree: namespaces */
+	NODE_NAMESPACE,    /* a component of a repository name; perhaps a repository */
+	NODE_TAGS,         /* <repo>/tags */
+	NODE_TAG,          /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
+	NODE_MANIFESTS,    /* <repo>/manifests */
 	NODE_MANIFEST_ALG, /* <repo>/manifests/<alg> */
-	NODE_MANIFEST,	   /* <repo>/manifests/<alg>/<hex>; digest */
-	NODE_BLOBS,	   /* <repo>/blobs */
-	NODE_BLOB_ALG,	   /* <repo>/blobs/<alg> */
-	NODE_LAYERS,	   /* in a manifest directory */
-	NODE_FILES,	   /* in a manifest directory, and directories below it */
-	NODE_REFERENCE,	   /* symlink <repo>:<tag>, <repo>@<digest> */
-	NODE_CONTENT,	   /* bytes of a digest, mode 0444 */
+	NODE_MANIFEST,     /* <repo>/manifests/<alg>/<hex>; digest */
+	NODE_BLOBS,        /* <repo>/blobs */
+	NODE_BLOB_ALG,     /* <repo>/blobs/<alg> */
+	NODE_LAYERS,       /* in a manifest directory */
+	NODE_FILES,        /* in a manifest directory, and directories below it */
+	NODE_REFERENCE,    /* symlink <repo>:<tag>, <repo>@<digest> */
+	NODE_CONTENT,      /* bytes of a digest, mode 0444 */
 	NODE_CONTENT_WASM, /* the same under a name ending in .wasm, mode 0555 */
-	NODE_MAIN_WASM,	   /* the same as main.wasm: opens only if it is Wasm */
+	NODE_MAIN_WASM,    /* the same as main.wasm: opens only if it is Wasm */
 	NODE_KIND_COUNT
 };
 
@@ -71,18 +71,18 @@ struct node {
 	uint64_t parent; /* 0: content has none */
 	enum node_kind kind;
 	struct digest digest; /* content; NODE_MANIFEST; a bound NODE_TAG */
-	uint64_t size;	      /* content */
-	char name[256];	      /* of directories and symlinks */
+	uint64_t size;        /* content */
+	char name[256];       /* of directories and symlinks */
 };
 
 struct node_key {
-	uint64_t parent;      /* 0 for content */
+	uint64_t parent; /* 0 for content */
 	enum node_kind kind;
-	const char *name;     /* NULL for content */
+	const char *name; /* NULL for content */
 	size_t name_len;
 	const struct digest *digest; /* content; NODE_MANIFEST; else NULL */
-	uint64_t size;		     /* content */
-	const char *repo;	     /* content: the repository path it was found under; the latest is kept */
+	uint64_t size;               /* content */
+	const char *repo; /* content: the repository path it was found under; the latest is kept */
 };
 
 /* A table of its own, or the one in an existing memfd (-EPROTO if that is none;
@@ -136,8 +136,8 @@ NODISCARD int node_open_set(struct nodes *n, uint64_t id, enum node_open_mode mo
 NODISCARD int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret);
 
 struct nodes_usage {
-	uint64_t nodes;	   /* in use */
-	uint64_t lookups;  /* the kernel's, in all */
-	uint64_t bytes;	   /* of memory */
+	uint64_t nodes;   /* in use */
+	uint64_t lookups; /* the kernel's, in all */
+	uint64_t bytes;   /* of memory */
 };
 void nodes_usage(struct nodes *n, struct nodes_usage *ret);

@@ -23,8 +23,8 @@
 #include "fs/arena.h"
 #include "fs/nodes.h"
 
-#define ROOT_SLOT	1u
-#define SLOT_GRANULES	(ARENA_RECORD_LEN / ARENA_GRANULE)
+#define ROOT_SLOT     1u
+#define SLOT_GRANULES (ARENA_RECORD_LEN / ARENA_GRANULE)
 
 enum record_flag { RECORD_DETACHED = 1 };
 
@@ -41,10 +41,10 @@ struct record {
 	uint32_t text; /* block: the name, or content's repository path; 0: none */
 	uint16_t text_len;
 	uint8_t digest_alg;
-	uint8_t flags;	     /* enum record_flag */
-	uint32_t opens;	     /* fs/backing.h */
+	uint8_t flags;  /* enum record_flag */
+	uint32_t opens; /* fs/backing.h */
 	int32_t backing_id;
-	uint8_t open_mode;   /* enum node_open_mode, while opens > 0 */
+	uint8_t open_mode; /* enum node_open_mode, while opens > 0 */
 	uint8_t unused[7];
 	uint8_t digest[DIGEST_BYTES_MAX];
 };
@@ -53,7 +53,7 @@ struct record {
 struct table {
 	uint64_t hash_key[2];
 	uint64_t lookups;
-	uint32_t nodes;	  /* the root included */
+	uint32_t nodes;   /* the root included */
 	uint32_t indexed; /* the root and what is detached are not */
 	uint32_t buckets;
 	uint32_t generation; /* of the latest node: a slot never gets one twice */

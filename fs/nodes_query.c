@@ -46,8 +46,7 @@ static int repo_of_tree(const struct nodes *n, const struct record *rec, char re
 	return -ESTALE;
 }
 
-static int repo_of_content(const struct nodes *n, const struct record *rec,
-			   char ret[NODE_REPO_MAX])
+static int repo_of_content(const struct nodes *n, const struct record *rec, char ret[NODE_REPO_MAX])
 {
 	const char *text = record_text(n, rec);
 
@@ -66,8 +65,8 @@ int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
 	lock_take(&n->mu);
 	rec = record_of(n, id);
 	if (rec)
-		r = node_kind_is_content(rec->kind) ? repo_of_content(n, rec, ret) :
-					    repo_of_tree(n, rec, ret);
+		r = node_kind_is_content(rec->kind) ? repo_of_content(n, rec, ret)
+						    : repo_of_tree(n, rec, ret);
 	lock_drop(&n->mu);
 	return r;
 }

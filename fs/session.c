@@ -29,14 +29,14 @@
 
 /* The largest requests of a read-only mount are batches of FORGET, which fit
  * themselves to the buffer, and IOCTL (16 KiB). Pages are touched as used. */
-#define REQUEST_BUFFER	    (64u << 10)
-#define MAX_WRITE	    4096u /* the kernel's least; it wants room for one in each read */
-#define MAX_BACKGROUND	    4096u
-#define MAX_READAHEAD	    (1u << 20)
-#define MAX_STACK_DEPTH	    1u /* so that an overlay over the mount still works */
+#define REQUEST_BUFFER      (64u << 10)
+#define MAX_WRITE           4096u /* the kernel's least; it wants room for one in each read */
+#define MAX_BACKGROUND      4096u
+#define MAX_READAHEAD       (1u << 20)
+#define MAX_STACK_DEPTH     1u  /* so that an overlay over the mount still works */
 #define COMPAT_INIT_OUT_LEN 24u /* before 7.23 */
 
-#define WANTED		    (FUSE_PARALLEL_DIROPS | FUSE_ASYNC_READ)
+#define WANTED              (FUSE_PARALLEL_DIROPS | FUSE_ASYNC_READ)
 /* AUTO_INVAL_DATA drops pages of a file with two mtimes; CACHE_SYMLINKS keeps
  * a tag's old target past its TTL; READDIRPLUS needs sizes we do not ask for. */
 #define UNWANTED                                                                                   \
@@ -57,8 +57,8 @@ struct session {
 
 	struct lock mu;
 	struct session_features features; /* guarded by mu */
-	struct session_init init;	  /* guarded by mu */
-	int failure;			  /* guarded by mu: what ended the first thread that failed */
+	struct session_init init;         /* guarded by mu */
+	int failure; /* guarded by mu: what ended the first thread that failed */
 };
 
 /* Set while this thread has INIT processed. libfuse calls our writev with the
@@ -90,7 +90,7 @@ static uint64_t join_flags(uint32_t flags, uint32_t flags2)
 /* What the kernel offers; 0 if this is no INIT that we understand. */
 static uint64_t init_offer(const struct session_init *init, uint32_t *ret_readahead)
 {
-	struct fuse_init_in in = { 0 };
+	struct fuse_init_in in = {0};
 	size_t head = sizeof(struct fuse_in_header);
 	size_t len = init->request_len > head ? init->request_len - head : 0;
 
@@ -143,7 +143,7 @@ static void init_record(struct session *s, const struct fuse_out_header *head,
 static ssize_t write_init_reply(struct session *s, int fd, struct iovec *iov, int count)
 {
 	struct fuse_out_header head;
-	struct uapi_init_out out = { 0 };
+	struct uapi_init_out out = {0};
 	struct session_init init;
 	uint32_t readahead;
 	ssize_t n;
@@ -182,7 +182,7 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 
 static int poller_add(int epfd, int fd, uint32_t events, enum wake wake)
 {
-	struct epoll_event ev = { .events = events, .data.u32 = wake };
+	struct epoll_event ev = {.events = events, .data.u32 = wake};
 
 	return epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
@@ -240,7 +240,7 @@ static int64_t receive(struct session *s, int epfd, void *buf)
 
 static void process(struct session *s, void *buf, size_t len)
 {
-	struct fuse_buf request = { .mem = buf, .size = len };
+	struct fuse_buf request = {.mem = buf, .size = len};
 
 	fuse_session_process_buf(s->fuse, &request);
 }
@@ -389,9 +389,9 @@ static uint32_t read_sysctl(const char *path)
 /* Hands fd to libfuse, whose fuse_session_destroy closes it. */
 static int open_libfuse(struct session *s, const struct session_options *o, int *fd)
 {
-	static const struct fuse_custom_io io = { .writev = io_writev, .read = io_read };
+	static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
 	char name[] = "wasmocifs";
-	char *argv[] = { name, NULL };
+	char *argv[] = {name, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	int r;
 

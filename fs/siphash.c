@@ -46,10 +46,9 @@ static uint64_t load(const unsigned char *p, size_t len)
 
 uint64_t siphash(const uint64_t key[2], const void *data, size_t len)
 {
-	struct state s = { key[0] ^ UINT64_C(0x736f6d6570736575),
-			   key[1] ^ UINT64_C(0x646f72616e646f6d),
-			   key[0] ^ UINT64_C(0x6c7967656e657261),
-			   key[1] ^ UINT64_C(0x7465646279746573) };
+	struct state s = {
+	    key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
+	    key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
 	const unsigned char *p = data;
 	size_t left = len;
 

@@ -18,7 +18,7 @@
 #include "fs/fuse_uapi.h"
 #include "fs/nodes.h"
 
-#define LARGE	((uint64_t)BACKING_MIN + 1)
+#define LARGE   ((uint64_t)BACKING_MIN + 1)
 #define FUSE_FD 1000
 
 struct blob {
@@ -28,12 +28,12 @@ struct blob {
 
 static struct lock mu;
 static struct cond changed;
-static int32_t next_id;	   /* guarded by mu */
-static int open_ids;	   /* guarded by mu */
-static int asked;	   /* guarded by mu: how often the kernel was asked for an id */
-static int last_fd;	   /* guarded by mu */
-static int refuse;	   /* guarded by mu: errno of the next ones; 0: none */
-static bool hold;	   /* guarded by mu: BACKING_OPEN waits */
+static int32_t next_id; /* guarded by mu */
+static int open_ids;    /* guarded by mu */
+static int asked;       /* guarded by mu: how often the kernel was asked for an id */
+static int last_fd;     /* guarded by mu */
+static int refuse;      /* guarded by mu: errno of the next ones; 0: none */
+static bool hold;       /* guarded by mu: BACKING_OPEN waits */
 
 int blob_fd(const struct blob *b)
 {
@@ -112,8 +112,8 @@ struct world {
 
 static uint64_t new_node(struct nodes *n, uint8_t byte)
 {
-	struct digest d = { .alg = DIGEST_SHA256, .len = 32, .bytes = { byte } };
-	struct node_key key = { .kind = NODE_CONTENT, .digest = &d, .size = LARGE };
+	struct digest d = {.alg = DIGEST_SHA256, .len = 32, .bytes = {byte}};
+	struct node_key key = {.kind = NODE_CONTENT, .digest = &d, .size = LARGE};
 	struct node node;
 
 	assert_int_equal(node_get(n, &key, &node), 0);
@@ -176,11 +176,15 @@ static void test_opens_share_one_id_and_one_file(void **state)
 	assert_ptr_equal(two.blob, &w->a);
 	assert_int_equal(w->b.refs, 0);
 	assert_int_equal(asked, 1);
+	struct blob *serving = backing_blob(w->table, w->node);
+	assert_ptr_equal(serving, &w->a);
+	blob_unref(serving);
 
 	put(w, w->node, &one);
 	assert_int_equal(open_ids, 1);
 	put(w, w->node, &two);
 	assert_int_equal(open_ids, 0);
+	assert_null(backing_blob(w->table, w->node));
 
 	struct backing_open three = get(w, w->node, LARGE, &w->b);
 	assert_int_equal(asked, 2);
@@ -201,7 +205,7 @@ static void test_small_ones_are_ordinary(void **state)
 
 static void test_refused_for_good(void **state)
 {
-	static const int errnos[] = { EPERM, ENOSYS, EOPNOTSUPP, ENOTTY };
+	static const int errnos[] = {EPERM, ENOSYS, EOPNOTSUPP, ENOTTY};
 	struct world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(errnos); i++) {
@@ -261,11 +265,13 @@ static void test_not_agreed_upon(void **state)
 static void test_no_such_node(void **state)
 {
 	struct world *w = *state;
-	struct backing_open open = get(w, 77, LARGE, &w->a);
+	struct backing_open open;
 
+	backing_get(w->table, 77, LARGE, &w->a, &open);
+	assert_null(open.blob);
 	assert_int_equal(open.backing_id, 0);
-	assert_int_equal(open_ids, 0);
-	put(w, 77, &open);
+	assert_null(backing_blob(w->table, 77));
+	backing_put(w->table, 77);
 	backing_put(w->table, w->node);
 }
 
@@ -368,16 +374,16 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_opens_share_one_id_and_one_file),
-		TEST(test_small_ones_are_ordinary),
-		TEST(test_refused_for_good),
-		TEST(test_refused_for_one_file),
-		TEST(test_not_agreed_upon),
-		TEST(test_no_such_node),
-		TEST(test_free_closes_what_is_open),
-		TEST(test_another_process_takes_over),
-		TEST(test_openers_wait_for_the_first),
-		TEST(test_threads),
+	    TEST(test_opens_share_one_id_and_one_file),
+	    TEST(test_small_ones_are_ordinary),
+	    TEST(test_refused_for_good),
+	    TEST(test_refused_for_one_file),
+	    TEST(test_not_agreed_upon),
+	    TEST(test_no_such_node),
+	    TEST(test_free_closes_what_is_open),
+	    TEST(test_another_process_takes_over),
+	    TEST(test_openers_wait_for_the_first),
+	    TEST(test_threads),
 	};
 
 	lock_init(&mu);

@@ -30,7 +30,9 @@ static void test_parse(void **state)
 
 	(void)state;
 	assert_int_equal(mountinfo_parse("36 35 98:7 /mnt1 /mnt2 rw,noatime master:1 - ext3 "
-					 "/dev/root rw,errors=continue\n", &e), 0);
+					 "/dev/root rw,errors=continue\n",
+					 &e),
+			 0);
 	assert_int_equal(e.major, 98);
 	assert_int_equal(e.minor, 7);
 	assert_string_equal(e.mountpoint, "/mnt2");
@@ -50,8 +52,8 @@ static void test_parse_escapes(void **state)
 	struct mountinfo_entry e;
 
 	(void)state;
-	assert_int_equal(mountinfo_parse("1 2 0:1 / /a\\040b\\011c\\134d\\377 rw - t s\\012 rw", &e),
-			 0);
+	assert_int_equal(
+	    mountinfo_parse("1 2 0:1 / /a\\040b\\011c\\134d\\377 rw - t s\\012 rw", &e), 0);
 	assert_string_equal(e.mountpoint, "/a b\tc\\d\377");
 	assert_string_equal(e.source, "s\n");
 	assert_int_equal(mountinfo_parse("1 2 0:1 / /a\\04 rw - t s rw", &e), 0);
@@ -63,8 +65,17 @@ static void test_parse_escapes(void **state)
 static void test_parse_refuses(void **state)
 {
 	static const char *const lines[] = {
-		"", "\n", "1", "1 2", "1 2 0:1", "1 2 0:1 / /x", "1 2 0:1 / /x rw", "1 2 x / /x rw - t s rw",
-		"1 2 0:1 / /x rw -", "1 2 0:1 / /x rw shared:1 t s", "1 2 0 / /x rw - t s rw",
+	    "",
+	    "\n",
+	    "1",
+	    "1 2",
+	    "1 2 0:1",
+	    "1 2 0:1 / /x",
+	    "1 2 0:1 / /x rw",
+	    "1 2 x / /x rw - t s rw",
+	    "1 2 0:1 / /x rw -",
+	    "1 2 0:1 / /x rw shared:1 t s",
+	    "1 2 0 / /x rw - t s rw",
 	};
 	struct mountinfo_entry e;
 	char *longest = malloc(3 * MOUNTINFO_FIELD_MAX);
@@ -125,9 +136,9 @@ static int become_user(const char *dir)
 	    mknod(node, S_IFCHR | 0666, makedev(10, 229)) < 0)
 		return SKIPPED;
 	int r = chmod(node, 0666) < 0 || mount(node, "/dev/fuse", NULL, MS_BIND, NULL) < 0 ||
-				chown(dir, NOBODY, NOBODY) < 0 ?
-			SKIPPED :
-			WELL;
+			chown(dir, NOBODY, NOBODY) < 0
+		    ? SKIPPED
+		    : WELL;
 	(void)umount2(node, MNT_DETACH);
 	(void)unlink(node);
 	if (r == WELL && setresuid(NOBODY, NOBODY, NOBODY) < 0)
@@ -190,7 +201,7 @@ static bool mount_line(const char *mountpoint, char *line, size_t size)
 
 static int user_mounts(const char *dir)
 {
-	struct mount_options o = { .mountpoint = dir, .source = "a,b\\c d" };
+	struct mount_options o = {.mountpoint = dir, .source = "a,b\\c d"};
 	struct mountinfo_entry e;
 	char line[1024];
 	struct err err;
@@ -222,7 +233,7 @@ static int user_mounts(const char *dir)
 
 static int user_is_refused(const char *dir)
 {
-	struct mount_options o = { .mountpoint = dir, .source = "x", .allow_other = true };
+	struct mount_options o = {.mountpoint = dir, .source = "x", .allow_other = true};
 	struct err err;
 	int fd = -1;
 
@@ -242,7 +253,7 @@ static int user_is_refused(const char *dir)
 
 static int user_without_helper(const char *dir)
 {
-	struct mount_options o = { .mountpoint = dir, .source = "x" };
+	struct mount_options o = {.mountpoint = dir, .source = "x"};
 	struct err err;
 	int fd = -1;
 
@@ -273,14 +284,14 @@ static void test_user_without_helper(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_parse_escapes),
-		cmocka_unit_test(test_parse_refuses),
-		cmocka_unit_test(test_find_takes_the_topmost),
-		cmocka_unit_test(test_close_what_is_not_mounted),
-		cmocka_unit_test(test_user_mounts),
-		cmocka_unit_test(test_user_is_refused),
-		cmocka_unit_test(test_user_without_helper),
+	    cmocka_unit_test(test_parse),
+	    cmocka_unit_test(test_parse_escapes),
+	    cmocka_unit_test(test_parse_refuses),
+	    cmocka_unit_test(test_find_takes_the_topmost),
+	    cmocka_unit_test(test_close_what_is_not_mounted),
+	    cmocka_unit_test(test_user_mounts),
+	    cmocka_unit_test(test_user_is_refused),
+	    cmocka_unit_test(test_user_without_helper),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

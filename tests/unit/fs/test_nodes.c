@@ -15,9 +15,9 @@
 
 #include "fs/nodes.h"
 
-#define ROOT	   UINT64_C(1)
-#define MANY	   (1u << 20)
-#define SLACK	   (64u << 10) /* bytes: what may be kept of each size of block */
+#define ROOT  UINT64_C(1)
+#define MANY  (1u << 20)
+#define SLACK (64u << 10) /* bytes: what may be kept of each size of block */
 
 static struct nodes *new_table(void)
 {
@@ -29,13 +29,13 @@ static struct nodes *new_table(void)
 
 static struct node_key dir_key(uint64_t parent, enum node_kind kind, const char *name)
 {
-	return (struct node_key){ .parent = parent, .kind = kind, .name = name,
-				  .name_len = strlen(name) };
+	return (struct node_key){
+	    .parent = parent, .kind = kind, .name = name, .name_len = strlen(name)};
 }
 
 static struct digest digest_from(uint64_t v)
 {
-	struct digest d = { .alg = DIGEST_SHA256, .len = 32 };
+	struct digest d = {.alg = DIGEST_SHA256, .len = 32};
 
 	memcpy(d.bytes, &v, sizeof(v));
 	return d;
@@ -57,7 +57,7 @@ static int try_content(struct nodes *n, enum node_kind kind, uint64_t v, uint64_
 		       const char *repo, struct node *ret)
 {
 	struct digest d = digest_from(v);
-	struct node_key key = { .kind = kind, .digest = &d, .size = size, .repo = repo };
+	struct node_key key = {.kind = kind, .digest = &d, .size = size, .repo = repo};
 
 	return node_get(n, &key, ret);
 }
@@ -277,7 +277,8 @@ static void test_name_limits(void **state)
 
 	(void)state;
 	memset(name, 'n', sizeof(name));
-	struct node_key key = { .parent = ROOT, .kind = NODE_REFERENCE, .name = name, .name_len = 255 };
+	struct node_key key = {
+	    .parent = ROOT, .kind = NODE_REFERENCE, .name = name, .name_len = 255};
 	assert_int_equal(node_get(n, &key, &node), 0);
 	assert_int_equal(strlen(node.name), 255);
 	key.name_len = 256;
@@ -446,7 +447,7 @@ static void model_step(struct nodes *n, struct model *m, unsigned *seed)
 
 static void test_random_operations(void **state)
 {
-	struct model m[MODEL_NAMES] = { 0 };
+	struct model m[MODEL_NAMES] = {0};
 	struct nodes *n = new_table();
 	unsigned seed = 1;
 	uint64_t nodes = 1, lookups = 0;
@@ -571,8 +572,8 @@ static void test_hostile_table(void **state)
 			char name[16];
 
 			(void)snprintf(name, sizeof(name), "node%zu", i);
-			ids[i] = i % 3 == 0 ? get_content(n, NODE_CONTENT, i, i, name) :
-					      get_dir(n, i > 3 && i % 3 == 1 ? ids[i - 3] : ROOT,
+			ids[i] = i % 3 == 0 ? get_content(n, NODE_CONTENT, i, i, name)
+					    : get_dir(n, i > 3 && i % 3 == 1 ? ids[i - 3] : ROOT,
 						      NODE_NAMESPACE, name);
 		}
 		damage(nodes_fd(n), &rng, (int)(seed % 50) * 20 + 1);
@@ -585,7 +586,7 @@ static void test_hostile_table(void **state)
 	}
 }
 
-#define THREADS	     4
+#define THREADS       4
 #define THREAD_ROUNDS 20000
 
 static void *churn(void *arg)
@@ -628,24 +629,24 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_root),
-		cmocka_unit_test(test_same_key_is_same_id),
-		cmocka_unit_test(test_find_does_not_count),
-		cmocka_unit_test(test_forget_frees_upwards),
-		cmocka_unit_test(test_stale_ids_stay_stale),
-		cmocka_unit_test(test_too_many_forgets_are_no_harm),
-		cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_long_paths),
-		cmocka_unit_test(test_name_limits),
-		cmocka_unit_test(test_content_repo_is_the_latest),
-		cmocka_unit_test(test_detach),
-		cmocka_unit_test(test_opens),
-		cmocka_unit_test(test_memory_comes_back),
-		cmocka_unit_test(test_random_operations),
-		cmocka_unit_test(test_attach),
-		cmocka_unit_test(test_attach_to_what_is_no_table),
-		cmocka_unit_test(test_hostile_table),
-		cmocka_unit_test(test_threads),
+	    cmocka_unit_test(test_root),
+	    cmocka_unit_test(test_same_key_is_same_id),
+	    cmocka_unit_test(test_find_does_not_count),
+	    cmocka_unit_test(test_forget_frees_upwards),
+	    cmocka_unit_test(test_stale_ids_stay_stale),
+	    cmocka_unit_test(test_too_many_forgets_are_no_harm),
+	    cmocka_unit_test(test_paths),
+	    cmocka_unit_test(test_long_paths),
+	    cmocka_unit_test(test_name_limits),
+	    cmocka_unit_test(test_content_repo_is_the_latest),
+	    cmocka_unit_test(test_detach),
+	    cmocka_unit_test(test_opens),
+	    cmocka_unit_test(test_memory_comes_back),
+	    cmocka_unit_test(test_random_operations),
+	    cmocka_unit_test(test_attach),
+	    cmocka_unit_test(test_attach_to_what_is_no_table),
+	    cmocka_unit_test(test_hostile_table),
+	    cmocka_unit_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

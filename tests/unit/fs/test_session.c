@@ -16,7 +16,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,7 +32,7 @@
 
 #define PARKED_MAX 64
 #define FILE_LEN   ((size_t)3 << 20)
-#define WAIT_MS	   20000
+#define WAIT_MS    20000
 
 enum { ROOT = 1, FILE_ORDINARY, FILE_PASSTHROUGH, LATE_DIR };
 
@@ -76,9 +75,9 @@ struct world {
 	struct lock mu;
 	struct backing_table *backing; /* guarded by mu; set after the fields above */
 	struct cond cond;
-	unsigned released; /* guarded by mu: RELEASEs */
+	unsigned released;             /* guarded by mu: RELEASEs */
 	fuse_req_t parked[PARKED_MAX]; /* guarded by mu */
-	size_t parked_count;	       /* guarded by mu */
+	size_t parked_count;           /* guarded by mu */
 };
 
 static struct world *world_of(fuse_req_t req)
@@ -109,10 +108,9 @@ static bool attr_of(fuse_ino_t ino, struct stat *st)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	static const char *const names[] = { [FILE_ORDINARY] = "ordinary",
-					     [FILE_PASSTHROUGH] = "passthrough",
-					     [LATE_DIR] = "late" };
-	struct fuse_entry_param e = { .entry_timeout = 3600, .attr_timeout = 3600 };
+	static const char *const names[] = {
+	    [FILE_ORDINARY] = "ordinary", [FILE_PASSTHROUGH] = "passthrough", [LATE_DIR] = "late"};
+	struct fuse_entry_param e = {.entry_timeout = 3600, .attr_timeout = 3600};
 	struct world *w = world_of(req);
 
 	if (parent == LATE_DIR && strncmp(name, "wait", 4) == 0) {
@@ -146,7 +144,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
 	char buf[128];
-	struct stat st = { .st_ino = 9, .st_mode = S_IFREG };
+	struct stat st = {.st_ino = 9, .st_mode = S_IFREG};
 
 	(void)ino;
 	(void)fi;
@@ -164,8 +162,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 		backing_get(backing, w->backed_node, FILE_LEN, &w->blob, &open);
 		blob_unref(open.blob);
-		struct uapi_open_out out = { .open_flags = UAPI_FOPEN_PASSTHROUGH,
-					     .backing_id = open.backing_id };
+		struct uapi_open_out out = {.open_flags = UAPI_FOPEN_PASSTHROUGH,
+					    .backing_id = open.backing_id};
 		if (open.backing_id > 0) {
 			fuse_reply_buf(req, (const char *)&out, sizeof(out));
 			return;
@@ -205,12 +203,12 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 }
 
 static const struct fuse_lowlevel_ops ops = {
-	.lookup = op_lookup,
-	.getattr = op_getattr,
-	.readdir = op_readdir,
-	.open = op_open,
-	.read = op_read,
-	.release = op_release,
+    .lookup = op_lookup,
+    .getattr = op_getattr,
+    .readdir = op_readdir,
+    .open = op_open,
+    .read = op_read,
+    .release = op_release,
 };
 
 static void on_ready(void *userdata)
@@ -256,7 +254,7 @@ static int content_open(void)
 
 static void wait_for(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 }
@@ -273,9 +271,10 @@ static void answer_parked(struct world *w)
 
 static int start(struct world *w, bool no_passthrough)
 {
-	struct mount_options mo = { .mountpoint = w->dir, .source = "a,b c\\d", .allow_other = false };
-	struct session_options so = { .ops = &ops, .userdata = w, .ready = on_ready,
-				      .no_passthrough = no_passthrough };
+	struct mount_options mo = {
+	    .mountpoint = w->dir, .source = "a,b c\\d", .allow_other = false};
+	struct session_options so = {
+	    .ops = &ops, .userdata = w, .ready = on_ready, .no_passthrough = no_passthrough};
 	struct err err;
 	int r = mount_open(&mo, &so.fd, &err);
 
@@ -374,15 +373,6 @@ static void check_content(const char *path, bool mapped)
 	close(fd);
 }
 
-static bool kernel_at_least(int major, int minor)
-{
-	struct utsname u;
-	int have_major = 0, have_minor = 0;
-
-	return uname(&u) == 0 && sscanf(u.release, "%d.%d", &have_major, &have_minor) == 2 &&
-	       (have_major > major || (have_major == major && have_minor >= minor));
-}
-
 static void test_features(void **state)
 {
 	struct world *w = *state;
@@ -408,14 +398,12 @@ static void test_features(void **state)
 	assert_int_equal(out.flags & ~in.flags, 0);
 	assert_int_equal(out.flags2 & ~in.flags2, 0);
 	assert_int_equal(out.flags & (FUSE_AUTO_INVAL_DATA | FUSE_CACHE_SYMLINKS |
-				      FUSE_DO_READDIRPLUS | FUSE_WRITEBACK_CACHE), 0);
+				      FUSE_DO_READDIRPLUS | FUSE_WRITEBACK_CACHE),
+			 0);
 	assert_true((out.flags & FUSE_ASYNC_READ) != 0);
 	assert_int_equal(out.congestion_threshold, 3072);
 	assert_true(out.max_pages >= 32);
-	if (kernel_at_least(6, 9) && f.passthrough)
-		assert_int_equal(out.max_stack_depth, 1);
-	else
-		assert_int_equal(out.max_stack_depth, 0);
+	assert_int_equal(out.max_stack_depth, f.passthrough ? 1 : 0);
 }
 
 static void test_features_without_passthrough(void **state)
@@ -448,8 +436,8 @@ static void test_ordinary_open(void **state)
 
 static void start_backing(struct world *w)
 {
-	struct digest d = { .alg = DIGEST_SHA256, .len = 32, .bytes = { 1 } };
-	struct node_key key = { .kind = NODE_CONTENT, .digest = &d, .size = FILE_LEN };
+	struct digest d = {.alg = DIGEST_SHA256, .len = 32, .bytes = {1}};
+	struct node_key key = {.kind = NODE_CONTENT, .digest = &d, .size = FILE_LEN};
 	struct session_features f;
 	struct node node;
 
@@ -593,8 +581,8 @@ static void test_stop_ends_run(void **state)
 static void test_stop_before_run(void **state)
 {
 	struct world *w = *state;
-	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
-	struct session_options so = { .ops = &ops, .userdata = w };
+	struct mount_options mo = {.mountpoint = w->dir, .source = "x"};
+	struct session_options so = {.ops = &ops, .userdata = w};
 	struct err err;
 
 	if (mount_open(&mo, &so.fd, &err) < 0)
@@ -619,7 +607,7 @@ static void test_umount_ends_run(void **state)
 static void test_mount_states(void **state)
 {
 	struct world *w = *state;
-	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
+	struct mount_options mo = {.mountpoint = w->dir, .source = "x"};
 	unsigned minor = 0;
 	struct err err;
 	struct stat st;
@@ -655,7 +643,7 @@ static void test_stale_mount_is_replaced(void **state)
 static void test_silent_mount_is_not_stale(void **state)
 {
 	struct world *w = *state;
-	struct mount_options mo = { .mountpoint = w->dir, .source = "x" };
+	struct mount_options mo = {.mountpoint = w->dir, .source = "x"};
 	struct err err;
 	int fd = -1;
 
@@ -677,7 +665,7 @@ static void test_mount_refusals(void **state)
 	int fd;
 
 	path_of(w, "absent", path);
-	struct mount_options mo = { .mountpoint = path, .source = "x" };
+	struct mount_options mo = {.mountpoint = path, .source = "x"};
 	assert_int_equal(mount_open(&mo, &fd, &err), -ENOENT);
 	mo.mountpoint = "/dev/null";
 	assert_int_equal(mount_open(&mo, &fd, &err), -ENOTDIR);
@@ -689,19 +677,19 @@ static void test_mount_refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_features),
-		TEST(test_features_without_passthrough),
-		TEST(test_ordinary_open),
-		TEST(test_backed_open),
-		TEST(test_mapping_outlives_its_fd),
-		TEST(test_parked_lookups_hold_up_nobody),
-		TEST(test_stop_ends_run),
-		TEST(test_stop_before_run),
-		TEST(test_umount_ends_run),
-		TEST(test_mount_states),
-		TEST(test_stale_mount_is_replaced),
-		TEST(test_silent_mount_is_not_stale),
-		TEST(test_mount_refusals),
+	    TEST(test_features),
+	    TEST(test_features_without_passthrough),
+	    TEST(test_ordinary_open),
+	    TEST(test_backed_open),
+	    TEST(test_mapping_outlives_its_fd),
+	    TEST(test_parked_lookups_hold_up_nobody),
+	    TEST(test_stop_ends_run),
+	    TEST(test_stop_before_run),
+	    TEST(test_umount_ends_run),
+	    TEST(test_mount_states),
+	    TEST(test_stale_mount_is_replaced),
+	    TEST(test_silent_mount_is_not_stale),
+	    TEST(test_mount_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
