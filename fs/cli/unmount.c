@@ -69,7 +69,7 @@ static int unmount(const struct mounts_entry *e, bool lazy)
 	int rc = mount_close(e->mountpoint, lazy, &err);
 	if (rc == -EBUSY)
 		return complain(CLI_FAILED,
-				"%s; end it, or detach the mount at once: "
+				"%s; stop using it, or detach it at once: "
 				"wasmocifs unmount --lazy %s",
 				err.text, e->mountpoint);
 	if (rc < 0)

@@ -209,6 +209,7 @@ class Mount:
             if not select.select([file], [], [], timeout * SLOW)[0]:
                 raise Failed(f"not ready: {dump_threads(self.process.pid)}\n{self.log.text()}")
             if not file.read(1):
+                self.wait_exit(timeout)
                 self.log.join()
                 raise Failed(f"{' '.join(self.args)} ended:\n{self.log.text()}")
         return self
