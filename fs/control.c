@@ -91,21 +91,28 @@ static void send_reply(const struct control *c, int fd, int64_t until_ms, const 
 	}
 }
 
+static const struct control_op *find_op(const struct control *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_ops; i++) {
+		if (strcmp(c->ops[i].name, name) == 0)
+			return &c->ops[i];
+	}
+	return NULL;
+}
+
 static json_t *run_request(const struct control *c, const char *line)
 {
 	struct err err = {.text = "this is no request"};
 	json_t *reply = NULL;
 	json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-	const char *op = json_string_value(json_object_get(request, "op"));
-	for (size_t i = 0; op != NULL && i < c->n_ops; i++) {
-		if (strcmp(c->ops[i].name, op) != 0)
-			continue;
-		reply = c->ops[i].run(c->ctx, request, &err);
-		op = NULL;
-	}
+	const char *name = json_string_value(json_object_get(request, "op"));
+	const struct control_op *op = name != NULL ? find_op(c, name) : NULL;
 	if (op != NULL)
+		reply = op->run(c->ctx, request, &err);
+	else if (name != NULL)
 		(void)err_set(&err, -EINVAL,
-			      "this daemon (version " WASMOCIFS_VERSION ") does not know '%s'", op);
+			      "this daemon (version " WASMOCIFS_VERSION ") does not know '%s'",
+			      name);
 	if (reply == NULL)
 		reply = json_pack("{s:s}", "error", err.text);
 	json_decref(request);
