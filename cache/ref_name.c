@@ -23,6 +23,12 @@ static bool is_plain(unsigned char c, size_t at)
 int ref_name_escape(const char *s, size_t len, char *out, size_t room)
 {
 	size_t n = 0;
+	if (len == 0) {
+		s = EMPTY;
+		if (room <= strlen(s))
+			return -ENAMETOOLONG;
+		return (int)strlen(strcpy(out, s));
+	}
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)s[i];
 		if (n + 4 > room)
@@ -35,10 +41,6 @@ int ref_name_escape(const char *s, size_t len, char *out, size_t room)
 		out[n++] = hex_digits[c >> 4];
 		out[n++] = hex_digits[c & 15];
 	}
-	if (len == 0 && room > 1)
-		out[n++] = EMPTY[0];
-	if (n >= room)
-		return -ENAMETOOLONG;
 	out[n] = '\0';
 	return (int)n;
 }

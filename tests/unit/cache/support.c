@@ -41,10 +41,10 @@ void close_store(struct fixture *f)
 
 void reopen_store(struct fixture *f)
 {
-	struct store_usage u;
-	store_usage(f->store, &u);
+	uint64_t limit = f->store->space.limit_asked;
+	uint64_t budget = f->store->memory_budget;
 	close_store(f);
-	(void)open_store(f, u.limit, 0);
+	(void)open_store(f, limit, budget);
 }
 
 int make_store(void **state)
@@ -155,6 +155,8 @@ const char *blob_file(const struct fixture *f, const struct digest *d)
 uint64_t used_bytes(struct fixture *f)
 {
 	struct store_usage u;
+	assert_int_equal(space_enter(f->store, NULL, &f->err), 0);
+	space_leave(f->store);
 	store_usage(f->store, &u);
 	return u.bytes;
 }

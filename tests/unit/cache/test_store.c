@@ -346,6 +346,7 @@ static void vanished_directory_is_made_anew(void **state)
 	fetch(f, LEN, 1, &d);
 	reopen_store(f);
 	assert_int_equal(store_verify(f->store, &d, &f->call, &b, &f->err), 0);
+	settle(f);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", f->dir);
 	assert_int_equal(system(cmd), 0);
 	/* What is open stays, the rest is a miss, and fetching works. */
