@@ -23,7 +23,7 @@ typedef void (*call_waker_fn)(void *ctx);
 
 struct call {
 	struct lock lock;
-	bool cancelled;	     /* guarded by lock */
+	bool cancelled;      /* guarded by lock */
 	call_waker_fn waker; /* guarded by lock */
 	void *waker_ctx;     /* guarded by lock */
 	int64_t deadline_ms; /* clock_ms(); INT64_MAX: none. Only the work itself may move it. */

@@ -4,5 +4,5 @@
 
 #include <stdint.h>
 
-int64_t clock_ms(void);	     /* monotonic: deadlines and TTLs of this process */
+int64_t clock_ms(void);      /* monotonic: deadlines and TTLs of this process */
 int64_t clock_wall_ms(void); /* since the epoch: what is written to disk or shown */

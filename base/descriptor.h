@@ -11,6 +11,6 @@
 
 struct descriptor {
 	struct digest digest;
-	uint64_t size;			 /* bytes */
+	uint64_t size;                   /* bytes */
 	char media_type[MEDIA_TYPE_MAX]; /* "" if unknown */
 };

@@ -21,8 +21,8 @@
 enum digest_alg { DIGEST_SHA256 = 1, DIGEST_SHA512 = 2 };
 
 #define DIGEST_BYTES_MAX  64
-#define DIGEST_HEX_MAX	  (2 * DIGEST_BYTES_MAX + 1) /* with the NUL */
-#define DIGEST_STRING_MAX (DIGEST_HEX_MAX + 7)	     /* "sha512:" */
+#define DIGEST_HEX_MAX    (2 * DIGEST_BYTES_MAX + 1) /* with the NUL */
+#define DIGEST_STRING_MAX (DIGEST_HEX_MAX + 7)       /* "sha512:" */
 
 struct digest {
 	uint8_t alg; /* enum digest_alg; 0 in a zeroed struct: none */
@@ -40,8 +40,8 @@ NODISCARD int digest_parse_parts(const char *alg, size_t alg_len, const char *he
 
 bool digest_equal(const struct digest *a, const struct digest *b);
 bool digest_is_set(const struct digest *d);
-const char *digest_alg_name(const struct digest *d);		    /* "sha256" */
-void digest_hex(const struct digest *d, char out[DIGEST_HEX_MAX]);  /* without algorithm */
+const char *digest_alg_name(const struct digest *d);               /* "sha256" */
+void digest_hex(const struct digest *d, char out[DIGEST_HEX_MAX]); /* without algorithm */
 void digest_string(const struct digest *d, char out[DIGEST_STRING_MAX]);
 /* Of bytes in memory. */
 NODISCARD int digest_of(enum digest_alg alg, const void *data, size_t len, struct digest *ret);
@@ -52,4 +52,4 @@ struct hasher;
 NODISCARD int hasher_new(enum digest_alg alg, struct hasher **ret);
 NODISCARD int hasher_update(struct hasher *h, const void *data, size_t len);
 NODISCARD int hasher_final(struct hasher *h, struct digest *ret); /* h may be freed only */
-void hasher_free(struct hasher *h);				  /* NULL is fine */
+void hasher_free(struct hasher *h);                               /* NULL is fine */

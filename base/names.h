@@ -17,6 +17,6 @@ struct names {
 
 /* -ENOMEM. Copies s. */
 NODISCARD int names_add(struct names *l, const char *s, size_t len);
-void names_sort(struct names *l);			/* by byte value; duplicates go */
-bool names_has(const struct names *l, const char *s);	/* of a sorted list */
-void names_release(struct names *l);			/* empties it */
+void names_sort(struct names *l);                     /* by byte value; duplicates go */
+bool names_has(const struct names *l, const char *s); /* of a sorted list */
+void names_release(struct names *l);                  /* empties it */

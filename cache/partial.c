@@ -104,9 +104,21 @@ static int adopt(struct partial *p, struct call *call, struct err *err)
 	return p->have == there ? 0 : partial_restart(p, err);
 }
 
+/* Where it will be published: better to know now that a disk has no room for
+ * directories than when the blob is here. */
+static int make_target(struct partial *p, struct err *err)
+{
+	char path[BLOB_DIR_MAX];
+	path_blob_dir(&p->digest, path);
+	AUTO_FD int fd = dirs_make(&p->store->dirs, path, err);
+	return fd < 0 ? fd : 0;
+}
+
 static int open_on_disk(struct partial *p, struct call *call, struct err *err)
 {
-	int rc = claim_file(p, call, err);
+	int rc = make_target(p, err);
+	if (rc == 0)
+		rc = claim_file(p, call, err);
 	if (rc == 0)
 		rc = adopt(p, call, err);
 	if (rc == 0)

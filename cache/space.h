@@ -41,10 +41,10 @@ struct space {
 	uint64_t limit_asked, floor;
 	struct lock lock;
 	struct cond free;
-	bool busy;        /* guarded by lock: a thread is inside the gate */
-	uint64_t orphans; /* guarded by lock; bytes */
-	struct account seen;	 /* guarded by lock: as the last one left the gate */
-	uint64_t seen_limit;	 /* guarded by lock */
+	bool busy;           /* guarded by lock: a thread is inside the gate */
+	uint64_t orphans;    /* guarded by lock; bytes */
+	struct account seen; /* guarded by lock: as the last one left the gate */
+	uint64_t seen_limit; /* guarded by lock */
 	/* The rest belongs to the thread inside. */
 	int fd; /* <dir>/lock, or -1 */
 	bool locked;

@@ -28,7 +28,7 @@ struct worker {
 	struct lock lock;
 	struct cond wake; /* a job, or stop */
 	struct cond ended_cond;
-	STAILQ_HEAD(job_list, job) jobs; /* guarded by lock */
+	STAILQ_HEAD(job_list, job) jobs;      /* guarded by lock */
 	bool started, stop, ended, abandoned; /* guarded by lock */
 	pthread_t thread;
 	worker_fn tick, abandon;

@@ -62,14 +62,13 @@ static void image_release(void *value)
 
 int catalog_new(const struct catalog_options *o, struct catalog **ret)
 {
-	static const struct memo_type tags = { CATALOG_TAGS_MAX, sizeof(struct tag_value), NULL,
-					       NULL };
-	static const struct memo_type absent = { CATALOG_DIGESTS_MAX, sizeof(int64_t), NULL, NULL };
-	static const struct memo_type listings = { CATALOG_LISTINGS_MAX,
-						   sizeof(struct listing_value), listing_retain,
-						   listing_release };
-	static const struct memo_type images = { CATALOG_IMAGES_MAX, sizeof(struct image *),
-						 image_retain, image_release };
+	static const struct memo_type tags = {CATALOG_TAGS_MAX, sizeof(struct tag_value), NULL,
+					      NULL};
+	static const struct memo_type absent = {CATALOG_DIGESTS_MAX, sizeof(int64_t), NULL, NULL};
+	static const struct memo_type listings = {
+	    CATALOG_LISTINGS_MAX, sizeof(struct listing_value), listing_retain, listing_release};
+	static const struct memo_type images = {CATALOG_IMAGES_MAX, sizeof(struct image *),
+						image_retain, image_release};
 	struct catalog *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
@@ -112,12 +111,12 @@ static bool load_tag(struct catalog *c, const char *repo, const char *tag, struc
 	struct tag_record rec;
 	if (refs_tag_load(c->o.refs, c->o.origin, repo, tag, &rec, NULL))
 		return false;
-	*ret = (struct tag_value){ .seen_ms = SEEN_BEFORE, .desc = rec.desc };
+	*ret = (struct tag_value){.seen_ms = SEEN_BEFORE, .desc = rec.desc};
 	return true;
 }
 
-enum known catalog_tag(struct catalog *c, const char *repo, const char *tag,
-		       struct descriptor *ret, int64_t *ret_left_ms)
+enum known catalog_tag(struct catalog *c, const char *repo, const char *tag, struct descriptor *ret,
+		       int64_t *ret_left_ms)
 {
 	char key[KEY_MAX];
 	size_t len = make_key(repo, tag, key);
@@ -144,9 +143,9 @@ int catalog_tag_put(struct catalog *c, const char *repo, const char *tag,
 {
 	char key[KEY_MAX];
 	size_t len = make_key(repo, tag, key);
-	struct tag_value v = { .seen_ms = clock_ms(), .desc = *desc };
+	struct tag_value v = {.seen_ms = clock_ms(), .desc = *desc};
 	memo_put(c->tags, key, len, &v);
-	struct tag_record rec = { .desc = *desc, .seen_ms = clock_wall_ms() };
+	struct tag_record rec = {.desc = *desc, .seen_ms = clock_wall_ms()};
 	return refs_tag_save(c->o.refs, c->o.origin, repo, tag, &rec, err);
 }
 
@@ -154,7 +153,7 @@ void catalog_tag_absent(struct catalog *c, const char *repo, const char *tag)
 {
 	char key[KEY_MAX];
 	size_t len = make_key(repo, tag, key);
-	struct tag_value v = { .seen_ms = clock_ms(), .absent = true };
+	struct tag_value v = {.seen_ms = clock_ms(), .absent = true};
 	memo_put(c->tags, key, len, &v);
 	refs_tag_forget(c->o.refs, c->o.origin, repo, tag);
 }
@@ -176,18 +175,18 @@ static struct listing *listing_new(struct names *names)
 		return NULL;
 	}
 	l->names = *names;
-	*names = (struct names){ 0 };
+	*names = (struct names){0};
 	atomic_init(&l->refs, 1);
 	return l;
 }
 
 static bool load_listing(struct catalog *c, const char *repo, struct listing_value *ret)
 {
-	struct names names = { 0 };
+	struct names names = {0};
 	int64_t seen;
 	if (refs_listing_load(c->o.refs, c->o.origin, repo, &names, &seen, NULL))
 		return false;
-	*ret = (struct listing_value){ .seen_ms = SEEN_BEFORE, .listing = listing_new(&names) };
+	*ret = (struct listing_value){.seen_ms = SEEN_BEFORE, .listing = listing_new(&names)};
 	return ret->listing != NULL;
 }
 
@@ -215,7 +214,7 @@ enum known catalog_listing(struct catalog *c, const char *repo, struct listing *
 
 int catalog_listing_put(struct catalog *c, const char *repo, struct names *names, struct err *err)
 {
-	struct listing_value v = { .seen_ms = clock_ms(), .listing = listing_new(names) };
+	struct listing_value v = {.seen_ms = clock_ms(), .listing = listing_new(names)};
 	if (!v.listing)
 		return err_set(err, -ENOMEM, "%s: no memory for its listing", repo);
 	memo_put(c->listings, repo, strlen(repo), &v);
@@ -227,7 +226,7 @@ int catalog_listing_put(struct catalog *c, const char *repo, struct names *names
 
 void catalog_listing_absent(struct catalog *c, const char *repo)
 {
-	struct listing_value v = { .seen_ms = clock_ms() };
+	struct listing_value v = {.seen_ms = clock_ms()};
 	memo_put(c->listings, repo, strlen(repo), &v);
 }
 
@@ -257,7 +256,7 @@ static int add_all(struct names *to, const struct names *from, const char *prefi
 
 int catalog_repos(struct catalog *c, const char *prefix, struct names *names, struct err *err)
 {
-	struct names recorded = { 0 };
+	struct names recorded = {0};
 	int r = refs_repos(c->o.refs, c->o.origin, &recorded, err);
 	if (r && r != -ENOENT)
 		return r;
@@ -284,7 +283,8 @@ enum known catalog_named(struct catalog *c, const char *repo, const struct diges
 	digest_string(d, text);
 	size_t len = make_key(repo, text, key);
 	int64_t seen;
-	bool absent = memo_get(c->absent, key, len, &seen) && left_ms(seen, CATALOG_NEGATIVE_MS) > 0;
+	bool absent =
+	    memo_get(c->absent, key, len, &seen) && left_ms(seen, CATALOG_NEGATIVE_MS) > 0;
 	return absent ? KNOWN_ABSENT : KNOWN_NOT;
 }
 

@@ -56,8 +56,8 @@ enum known {
 
 /* What a tag names. *ret for STALE and FRESH; *ret_left_ms: how long FRESH or
  * ABSENT still holds. Both may be NULL. */
-enum known catalog_tag(struct catalog *c, const char *repo, const char *tag,
-		       struct descriptor *ret, int64_t *ret_left_ms);
+enum known catalog_tag(struct catalog *c, const char *repo, const char *tag, struct descriptor *ret,
+		       int64_t *ret_left_ms);
 /* The origin says so now. Recorded on disk as well: -ENOSPC, -EIO from there
  * leave it known in memory. */
 NODISCARD int catalog_tag_put(struct catalog *c, const char *repo, const char *tag,

@@ -12,6 +12,7 @@ struct record {
 };
 
 struct dirlist {
+	LIST_ENTRY(dirlist) link; /* guarded by the lock of its open_dirs */
 	struct record *v;
 	size_t n, room;
 	char *text;
@@ -60,7 +61,7 @@ int dirlist_add(struct dirlist *l, const char *name, size_t len, uint64_t ino, m
 {
 	if (make_room(l, len))
 		return -ENOMEM;
-	l->v[l->n++] = (struct record){ (uint32_t)l->text_len, type, ino };
+	l->v[l->n++] = (struct record){(uint32_t)l->text_len, type, ino};
 	memcpy(l->text + l->text_len, name, len);
 	l->text[l->text_len + len] = '\0';
 	l->text_len += len + 1;
@@ -85,7 +86,7 @@ int dirlist_done(struct dirlist *l, uint64_t ino, uint64_t parent_ino)
 	l->n = kept;
 	if (dirlist_add(l, ".", 1, ino, S_IFDIR) || dirlist_add(l, "..", 2, parent_ino, S_IFDIR))
 		return -ENOMEM;
-	struct record dots[2] = { l->v[kept], l->v[kept + 1] };
+	struct record dots[2] = {l->v[kept], l->v[kept + 1]};
 	memmove(l->v + 2, l->v, kept * sizeof(l->v[0]));
 	memcpy(l->v, dots, sizeof(dots));
 	return 0;
@@ -98,5 +99,36 @@ size_t dirlist_count(const struct dirlist *l)
 
 struct dirlist_entry dirlist_at(const struct dirlist *l, size_t i)
 {
-	return (struct dirlist_entry){ l->text + l->v[i].name, l->v[i].ino, l->v[i].type };
+	return (struct dirlist_entry){l->text + l->v[i].name, l->v[i].ino, l->v[i].type};
+}
+
+void open_dirs_init(struct open_dirs *o)
+{
+	lock_init(&o->lock);
+	LIST_INIT(&o->lists);
+}
+
+void open_dirs_release(struct open_dirs *o)
+{
+	struct dirlist *l;
+	while ((l = LIST_FIRST(&o->lists)) != NULL) {
+		LIST_REMOVE(l, link);
+		dirlist_free(l);
+	}
+	lock_release(&o->lock);
+}
+
+void dirlist_open(struct open_dirs *o, struct dirlist *l)
+{
+	lock_take(&o->lock);
+	LIST_INSERT_HEAD(&o->lists, l, link);
+	lock_drop(&o->lock);
+}
+
+void dirlist_close(struct open_dirs *o, struct dirlist *l)
+{
+	lock_take(&o->lock);
+	LIST_REMOVE(l, link);
+	lock_drop(&o->lock);
+	dirlist_free(l);
 }

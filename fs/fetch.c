@@ -109,7 +109,7 @@ static int learn_cached(struct fetcher *f, const char *repo, const struct descri
 static int learn_fetched(struct fetcher *f, const char *repo, const char *reference,
 			 struct call *call, struct descriptor *ret, struct err *err)
 {
-	struct document doc = { 0 };
+	struct document doc = {0};
 	int r = source_document(f->o.source, repo, reference, call, &doc, err);
 	if (r)
 		return r;
@@ -211,7 +211,7 @@ static int run_tag(struct fetcher *f, const struct flight_job *job, struct err *
 static int run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
 {
 	const struct want *w = job->want;
-	struct names names = { 0 };
+	struct names names = {0};
 	bool catalog = w->kind == WANT_CATALOG;
 	int r = catalog ? source_catalog(f->o.source, job->call, &names, err)
 			: source_tags(f->o.source, w->repo, job->call, &names, err);
@@ -253,13 +253,13 @@ static int transfer(struct fetcher *f, const struct flight_job *job, struct blob
 		    struct err *err)
 {
 	const struct want *w = job->want;
-	struct fill fill = { 0 };
+	struct fill fill = {0};
 	int r = store_partial(f->o.store, &w->digest, w->size, job->call, &fill.partial, err);
 	if (r)
 		return r;
 	uint64_t have = partial_have(fill.partial);
 	if (have < w->size) {
-		struct sink sink = { fill_begin, fill_write, &fill };
+		struct sink sink = {fill_begin, fill_write, &fill};
 		r = source_blob(f->o.source, job->repo, &w->digest, w->size, have, &sink, job->call,
 				job->progress, err);
 	}
@@ -279,7 +279,7 @@ static int fetch_document(struct fetcher *f, const struct flight_job *job, struc
 {
 	char reference[DIGEST_STRING_MAX];
 	digest_string(&job->want->digest, reference);
-	struct document doc = { 0 };
+	struct document doc = {0};
 	int r = source_document(f->o.source, job->repo, reference, job->call, &doc, err);
 	if (!r)
 		r = store_put(f->o.store, &doc.desc.digest, doc.bytes, (size_t)doc.desc.size, ret,
@@ -336,7 +336,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	if (!f)
 		return -ENOMEM;
 	f->o = *o;
-	struct flights_options flights = { run, f, o->timeout_ms };
+	struct flights_options flights = {run, f, o->timeout_ms};
 	if (pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||

@@ -33,7 +33,7 @@ struct source;
 struct store;
 
 struct fetcher_options {
-	struct source *source;	 /* borrowed, as the others */
+	struct source *source; /* borrowed, as the others */
 	struct store *store;
 	struct catalog *catalog;
 	int64_t timeout_ms;

@@ -33,13 +33,13 @@ struct flight {
 struct flights {
 	struct flights_options o;
 	struct lock lock;
-	struct cond wake;	    /* of the watch thread */
-	struct flight *table;	    /* guarded by lock */
+	struct cond wake;           /* of the watch thread */
+	struct flight *table;       /* guarded by lock */
 	struct waiter_list watched; /* guarded by lock */
-	uint64_t next_serial;	    /* guarded by lock */
-	uint64_t parked;	    /* guarded by lock */
-	bool interrupts;	    /* guarded by lock: a new one to look at */
-	bool stopping;		    /* guarded by lock */
+	uint64_t next_serial;       /* guarded by lock */
+	uint64_t parked;            /* guarded by lock */
+	bool interrupts;            /* guarded by lock: a new one to look at */
+	bool stopping;              /* guarded by lock */
 	bool started;
 	pthread_t watch;
 };
@@ -107,7 +107,7 @@ static void flight_run(void *arg)
 {
 	struct flight *fl = arg;
 	struct flights *f = fl->flights;
-	struct flight_job job = { &fl->want, fl->repo, &fl->call, &fl->progress };
+	struct flight_job job = {&fl->want, fl->repo, &fl->call, &fl->progress};
 	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
 	struct err err;
 	struct blob *blob;
@@ -223,8 +223,7 @@ void waiter_interrupt(struct flights *f, uint64_t serial)
 {
 	struct waiter *w;
 	lock_take(&f->lock);
-	TAILQ_FOREACH(w, &f->watched, watched)
-	{
+	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (w->serial != serial)
 			continue;
 		w->interrupted = true;
@@ -247,25 +246,23 @@ static int64_t due(const struct waiter *w, int *ret_code)
 
 /* Takes one waiter whose time has come out of its flight; *ret_next is when to
  * look again. */
-static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next)
-	REQUIRES(f->lock)
+static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next) REQUIRES(f->lock)
 {
 	struct waiter *w;
 	*ret_next = INT64_MAX;
-	TAILQ_FOREACH(w, &f->watched, watched)
-	{
+	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (!w->flight)
 			continue;
 		int code;
 		int64_t at = due(w, &code);
 		if (at <= now) {
 			leave(f, w);
-			return (struct release){ w, code };
+			return (struct release){w, code};
 		}
 		if (at < *ret_next)
 			*ret_next = at;
 	}
-	return (struct release){ 0 };
+	return (struct release){0};
 }
 
 struct interrupted {
@@ -276,14 +273,13 @@ struct interrupted {
 /* Serials and threads of the parked waiters that were interrupted, from
  * `after` on; at most n. */
 static size_t interrupted_after(struct flights *f, uint64_t after, struct interrupted *v, size_t n)
-	REQUIRES(f->lock)
+    REQUIRES(f->lock)
 {
 	struct waiter *w;
 	size_t found = 0;
-	TAILQ_FOREACH(w, &f->watched, watched)
-	{
+	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (w->interrupted && w->flight && w->serial > after && found < n)
-			v[found++] = (struct interrupted){ w->serial, w->tid };
+			v[found++] = (struct interrupted){w->serial, w->tid};
 	}
 	return found;
 }
@@ -292,8 +288,7 @@ static size_t interrupted_after(struct flights *f, uint64_t after, struct interr
 static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lock)
 {
 	struct waiter *w;
-	TAILQ_FOREACH(w, &f->watched, watched)
-	{
+	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (w->serial != serial)
 			continue;
 		struct flight *fl = w->flight;
@@ -401,11 +396,10 @@ void flights_stop(struct flights *f)
 	cond_signal(&f->wake);
 	struct flight *fl, *tmp;
 	HASH_ITER(hh, f->table, fl, tmp)
-		call_cancel(&fl->call);
+	call_cancel(&fl->call);
 	for (;;) {
 		struct waiter *w;
-		TAILQ_FOREACH(w, &f->watched, watched)
-		{
+		TAILQ_FOREACH (w, &f->watched, watched) {
 			if (w->flight)
 				break;
 		}

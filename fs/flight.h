@@ -77,7 +77,7 @@ struct waiter {
 	int64_t deadline_ms; /* clock_ms(): resumed with -ETIMEDOUT, unless bytes are flowing */
 	int64_t soft_ms;     /* after the flight has taken this long: resumed with
 			      * FLIGHT_SLOW; 0: never */
-	pid_t tid;	     /* the calling thread, for its signals */
+	pid_t tid;           /* the calling thread, for its signals */
 	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
 	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);

@@ -40,16 +40,16 @@ static int open_parts(struct fs *fs, struct err *err)
 	if (r)
 		return r;
 	set_prefix(fs);
-	struct catalog_options catalog = { .refs = fs->refs,
-					   .origin = source_origin(fs->source),
-					   .tag_ttl_ms = fs->o.tag_ttl_ms,
-					   .list_ttl_ms = fs->o.list_ttl_ms };
+	struct catalog_options catalog = {.refs = fs->refs,
+					  .origin = source_origin(fs->source),
+					  .tag_ttl_ms = fs->o.tag_ttl_ms,
+					  .list_ttl_ms = fs->o.list_ttl_ms};
 	r = catalog_new(&catalog, &fs->catalog);
-	struct fetcher_options fetcher = { .source = fs->source,
-					   .store = fs->store,
-					   .catalog = fs->catalog,
-					   .timeout_ms = fs->o.timeout_ms,
-					   .offline = fs->o.offline };
+	struct fetcher_options fetcher = {.source = fs->source,
+					  .store = fs->store,
+					  .catalog = fs->catalog,
+					  .timeout_ms = fs->o.timeout_ms,
+					  .offline = fs->o.offline};
 	if (r == 0)
 		r = fetcher_new(&fetcher, &fs->fetcher);
 	return r ? err_set(err, r, "no memory for a mount's tables") : 0;
@@ -67,6 +67,7 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a mount");
 	fs->o = *o;
 	lock_init(&fs->lock);
+	open_dirs_init(&fs->open_dirs);
 	fs->o.tag_ttl_ms = or_default(o->tag_ttl_ms, FS_TAG_TTL_MS);
 	fs->o.list_ttl_ms = or_default(o->list_ttl_ms, FS_LIST_TTL_MS);
 	fs->o.timeout_ms = or_default(o->timeout_ms, FS_TIMEOUT_MS);
@@ -99,11 +100,11 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 		close(fuse_fd);
 		return err_set(err, r, "no memory for a mount's tables");
 	}
-	struct session_options session = { .fd = fuse_fd,
-					   .ops = &fs_ops,
-					   .userdata = fs,
-					   .ready = on_ready,
-					   .no_passthrough = fs->o.no_passthrough };
+	struct session_options session = {.fd = fuse_fd,
+					  .ops = &fs_ops,
+					  .userdata = fs,
+					  .ready = on_ready,
+					  .no_passthrough = fs->o.no_passthrough};
 	struct session *s = NULL;
 	r = session_new(&session, &s, err);
 	if (r)
@@ -144,13 +145,14 @@ void fs_free(struct fs *fs)
 	refs_close(fs->refs);
 	store_close(fs->store);
 	source_free(fs->source);
+	open_dirs_release(&fs->open_dirs);
 	lock_release(&fs->lock);
 	free(fs);
 }
 
 void fs_status(struct fs *fs, struct fs_status *ret)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	struct nodes_usage nodes;
 	struct flights_usage flights;
 	memset(ret, 0, sizeof(*ret));

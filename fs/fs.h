@@ -43,7 +43,7 @@ void fs_free(struct fs *fs); /* NULL is fine */
 struct fs_status {
 	char source[512]; /* source_title */
 	char origin[512];
-	int down_errno;	  /* 0, or why the origin is known to be down now */
+	int down_errno; /* 0, or why the origin is known to be down now */
 	char down_text[ERR_TEXT_MAX];
 	struct source_health health;
 	struct store_usage cache;

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/lock.h"
+#include "fs/dirlist.h"
 #include "fs/fs.h"
 #include "registry/source.h"
 
@@ -26,10 +27,11 @@ struct fs {
 	struct fetcher *fetcher;
 	struct nodes *nodes;
 	struct backing_table *backing; /* from INIT on */
-	char prefix[REPOSITORY_MAX];   /* "namespace/" of the SOURCE, or "" */
+	struct open_dirs open_dirs;
+	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
 	struct lock lock;
 	struct session *session; /* guarded by lock: while served */
-	bool stopping;		 /* guarded by lock */
+	bool stopping;           /* guarded by lock */
 	uid_t uid;
 	gid_t gid;
 	void (*ready)(void *ctx);

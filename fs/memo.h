@@ -18,8 +18,8 @@
 struct memo;
 
 struct memo_type {
-	size_t max;	     /* entries */
-	size_t value_size;   /* bytes, at most MEMO_VALUE_MAX */
+	size_t max;                   /* entries */
+	size_t value_size;            /* bytes, at most MEMO_VALUE_MAX */
 	void (*retain)(void *value);  /* may be NULL */
 	void (*release)(void *value); /* may be NULL */
 };

@@ -38,19 +38,19 @@ struct file_entry {
 	enum file_kind kind;
 	size_t parent;
 	size_t first, count; /* directory */
-	size_t layer;	     /* FILE_KIND_LAYER: index into manifest->layers */
+	size_t layer;        /* FILE_KIND_LAYER: index into manifest->layers */
 };
 
 enum main_wasm {
-	MAIN_WASM_NONE,	   /* certain: there is nothing to run */
-	MAIN_WASM_LAYER,   /* declared: main_layer; listed */
-	MAIN_WASM_MAYBE,   /* not declared, but main_layer may be one: resolved by looking at its
-			    * bytes when the name is looked up; not listed */
+	MAIN_WASM_NONE,  /* certain: there is nothing to run */
+	MAIN_WASM_LAYER, /* declared: main_layer; listed */
+	MAIN_WASM_MAYBE, /* not declared, but main_layer may be one: resolved by looking at its
+			  * bytes when the name is looked up; not listed */
 };
 
 struct manifest_names {
 	const char *config_name; /* NULL: no config (an index) */
-	char **layer_names;	 /* layer_count of the manifest */
+	char **layer_names;      /* layer_count of the manifest */
 	struct file_entry *files;
 	size_t file_count; /* at least 1; an index has 1 */
 	enum main_wasm main_kind;

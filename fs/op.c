@@ -79,7 +79,7 @@ static int park(struct op *op)
 	if (!op->watched)
 		watch(op);
 	op->waiter.soft_ms = op->accept_stale ? 0 : op->soft_ms;
-	struct err err = { "" };
+	struct err err = {""};
 	int r = fetch_park(op->fs->fetcher, &op->want, op->repo, &op->waiter, &err);
 	if (r == 0)
 		return 0;
@@ -212,7 +212,7 @@ int op_reply_open(struct op *op, const struct fuse_file_info *fi, int32_t backin
 	if (backing_id <= 0)
 		return fuse_reply_open(req, fi);
 	/* libfuse 3.14 has no reply that carries a backing id. */
-	struct uapi_open_out out = { fi->fh, UAPI_FOPEN_PASSTHROUGH, backing_id };
+	struct uapi_open_out out = {fi->fh, UAPI_FOPEN_PASSTHROUGH, backing_id};
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 

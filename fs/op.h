@@ -29,7 +29,7 @@
 /* How long a LOOKUP waits: the kernel holds the directory's lock meanwhile. */
 #define OP_LOOKUP_MS 5000
 /* How long what is known, but old, may be delayed by asking again. */
-#define OP_STALE_TAG_MS	    1000
+#define OP_STALE_TAG_MS     1000
 #define OP_STALE_LISTING_MS 5000
 
 struct op;
@@ -48,19 +48,19 @@ struct op {
 
 	uint64_t ino;
 	char name[256]; /* LOOKUP, GETXATTR */
-	size_t size;	/* GETXATTR, LISTXATTR */
+	size_t size;    /* GETXATTR, LISTXATTR */
 	struct fuse_file_info fi;
 
-	struct blob *blob;  /* what the last flight brought; a reference */
-	bool accept_stale;  /* what is known but old will do */
+	struct blob *blob; /* what the last flight brought; a reference */
+	bool accept_stale; /* what is known but old will do */
 	bool watched;
 	unsigned hops;
 	int64_t start_ms;
-	struct want want;   /* of op_want */
-	int64_t soft_ms;    /* of op_want */
+	struct want want;          /* of op_want */
+	int64_t soft_ms;           /* of op_want */
 	char repo[REPOSITORY_MAX]; /* where a WANT_BLOB is fetched from */
-	int failure;	    /* of the last flight: 0 or -errno */
-	struct want failed; /* which want that was */
+	int failure;               /* of the last flight: 0 or -errno */
+	struct want failed;        /* which want that was */
 	struct err failure_err;
 	struct err err; /* of the handler */
 };

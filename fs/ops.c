@@ -21,7 +21,7 @@
 
 static int negative(struct op *op, double entry_s)
 {
-	struct fuse_entry_param none = { .entry_timeout = entry_s };
+	struct fuse_entry_param none = {.entry_timeout = entry_s};
 	if (entry_s <= 0)
 		return -ENOENT;
 	(void)op_reply_entry(op, &none);
@@ -32,7 +32,7 @@ static int do_lookup(struct op *op)
 {
 	struct node parent, node;
 	struct found found;
-	struct fuse_entry_param e = { 0 };
+	struct fuse_entry_param e = {0};
 	struct nodes *nodes = op->fs->nodes;
 	int r = node_read(nodes, op->ino, &parent);
 	if (r == 0)
@@ -175,8 +175,7 @@ static int do_open(struct op *op)
 	if (r)
 		return r;
 	if (blob_size(blob) != node.size)
-		r = err_set(&op->err, -EBADMSG,
-			    "the blob has %llu bytes, its descriptor says %llu",
+		r = err_set(&op->err, -EBADMSG, "the blob has %llu bytes, its descriptor says %llu",
 			    (unsigned long long)blob_size(blob), (unsigned long long)node.size);
 	else if (node.kind == NODE_MAIN_WASM)
 		r = check_wasm(op, blob);
@@ -187,6 +186,8 @@ static int do_open(struct op *op)
 	struct backing_table *backing = op->fs->backing;
 	backing_get(backing, node.id, node.size, blob, &open);
 	blob_unref(blob);
+	if (!open.blob)
+		return err_set(&op->err, -ENOMEM, "no memory to open a file");
 	blob_unref(open.blob);
 	op->fi.keep_cache = open.backing_id <= 0;
 	if (op_reply_open(op, &op->fi, open.backing_id))
@@ -243,12 +244,14 @@ static int do_opendir(struct op *op)
 	if (r)
 		return r;
 	op->fi.fh = (uint64_t)(uintptr_t)list;
+	dirlist_open(&op->fs->open_dirs, list);
 	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
 			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
 	op->fi.cache_readdir = immutable;
 	op->fi.keep_cache = immutable;
+	struct open_dirs *open_dirs = &op->fs->open_dirs;
 	if (op_reply_open(op, &op->fi, 0))
-		dirlist_free(list);
+		dirlist_close(open_dirs, list);
 	return OP_REPLIED;
 }
 
@@ -275,9 +278,9 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	for (size_t i = off > 0 ? (size_t)off : 0; i < dirlist_count(list); i++) {
 		struct dirlist_entry e = dirlist_at(list, i);
-		struct stat st = { .st_ino = e.ino, .st_mode = e.type };
-		size_t n = fuse_add_direntry(req, buf + used, size - used, e.name, &st,
-					     (off_t)(i + 1));
+		struct stat st = {.st_ino = e.ino, .st_mode = e.type};
+		size_t n =
+		    fuse_add_direntry(req, buf + used, size - used, e.name, &st, (off_t)(i + 1));
 		if (n > size - used)
 			break;
 		used += n;
@@ -288,7 +291,8 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	dirlist_free((struct dirlist *)(uintptr_t)fi->fh);
+	struct fs *fs = fuse_req_userdata(req);
+	dirlist_close(&fs->open_dirs, (struct dirlist *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -298,7 +302,7 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct fs *fs = fuse_req_userdata(req);
 	struct store_usage u;
 	store_usage(fs->store, &u);
-	struct statvfs st = { .f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX };
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
 	st.f_blocks = (fsblkcnt_t)((u.bytes + 4095) / 4096);
 	st.f_files = (fsfilcnt_t)u.blobs;
 	fuse_reply_statfs(req, &st);
@@ -362,18 +366,18 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 }
 
 const struct fuse_lowlevel_ops fs_ops = {
-	.lookup = on_lookup,
-	.forget = on_forget,
-	.forget_multi = on_forget_multi,
-	.getattr = on_getattr,
-	.readlink = on_readlink,
-	.open = on_open,
-	.read = on_read,
-	.release = on_release,
-	.opendir = on_opendir,
-	.readdir = on_readdir,
-	.releasedir = on_releasedir,
-	.statfs = on_statfs,
-	.getxattr = on_getxattr,
-	.listxattr = on_listxattr,
+    .lookup = on_lookup,
+    .forget = on_forget,
+    .forget_multi = on_forget_multi,
+    .getattr = on_getattr,
+    .readlink = on_readlink,
+    .open = on_open,
+    .read = on_read,
+    .release = on_release,
+    .opendir = on_opendir,
+    .readdir = on_readdir,
+    .releasedir = on_releasedir,
+    .statfs = on_statfs,
+    .getxattr = on_getxattr,
+    .listxattr = on_listxattr,
 };

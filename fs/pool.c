@@ -22,10 +22,10 @@ struct pool {
 	struct lock lock;
 	struct cond work;
 	STAILQ_HEAD(, job) queue; /* guarded by lock */
-	unsigned idle;		  /* guarded by lock */
-	unsigned queued;	  /* guarded by lock */
-	unsigned started;	  /* guarded by lock */
-	bool stopping;		  /* guarded by lock */
+	unsigned idle;            /* guarded by lock */
+	unsigned queued;          /* guarded by lock */
+	unsigned started;         /* guarded by lock */
+	bool stopping;            /* guarded by lock */
 	unsigned max;
 	char name[16];
 	pthread_t threads[];
@@ -95,7 +95,7 @@ int pool_submit(struct pool *p, pool_fn fn, void *arg)
 	struct job *job = malloc(sizeof(*job));
 	if (!job)
 		return -ENOMEM;
-	*job = (struct job){ .fn = fn, .arg = arg };
+	*job = (struct job){.fn = fn, .arg = arg};
 	int r = 0;
 	lock_take(&p->lock);
 	if (p->queued >= p->idle && p->started < p->max && !p->stopping)

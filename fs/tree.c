@@ -15,8 +15,8 @@
 
 bool tree_is_fixed_entry(const char *name)
 {
-	static const char *const entries[] = { "tags", "manifests", "blobs", "index.json",
-					       "oci-layout" };
+	static const char *const entries[] = {"tags", "manifests", "blobs", "index.json",
+					      "oci-layout"};
 	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
 		if (strcmp(name, entries[i]) == 0)
 			return true;
@@ -27,8 +27,8 @@ bool tree_is_fixed_entry(const char *name)
 /* Grammatical component names that programs look for in every directory. */
 static bool is_probe(const char *name)
 {
-	static const char *const probes[] = { "package.json", "node_modules", "wasmer.toml",
-					      "spin.toml" };
+	static const char *const probes[] = {"package.json", "node_modules", "wasmer.toml",
+					     "spin.toml"};
 	size_t len = strlen(name);
 	for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
 		if (strcmp(name, probes[i]) == 0)
@@ -102,10 +102,8 @@ static void found_named(struct found *ret, const struct node *parent, enum node_
 			const char *name, double entry_s)
 {
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
-	ret->key = (struct node_key){ .parent = parent->id,
-				      .kind = kind,
-				      .name = ret->name,
-				      .name_len = strlen(ret->name) };
+	ret->key = (struct node_key){
+	    .parent = parent->id, .kind = kind, .name = ret->name, .name_len = strlen(ret->name)};
 	ret->entry_s = entry_s;
 }
 
@@ -120,7 +118,7 @@ static int not_found(struct found *ret, double entry_s)
 static int lookup_fixed(struct op *op, const struct node *parent, const char *name,
 			struct found *ret)
 {
-	enum node_kind kind = strcmp(name, "tags") == 0	       ? NODE_TAGS
+	enum node_kind kind = strcmp(name, "tags") == 0        ? NODE_TAGS
 			      : strcmp(name, "manifests") == 0 ? NODE_MANIFESTS
 			      : strcmp(name, "blobs") == 0     ? NODE_BLOBS
 							       : NODE_FREE;
@@ -157,8 +155,8 @@ static int lookup_reference(struct op *op, const struct node *parent, const char
 		return err_set(&op->err, r, "%s: a digest that cannot be verified here", name);
 	if (r)
 		return not_found(ret, TREE_FOREVER_S);
-	double ttl = digest_is_set(&ref.digest) ? TREE_FOREVER_S
-						: (double)op->fs->o.tag_ttl_ms / 1000.0;
+	double ttl =
+	    digest_is_set(&ref.digest) ? TREE_FOREVER_S : (double)op->fs->o.tag_ttl_ms / 1000.0;
 	found_named(ret, parent, NODE_REFERENCE, name, ttl);
 	return 0;
 }
@@ -262,8 +260,8 @@ static int lookup_manifest(struct op *op, const struct node *parent, const char 
 	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
 	if (known == KNOWN_ABSENT)
 		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
-	struct image *image = known == KNOWN_FRESH ? catalog_image(op->fs->catalog, &ret->digest)
-						   : NULL;
+	struct image *image =
+	    known == KNOWN_FRESH ? catalog_image(op->fs->catalog, &ret->digest) : NULL;
 	if (!image) {
 		struct want w = tree_want(WANT_MANIFEST, repo);
 		w.digest = ret->digest;
@@ -290,10 +288,8 @@ static int lookup_blob(struct op *op, const struct node *parent, const char *rep
 		return op_want(op, &w, 0);
 	}
 	snprintf(ret->repo, sizeof(ret->repo), "%s", repo);
-	ret->key = (struct node_key){ .kind = NODE_CONTENT,
-				      .digest = &ret->digest,
-				      .size = desc.size,
-				      .repo = ret->repo };
+	ret->key = (struct node_key){
+	    .kind = NODE_CONTENT, .digest = &ret->digest, .size = desc.size, .repo = ret->repo};
 	ret->entry_s = TREE_FOREVER_S;
 	return 0;
 }

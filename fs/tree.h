@@ -33,9 +33,9 @@
 /* A child, found by name: a node to be had, and how long its name stands. */
 struct found {
 	struct node_key key;
-	char name[256];	       /* key.name points here or into the op */
-	struct digest digest;  /* key.digest points here */
-	double entry_s;	       /* how long the name leads there */
+	char name[256];           /* key.name points here or into the op */
+	struct digest digest;     /* key.digest points here */
+	double entry_s;           /* how long the name leads there */
 	char repo[NODE_REPO_MAX]; /* key.repo of content */
 };
 

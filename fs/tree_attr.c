@@ -121,8 +121,8 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	case NODE_KIND_COUNT:
 		return -ESTALE;
 	}
-	ret->st_ino = node->kind == NODE_ROOT ? FUSE_ROOT_ID
-					      : tree_dir_ino(op->fs, node->parent, node->name);
+	ret->st_ino =
+	    node->kind == NODE_ROOT ? FUSE_ROOT_ID : tree_dir_ino(op->fs, node->parent, node->name);
 	if (node->kind == NODE_MANIFEST || node->kind == NODE_TAG)
 		return image_attr(op, node, ret, ret_s);
 	return 0;

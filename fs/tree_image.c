@@ -79,8 +79,7 @@ static int found_content(struct op *op, const struct node *dir, const struct man
 		return r;
 	ret->digest = e->desc.digest;
 	ret->key = (struct node_key){
-		.kind = kind, .digest = &ret->digest, .size = e->desc.size, .repo = ret->repo
-	};
+	    .kind = kind, .digest = &ret->digest, .size = e->desc.size, .repo = ret->repo};
 	ret->entry_s = TREE_FOREVER_S;
 	return 0;
 }
@@ -95,8 +94,7 @@ static int found_dir(const struct node *parent, enum node_kind kind, const char 
 {
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	ret->key = (struct node_key){
-		.parent = parent->id, .kind = kind, .name = ret->name, .name_len = strlen(ret->name)
-	};
+	    .parent = parent->id, .kind = kind, .name = ret->name, .name_len = strlen(ret->name)};
 	ret->entry_s = TREE_FOREVER_S;
 	return 0;
 }
@@ -146,7 +144,7 @@ static int lookup_in_manifest(struct op *op, const struct node *dir, const struc
 {
 	const struct manifest *m = image->manifest;
 	if (strcmp(name, "manifest.json") == 0) {
-		struct manifest_entry self = { .desc = m->desc };
+		struct manifest_entry self = {.desc = m->desc};
 		return found_content(op, dir, &self, NODE_CONTENT, ret);
 	}
 	if (m->is_index)

@@ -91,13 +91,13 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 		if (r)
 			return r;
 	}
-	struct names repos = { 0 };
+	struct names repos = {0};
 	r = catalog_repos(op->fs->catalog, op->fs->prefix, &repos, &op->err);
 	if (r)
 		return r;
 	r = add_children(op, l, dir, &repos, path);
 	names_release(&repos);
-	static const char *const fixed[] = { "blobs", "manifests", "tags" };
+	static const char *const fixed[] = {"blobs", "manifests", "tags"};
 	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(fixed); i++)
 		r = add_dir(op, l, dir, fixed[i], strlen(fixed[i]));
 	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)

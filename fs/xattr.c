@@ -11,9 +11,9 @@
 #include "fs/catalog.h"
 #include "fs/tree.h"
 
-#define PREFIX	   "user.oci."
+#define PREFIX     "user.oci."
 #define ANNOTATION "annotation."
-#define LAYER	   "layer."
+#define LAYER      "layer."
 
 /* The kernel refuses longer lists and values. */
 #define XATTR_MAX (64u << 10)
@@ -22,8 +22,8 @@
 struct subject {
 	const struct digest *digest; /* of content, or of the manifest of a directory */
 	uint64_t size;
-	const char *media_type; /* "" if unknown */
-	bool content;		/* it is a file: kind, cached, verified */
+	const char *media_type;          /* "" if unknown */
+	bool content;                    /* it is a file: kind, cached, verified */
 	const struct manifest *manifest; /* NULL if none is known here */
 };
 
@@ -100,9 +100,9 @@ static int get_manifest(struct op *op, const struct manifest *m, const char *nam
 					   "org.opencontainers.image.title"),
 			    ret);
 	if (strncmp(name, ANNOTATION, strlen(ANNOTATION)) == 0)
-		return copy(annotation_get(m->annotations, m->annotation_count,
-					   name + strlen(ANNOTATION)),
-			    ret);
+		return copy(
+		    annotation_get(m->annotations, m->annotation_count, name + strlen(ANNOTATION)),
+		    ret);
 	if (strncmp(name, LAYER, strlen(LAYER)) == 0)
 		return get_layer_title(m, name + strlen(LAYER), ret);
 	return -ENODATA;
@@ -113,7 +113,7 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		      struct subject *s, struct image **ret_image)
 {
 	char repo[NODE_REPO_MAX];
-	*s = (struct subject){ 0 };
+	*s = (struct subject){0};
 	*ret_image = NULL;
 	switch (node->kind) {
 	case NODE_CONTENT:
@@ -123,7 +123,7 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		if (node_content_repo(op->fs->nodes, node->id, repo) ||
 		    catalog_named(op->fs->catalog, repo, &node->digest, desc) != KNOWN_FRESH)
 			desc->media_type[0] = '\0';
-		*s = (struct subject){ &node->digest, node->size, desc->media_type, true, NULL };
+		*s = (struct subject){&node->digest, node->size, desc->media_type, true, NULL};
 		*ret_image = catalog_image(op->fs->catalog, &node->digest);
 		break;
 	case NODE_TAG:
@@ -132,7 +132,7 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		if (r)
 			return r;
 		*desc = (*ret_image)->manifest->desc;
-		*s = (struct subject){ &desc->digest, desc->size, desc->media_type, false, NULL };
+		*s = (struct subject){&desc->digest, desc->size, desc->media_type, false, NULL};
 		break;
 	}
 	case NODE_FREE:
@@ -207,8 +207,8 @@ static int list_manifest(const struct manifest *m, struct list *l)
 	int r = add(l, "source", "", "");
 	if (r == 0 && m->artifact_type)
 		r = add(l, "artifact-type", "", "");
-	if (r == 0 && annotation_get(m->annotations, m->annotation_count,
-				     "org.opencontainers.image.title"))
+	if (r == 0 &&
+	    annotation_get(m->annotations, m->annotation_count, "org.opencontainers.image.title"))
 		r = add(l, "title", "", "");
 	for (size_t i = 0; i < m->annotation_count && r == 0; i++)
 		r = add(l, ANNOTATION, m->annotations[i].key, "");
@@ -243,7 +243,7 @@ int xattr_list(struct op *op, const struct node *node, char **ret, size_t *ret_l
 	struct subject s;
 	struct descriptor desc;
 	struct image *image;
-	struct list l = { 0 };
+	struct list l = {0};
 	int r = subject_of(op, node, &desc, &s, &image);
 	if (r == -ENODATA) {
 		*ret = NULL;

@@ -12,7 +12,7 @@
 
 #define HUB      "docker.io"
 #define HUB_HOST "registry-1.docker.io"
-#define PROBE_MS 2000
+#define PROBE_MS 500
 
 static void set_names(struct client *c, const struct source_spec *spec)
 {

@@ -77,7 +77,9 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
 	if (r == 0 || t->reply.foreign)
 		return r;
-	slow = t->fault == HTTP_FAULT_TLS_SLOW;
+	/* libcurl does not always tell a slow handshake from a slow connection; on
+	 * loopback the latter is none. */
+	slow = t->fault == HTTP_FAULT_TLS_SLOW || t->fault == HTTP_FAULT_CONNECT_SLOW;
 	if (t->fault != HTTP_FAULT_TLS && t->fault != HTTP_FAULT_CONNECT && !slow)
 		return r;
 	r = send_by(t, false, 0, call, err);

@@ -39,7 +39,7 @@ struct layout_identity {
 struct layout_dir {
 	int fd;
 	struct lock lock;
-	struct manifest *index;		 /* guarded by lock */
+	struct manifest *index;          /* guarded by lock */
 	struct layout_identity index_is; /* guarded by lock */
 };
 

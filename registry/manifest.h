@@ -18,17 +18,17 @@
 #include "base/descriptor.h"
 #include "base/err.h"
 
-#define MANIFEST_LAYERS_MAX	 20000
+#define MANIFEST_LAYERS_MAX      20000
 #define MANIFEST_ANNOTATIONS_MAX 20000
 
 struct annotation {
 	char *key, *value;
 };
 
-struct manifest_entry { /* a layer, the config, or an entry of an index */
+struct manifest_entry {         /* a layer, the config, or an entry of an index */
 	struct descriptor desc; /* desc.digest is not set where it cannot be verified */
 	char *digest_text;
-	char *title;	   /* org.opencontainers.image.title, or org.cnai.model.filepath; NULL if none */
+	char *title; /* org.opencontainers.image.title, or org.cnai.model.filepath; NULL if none */
 	char *artifact_type; /* NULL if none */
 	struct annotation *annotations;
 	size_t annotation_count;
@@ -39,16 +39,17 @@ struct manifest_entry { /* a layer, the config, or an entry of an index */
 struct manifest {
 	struct descriptor desc; /* of the document itself */
 	bool is_index;
-	char *artifact_type; /* NULL if none */
-	struct manifest_entry config; /* !is_index */
+	char *artifact_type;           /* NULL if none */
+	struct manifest_entry config;  /* !is_index */
 	struct manifest_entry *layers; /* of an index: its manifests */
 	size_t layer_count;
 	bool has_subject;
 	struct descriptor subject;
 	struct annotation *annotations;
 	size_t annotation_count;
-	int64_t created_ms; /* annotation org.opencontainers.image.created; 0 if none or not RFC 3339 */
-	int refs;	    /* atomic */
+	int64_t
+	    created_ms; /* annotation org.opencontainers.image.created; 0 if none or not RFC 3339 */
+	int refs;       /* atomic */
 };
 
 /* content_type: as the origin said, parameters allowed, "" if unknown.

@@ -11,7 +11,7 @@
 #include "base/err.h"
 
 #define NAME_COMPONENT_MAX 255 /* bytes of a directory entry */
-#define TAG_MAX		   128
+#define TAG_MAX            128
 
 /* One component: [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)* */
 bool reference_is_component(const char *s, size_t len);
@@ -27,7 +27,7 @@ bool reference_is_referrer_tag(const char *s, size_t len);
 /* A directory entry that is a reference: "name:tag", "name@alg:hex",
  * "name:tag@alg:hex" (the digest counts). */
 struct entry_reference {
-	size_t name_len; /* the component before ':' or '@' */
+	size_t name_len;       /* the component before ':' or '@' */
 	char tag[TAG_MAX + 1]; /* "" if there is none */
 	struct digest digest;  /* not set if there is none */
 };
@@ -38,11 +38,11 @@ NODISCARD int reference_parse_entry(const char *s, size_t len, struct entry_refe
 enum source_kind { SOURCE_REGISTRY, SOURCE_LAYOUT };
 struct source_spec {
 	enum source_kind kind;
-	char host[256];	     /* lower case; an IPv6 address without brackets */
-	unsigned port;	     /* 0: the scheme's */
-	bool https;	     /* may be spoken */
-	bool http;	     /* may be spoken: loopback, or asked for */
-	char namespace[256]; /* "" or repository grammar */
+	char host[256];       /* lower case; an IPv6 address without brackets */
+	unsigned port;        /* 0: the scheme's */
+	bool https;           /* may be spoken */
+	bool http;            /* may be spoken: loopback, or asked for */
+	char namespace[256];  /* "" or repository grammar */
 	char directory[4096]; /* SOURCE_LAYOUT: absolute */
 };
 /* -EINVAL with a text that says what is wrong and what one looks like. */

@@ -45,9 +45,9 @@
 #include "base/names.h"
 
 #define SOURCE_DOCUMENT_MAX (4u << 20) /* manifest, index: bytes */
-#define SOURCE_TAGS_MAX	    1000000u   /* names in one listing */
+#define SOURCE_TAGS_MAX     1000000u   /* names in one listing */
 #define SOURCE_SLOW_BYTES_S (16u << 10)
-#define SOURCE_SLOW_S	    30
+#define SOURCE_SLOW_S       30
 
 struct source;
 
@@ -102,11 +102,11 @@ NODISCARD int source_repository(const struct source *s, const char *path, char r
 int source_down(struct source *s, struct err *err);
 
 struct source_health {
-	int last_errno;		 /* 0: the last answer was a good one, or none was asked for */
+	int last_errno;          /* 0: the last answer was a good one, or none was asked for */
 	char text[ERR_TEXT_MAX]; /* of last_errno */
-	int64_t since_ms;	 /* wall clock of the last answer or failure; 0: none yet */
-	uint64_t requests;	 /* HTTP requests sent so far */
-	uint64_t bytes;		 /* received in bodies */
+	int64_t since_ms;        /* wall clock of the last answer or failure; 0: none yet */
+	uint64_t requests;       /* HTTP requests sent so far */
+	uint64_t bytes;          /* received in bodies */
 };
 void source_health(struct source *s, struct source_health *ret);
 

@@ -180,5 +180,10 @@ build() {
 			die "meson could not configure $directory"
 		}
 	fi
-	ninja --quiet -C "$directory" "$@"
+	said=$(ninja -C "$directory" "$@" 2>&1) || {
+		printf '%s\n' "$said" >&2
+		die "the build in $directory failed"
+	}
+	# Warnings of a build that does not treat them as errors.
+	printf '%s\n' "$said" | grep -E -A 4 'warning:' || true
 }

@@ -167,6 +167,8 @@ class Connection:
         data = self.sock.recv(1 << 16)
         if not data:
             raise ClientGone
+        if not self.buffer and data[0] == 0x16:  # TLS to a plain server: real ones say no at once
+            raise ClientGone
         self.buffer += data
 
     def read_request(self):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support.h"
+#include "tests/unit/cache/support.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support.h"
+#include "tests/unit/cache/support.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -491,6 +491,8 @@ static void failed_publishing_is_told_and_the_blob_served(void **state)
 	struct partial *p = begin(f, &d, LEN);
 	assert_int_equal(partial_write(p, data, LEN, &f->err), 0);
 	/* A file where the directory should be. */
+	assert_int_equal(rmdir(path_in(f, "blobs/sha256")), 0);
+	assert_int_equal(rmdir(path_in(f, "blobs")), 0);
 	AUTO_FD int fd = open(path_in(f, "blobs"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(partial_commit(p, &b, &f->err), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support.h"
+#include "tests/unit/cache/support.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -431,7 +431,7 @@ static void disk_that_fills_up_meanwhile_moves_the_fetch_to_memory(void **state)
 static void disk_without_inodes_is_served_from_memory(void **state)
 {
 	struct fixture *f = *state;
-	if (!mount_tmpfs(f, "size=1m,nr_inodes=3,mode=0700"))
+	if (!mount_tmpfs(f, "size=1m,nr_inodes=4,mode=0700"))
 		skip();
 	(void)open_store(f, 100u << 20, MEM);
 	struct digest d;

@@ -16,11 +16,11 @@ static void test_sorted_unique_dotted(void **state)
 	(void)state;
 	struct dirlist *l = NULL;
 	assert_int_equal(dirlist_new(&l), 0);
-	static const char *const names[] = { "b", "a", "b", "c", "a" };
+	static const char *const names[] = {"b", "a", "b", "c", "a"};
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(dirlist_add(l, names[i], 1, 10 + i, S_IFDIR), 0);
 	assert_int_equal(dirlist_done(l, 1, 2), 0);
-	static const char *const want[] = { ".", "..", "a", "b", "c" };
+	static const char *const want[] = {".", "..", "a", "b", "c"};
 	assert_int_equal(dirlist_count(l), 5);
 	for (size_t i = 0; i < 5; i++)
 		assert_string_equal(dirlist_at(l, i).name, want[i]);
@@ -60,9 +60,9 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sorted_unique_dotted),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_sorted_unique_dotted),
+	    cmocka_unit_test(test_empty),
+	    cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,9 +20,9 @@
 struct stage {
 	struct lock lock;
 	struct cond changed;
-	unsigned runs, done;  /* guarded by lock */
-	bool open;	      /* guarded by lock */
-	int result;	      /* guarded by lock */
+	unsigned runs, done; /* guarded by lock */
+	bool open;           /* guarded by lock */
+	int result;          /* guarded by lock */
 	struct flights *flights;
 	struct pool *pool;
 };
@@ -51,7 +51,7 @@ static void wake(void *ctx)
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
 {
 	struct stage *s = ctx;
-	struct performance p = { s, false };
+	struct performance p = {s, false};
 	(void)ret_blob;
 	call_set_waker(job->call, wake, &p);
 	lock_take(&s->lock);
@@ -86,7 +86,7 @@ static void open_stage(struct stage *s, int64_t timeout_ms)
 	memset(s, 0, sizeof(*s));
 	lock_init(&s->lock);
 	cond_init(&s->changed);
-	struct flights_options o = { run, s, timeout_ms };
+	struct flights_options o = {run, s, timeout_ms};
 	assert_int_equal(flights_new(&o, &s->flights), 0);
 	assert_int_equal(flights_start(s->flights), 0);
 	assert_int_equal(pool_new("test", 4, &s->pool), 0);
@@ -275,12 +275,12 @@ static void test_stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_many_waiters_one_job),
-		cmocka_unit_test(test_deadline_leaves_the_job_running),
-		cmocka_unit_test(test_slow),
-		cmocka_unit_test(test_given_up),
-		cmocka_unit_test(test_interrupted_before_it_parks),
-		cmocka_unit_test(test_stop),
+	    cmocka_unit_test(test_many_waiters_one_job),
+	    cmocka_unit_test(test_deadline_leaves_the_job_running),
+	    cmocka_unit_test(test_slow),
+	    cmocka_unit_test(test_given_up),
+	    cmocka_unit_test(test_interrupted_before_it_parks),
+	    cmocka_unit_test(test_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

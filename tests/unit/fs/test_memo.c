@@ -24,7 +24,7 @@ static void release(void *value)
 
 static struct memo *make(size_t max)
 {
-	struct memo_type type = { max, sizeof(int), retain, release };
+	struct memo_type type = {max, sizeof(int), retain, release};
 	struct memo *m = NULL;
 	alive = 0;
 	assert_int_equal(memo_new(&type, &m), 0);
@@ -75,8 +75,8 @@ static void test_forgets_the_least_recently_used(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_put_get_drop),
-		cmocka_unit_test(test_forgets_the_least_recently_used),
+	    cmocka_unit_test(test_put_get_drop),
+	    cmocka_unit_test(test_forgets_the_least_recently_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

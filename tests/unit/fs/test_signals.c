@@ -40,25 +40,26 @@ static void test_kill(void **state)
 static void test_measured(void **state)
 {
 	(void)state;
-	assert_true(let_go(0x100, 0x2, 0, 0, 0));	/* default SIGINT */
-	assert_true(let_go(0, 0x4, 0, 0, 0));		/* SIGQUIT */
-	assert_true(let_go(0, 0x2, 0, 0, 0x2));		/* SIGINT, caught by Python */
+	assert_true(let_go(0x100, 0x2, 0, 0, 0));          /* default SIGINT */
+	assert_true(let_go(0, 0x4, 0, 0, 0));              /* SIGQUIT */
+	assert_true(let_go(0, 0x2, 0, 0, 0x2));            /* SIGINT, caught by Python */
 	assert_false(let_go(0x400000, 0, 0, 0, 0x400000)); /* Go's SIGURG */
-	assert_false(let_go(0x400000, 0, 0, 0, 0));	/* SIGURG, not caught */
-	assert_false(let_go(0, 0x40000, 0, 0, 0));	/* SIGSTOP */
+	assert_false(let_go(0x400000, 0, 0, 0, 0));        /* SIGURG, not caught */
+	assert_false(let_go(0, 0x40000, 0, 0, 0));         /* SIGSTOP */
 }
 
 static void test_caught_blocked_ignored(void **state)
 {
 	(void)state;
-	static const int asks[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM };
+	static const int asks[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM};
 	for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
 		assert_true(let_go(0, BIT(asks[i]), 0, 0, BIT(asks[i])));
 	assert_false(let_go(0, BIT(SIGUSR1), 0, 0, BIT(SIGUSR1)));
 	assert_true(let_go(0, BIT(SIGUSR1), 0, 0, 0));
 	assert_false(let_go(0, BIT(SIGINT), BIT(SIGINT), 0, 0));
 	assert_false(let_go(0, BIT(SIGINT), 0, BIT(SIGINT), 0));
-	assert_false(let_go(0, BIT(SIGCHLD) | BIT(SIGWINCH) | BIT(SIGCONT) | BIT(SIGTSTP), 0, 0, 0));
+	assert_false(
+	    let_go(0, BIT(SIGCHLD) | BIT(SIGWINCH) | BIT(SIGCONT) | BIT(SIGTSTP), 0, 0, 0));
 }
 
 static void test_not_a_status(void **state)
@@ -86,11 +87,11 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kill),
-		cmocka_unit_test(test_measured),
-		cmocka_unit_test(test_caught_blocked_ignored),
-		cmocka_unit_test(test_not_a_status),
-		cmocka_unit_test(test_threads),
+	    cmocka_unit_test(test_kill),
+	    cmocka_unit_test(test_measured),
+	    cmocka_unit_test(test_caught_blocked_ignored),
+	    cmocka_unit_test(test_not_a_status),
+	    cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,7 +95,9 @@ static void index_is_read(void **state)
 		"\"size\":1,\"artifactType\":\"t\",\"platform\":{\"os\":\"wasip1\","
 		"\"architecture\":\"wasm\",\"variant\":\"v1\"}") "," DESC("\"size\":2") "],"
 											"\"subject"
-											"\":" DESC("\"size\":3") "}",
+											"\":" DESC(
+											    "\"size"
+											    "\":3") "}",
 	    DOCKER_LIST);
 	assert_true(m->is_index);
 	assert_string_equal(m->desc.media_type, DOCKER_LIST);
@@ -212,19 +214,25 @@ static void unknown_algorithms_stay_text(void **state)
 static void titles_have_two_sources(void **state)
 {
 	(void)state;
-	struct manifest *m =
-	    accepted(
-		IMAGE("\"layers\":[" DESC("\"size\":1,\"annotations\":{\"org.cnai.model.filepath\":"
-					  "\"b\"}") "," DESC(
-		    "\"size\":1,\"annotations\":{\"org.opencontainers.image.title\":\"\","
-		    "\"org.cnai.model.filepath\":\"c\"}") "," DESC("\"size\":1,\"annotations\":{"
-								   "\"org.opencontainers.image."
-								   "title\":\"a\","
-								   "\"org.cnai.model.filepath\":"
-								   "\"c\"}") "," DESC("\"size\":1,"
-										      "\"annotation"
-										      "s\":{}") "]"),
-		"");
+	struct manifest *m = accepted(
+	    IMAGE("\"layers\":[" DESC(
+		"\"size\":1,\"annotations\":{\"org.cnai.model.filepath\":"
+		"\"b\"}") "," DESC("\"size\":1,\"annotations\":{\"org.opencontainers.image.title\":"
+				   "\"\","
+				   "\"org.cnai.model.filepath\":\"c\"}") "," DESC("\"size\":1,"
+										  "\"annotations\":"
+										  "{"
+										  "\"org."
+										  "opencontainers."
+										  "image."
+										  "title\":\"a\","
+										  "\"org.cnai."
+										  "model."
+										  "filepath\":"
+										  "\"c\"}") "," DESC("\"size\":1,"
+												     "\"annotation"
+												     "s\":{}") "]"),
+	    "");
 	assert_string_equal(m->layers[0].title, "b");
 	assert_string_equal(m->layers[1].title, "c");
 	assert_string_equal(m->layers[2].title, "a");
