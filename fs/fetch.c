@@ -308,7 +308,11 @@ static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob
 	}
 	if (r == -EAGAIN)
 		r = -EBADMSG;
-	return r == -EEXIST ? 0 : r; /* somebody else has fetched it: look again */
+	if (r == -EEXIST) /* somebody else has fetched it: look again */
+		return 0;
+	char digest[DIGEST_STRING_MAX];
+	digest_string(&w->digest, digest);
+	return r ? err_wrap(err, r, "%s@%s", job->repo, digest) : 0;
 }
 
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)

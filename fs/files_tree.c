@@ -12,6 +12,7 @@
 
 #define EXTENSION_MAX 32 /* bytes with the dot: what is longer is no extension */
 #define FIRST_ROOM    16
+#define UTF8_TAIL_MAX 3 /* bytes of a character behind its first */
 
 /* A name in use: unique in its directory also when case is folded. */
 struct slot {
@@ -175,7 +176,7 @@ static void fit(const char *name, const char *mark, char ret[NAME_MAX + 1])
 	size_t room = NAME_MAX - ext_len - mark_len;
 	if (stem > room) {
 		stem = room;
-		while (stem > 0 && ((unsigned char)name[stem] & 0xc0) == 0x80)
+		while (stem > room - UTF8_TAIL_MAX && ((unsigned char)name[stem] & 0xc0) == 0x80)
 			stem--;
 	}
 	memcpy(ret, name, stem);

@@ -64,6 +64,15 @@ static void set_mtime(struct stat *st, int64_t ms)
 	st->st_mtim.tv_nsec = ms % 1000 * 1000000;
 }
 
+/* A manifest's own bytes carry what it says of its making. */
+static void manifest_mtime(struct op *op, const struct node *node, struct stat *st)
+{
+	struct image *image = catalog_image(op->fs->catalog, &node->digest);
+	if (image)
+		set_mtime(st, image->manifest->created_ms);
+	image_unref(image);
+}
+
 /* A manifest directory shows when its artifact was made. So does a tag directory
  * that is bound, if that costs nothing; its attributes are not kept for long. */
 static int image_attr(struct op *op, const struct node *node, struct stat *st, double *ret_s)
@@ -95,6 +104,7 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	switch (node->kind) {
 	case NODE_CONTENT:
 		file_attr(node, 0444, ret);
+		manifest_mtime(op, node, ret);
 		return 0;
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:
@@ -123,6 +133,8 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	}
 	ret->st_ino =
 	    node->kind == NODE_ROOT ? FUSE_ROOT_ID : tree_dir_ino(op->fs, node->parent, node->name);
+	if (node->kind == NODE_TAG) /* another directory after the tag has moved */
+		ret->st_ino = (ret->st_ino ^ (node->id * 0x9e3779b97f4a7c15ull)) & ~INO_CONTENT;
 	if (node->kind == NODE_MANIFEST || node->kind == NODE_TAG)
 		return image_attr(op, node, ret, ret_s);
 	return 0;
