@@ -312,7 +312,7 @@ static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob
 		return 0;
 	char digest[DIGEST_STRING_MAX];
 	digest_string(&w->digest, digest);
-	return r ? err_wrap(err, r, "%s@%s", job->repo, digest) : 0;
+	return r ? err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), job->repo, digest) : 0;
 }
 
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)

@@ -173,16 +173,18 @@ static int to_errno(int code)
 	}
 }
 
-static bool worth_a_line(int code)
+/* A name that is not there is no news; a file that was listed and is gone is. */
+static bool worth_a_line(const struct op *op, int code)
 {
-	return code != -ENOENT && code != -EINTR && code != -ECANCELED && code != -ENODATA &&
-	       code != -ERANGE && code != -EROFS && code != -ENAMETOOLONG;
+	return (code != -ENOENT || strcmp(op->what, "open") == 0) && code != -EINTR &&
+	       code != -ECANCELED && code != -ENODATA && code != -ERANGE && code != -EROFS &&
+	       code != -ENAMETOOLONG;
 }
 
 void op_reply_err(struct op *op, int code)
 {
 	int errnum = to_errno(code);
-	if (worth_a_line(code)) {
+	if (worth_a_line(op, code)) {
 		const char *text = op->err.text[0] ? op->err.text : strerror(errnum);
 		char key[ERR_TEXT_MAX + 16];
 		snprintf(key, sizeof(key), "%d %s", errnum, text);

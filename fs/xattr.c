@@ -89,10 +89,8 @@ static int get_layer_title(const struct manifest *m, const char *rest, char **re
 	return i < m->layer_count ? copy(m->layers[i].title, ret) : -ENODATA;
 }
 
-static int get_manifest(struct op *op, const struct manifest *m, const char *name, char **ret)
+static int get_manifest(const struct manifest *m, const char *name, char **ret)
 {
-	if (strcmp(name, "source") == 0)
-		return copy(source_title(op->fs->source), ret);
 	if (strcmp(name, "artifact-type") == 0)
 		return copy(m->artifact_type, ret);
 	if (strcmp(name, "title") == 0)
@@ -106,6 +104,18 @@ static int get_manifest(struct op *op, const struct manifest *m, const char *nam
 	if (strncmp(name, LAYER, strlen(LAYER)) == 0)
 		return get_layer_title(m, name + strlen(LAYER), ret);
 	return -ENODATA;
+}
+
+/* Where it comes from, as a reference without tag: "ghcr.io/org/hello". */
+static int get_source(struct op *op, const struct node *node, char **ret)
+{
+	char repo[NODE_REPO_MAX];
+	int r = node->kind == NODE_TAG || node->kind == NODE_MANIFEST
+		    ? tree_repo(op->fs, node->id, repo)
+		    : node_content_repo(op->fs->nodes, node->id, repo);
+	if (r)
+		return r;
+	return asprintf(ret, "%s/%s", source_title(op->fs->source), repo) < 0 ? -ENOMEM : 0;
 }
 
 /* *ret_image keeps s->manifest alive. -ENODATA: a node without attributes. */
@@ -167,7 +177,8 @@ int xattr_get(struct op *op, const struct node *node, const char *name, char **r
 		return r;
 	r = get_content(op, &s, name, ret);
 	if (r == -ENODATA && s.manifest)
-		r = get_manifest(op, s.manifest, name, ret);
+		r = strcmp(name, "source") == 0 ? get_source(op, node, ret)
+						: get_manifest(s.manifest, name, ret);
 	image_unref(image);
 	if (r == 0 && strlen(*ret) > XATTR_MAX) {
 		free(*ret);
