@@ -90,15 +90,17 @@ static void wasm_artifact_is_read(void **state)
 static void index_is_read(void **state)
 {
 	(void)state;
-	struct manifest *m = accepted(
-	    "{\"schemaVersion\":2,\"manifests\":[" DESC(
-		"\"size\":1,\"artifactType\":\"t\",\"platform\":{\"os\":\"wasip1\","
-		"\"architecture\":\"wasm\",\"variant\":\"v1\"}") "," DESC("\"size\":2") "],"
-											"\"subject"
-											"\":" DESC(
-											    "\"size"
-											    "\":3") "}",
-	    DOCKER_LIST);
+	static const char first[] = DESC("\"size\":1,\"artifactType\":\"t\",\"platform\":"
+					 "{\"os\":\"wasip1\",\"architecture\":\"wasm\","
+					 "\"variant\":\"v1\"}");
+	static const char second[] = DESC("\"size\":2");
+	static const char subject[] = DESC("\"size\":3");
+	char text[2048];
+	int len = snprintf(text, sizeof(text),
+			   "{\"schemaVersion\":2,\"manifests\":[%s,%s],\"subject\":%s}", first,
+			   second, subject);
+	assert_in_range(len, 1, sizeof(text) - 1);
+	struct manifest *m = accepted(text, DOCKER_LIST);
 	assert_true(m->is_index);
 	assert_string_equal(m->desc.media_type, DOCKER_LIST);
 	assert_int_equal(m->layer_count, 2);
