@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,15 @@ def pytest_configure(config):
     # A pytest in the background has SIGINT ignored, and its children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(0o022)
+    if os.geteuid() == 0 and not hasattr(config, "workerinput") and os.path.exists("/dev/fuse"):
+        # As udev makes it everywhere; some virtual machines have it closed to users. Set back at the end.
+        config.device_mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+        os.chmod("/dev/fuse", 0o666)
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "device_mode"):
+        os.chmod("/dev/fuse", config.device_mode)
 
 
 def pytest_report_header(config):

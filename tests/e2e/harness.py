@@ -24,7 +24,6 @@ SCALE = float(os.environ.get("WASMOCIFS_TEST_SCALE", "1"))  # below 1: slow bina
 SLOW = max(1.0, 1 / SCALE)  # how much longer things may take
 GUARD = 60 * SLOW
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT_DATA = HERE.parent / "data"
 NOBODY = 65534
 STRANGER = 54321  # a uid that no passwd entry has
 
@@ -400,15 +399,16 @@ class Child:
         return self
 
     def has_ended(self, within=0.0):
-        return bool(select.select([self.pidfd], [], [], within)[0])
+        return self.process.returncode is not None or bool(select.select([self.pidfd], [], [], within)[0])
 
     def ends(self, within=2.0):
         """Its (exit code, stdout, stderr); it must end in this time."""
-        if not self.has_ended(within * SLOW):
+        try:
+            out, err = self.process.communicate(timeout=within * SLOW)
+        except subprocess.TimeoutExpired:
             report = dump_threads(self.pid)
             self.process.kill()
-            raise Failed(f"{self.process.args} is still there after {within * SLOW} s:\n{report}")
-        out, err = self.process.communicate()
+            raise Failed(f"{self.process.args} is still there after {within * SLOW} s:\n{report}") from None
         os.close(self.pidfd)
         return self.process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 

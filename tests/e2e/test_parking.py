@@ -87,7 +87,7 @@ def use(m, image):
             assert "cold0001" in os.listdir(m / "demo/cold:v1/files")
             os.stat(m / f"demo/never-seen-{i}-{os.getpid()}")
             with raises(EROFS):
-                os.mkdir(m / f"demo/fresh-{i}")
+                os.mkdir(m / f"demo/Fresh-{i}")
             with raises(EROFS):
                 os.mkdir(m / f"demo/cold:v1/files/fresh-{i}")
             os.statvfs(m)

@@ -74,6 +74,7 @@ def test_one_listing_for_many_listers(mount, registry):
     samples.push_wasm(registry.store, "demo/app", "v1")
     gate = registry.on("GET", "/tags/list", b.silent())
     m = mount()
+    read(m / "demo/app:v1/manifest.json")
     listers = [Child(["ls", m / "demo/app/tags"]).waiting() for _ in range(20)]
     gate.remove()
     for lister in listers:
