@@ -10,6 +10,25 @@
 
 #define PRIVATE_TRIES 16
 
+int store_errno(int code)
+{
+	switch (-code) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+		return -ENOSPC;
+	case EFBIG:
+	case EEXIST:
+	case EBUSY:
+	case ECANCELED:
+	case ETIMEDOUT:
+	case ENOMEM:
+		return code;
+	default:
+		return -EIO;
+	}
+}
+
 /* What may stand in blobs/: a file of ours. A symlink, a directory or another
  * user's file was planted there. */
 static bool is_ours(const struct stat *st)

@@ -163,7 +163,7 @@ int store_partial(struct store *s, const struct digest *d, uint64_t size, struct
 		rc = open_partial(p, call, err);
 	if (rc < 0) {
 		partial_close(p);
-		return rc;
+		return store_errno(rc);
 	}
 	*ret = p;
 	return 0;

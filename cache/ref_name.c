@@ -23,12 +23,12 @@ static bool is_plain(unsigned char c, size_t at)
 int ref_name_escape(const char *s, size_t len, char *out, size_t room)
 {
 	size_t n = 0;
-	if (len == 0) {
-		s = EMPTY;
-		if (room <= strlen(s))
-			return -ENAMETOOLONG;
-		return (int)strlen(strcpy(out, s));
+	if (len == 0 && room >= sizeof(EMPTY)) {
+		memcpy(out, EMPTY, sizeof(EMPTY));
+		return sizeof(EMPTY) - 1;
 	}
+	if (room == 0 || len == 0)
+		return -ENAMETOOLONG;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)s[i];
 		if (n + 4 > room)

@@ -27,6 +27,7 @@
 #define FILE_CATALOG  "catalog"
 #define FILE_LISTING  "listing"
 #define FILE_NAME     "name"
+#define DIR_TAGS      "/tags"
 
 int refs_open(struct store *s, struct refs **ret, struct err *err)
 {
@@ -47,12 +48,12 @@ void refs_close(struct refs *r)
 	free(r);
 }
 
-int refs_repo_path(const char *origin, const char *repo, char out[REFS_PATH_MAX])
+int refs_repo_path(const char *origin, const char *repo, const char *below, char out[REFS_PATH_MAX])
 {
 	char o[REF_NAME_MAX], n[REF_NAME_MAX];
 	if (ref_name_encode(origin, o) < 0 || ref_name_encode(repo, n) < 0)
 		return -EIO;
-	snprintf(out, REFS_PATH_MAX, "refs/%s/r/%s", o, n);
+	snprintf(out, REFS_PATH_MAX, "refs/%s/r/%s%s", o, n, below);
 	return 0;
 }
 
@@ -74,12 +75,12 @@ int refs_replace(struct store *s, int dirfd, const char *name, const void *data,
 	char tmp[PARTIAL_NAME_MAX] = "refs";
 	AUTO_FD int fd = open_private(s, tmp, err);
 	if (fd < 0)
-		return fd;
+		return store_errno(fd);
 	int rc = write_beside(s, dirfd, name, fd, tmp, data, len);
 	if (rc < 0) {
 		remove_partial(s, tmp, 0);
-		return err_errno(err, rc == -EDQUOT ? -ENOSPC : rc, "cannot write to the cache %s",
-				 s->dirs.path);
+		(void)err_errno(err, rc, "cannot write to the cache %s", s->dirs.path);
+		return store_errno(rc);
 	}
 	return 0;
 }
@@ -88,7 +89,7 @@ int refs_make_repo(struct store *s, const char *repo, const char *path, struct e
 {
 	AUTO_FD int fd = dirs_make(&s->dirs, path, err);
 	if (fd < 0)
-		return fd;
+		return store_errno(fd);
 	const char *component = strrchr(path, '/') + 1;
 	if (ref_name_is_hashed(component) && faccessat(fd, FILE_NAME, F_OK, 0) < 0) {
 		int rc = refs_replace(s, fd, FILE_NAME, repo, strlen(repo), err);
@@ -111,15 +112,9 @@ static int read_record(struct refs *r, const char *path, size_t max, char **ret,
 
 static int tag_path(const char *origin, const char *repo, const char *tag, char out[REFS_PATH_MAX])
 {
-	char t[REF_NAME_MAX];
-	int rc = refs_repo_path(origin, repo, out);
-	if (rc == 0)
-		rc = ref_name_encode(tag, t);
-	if (rc < 0)
-		return rc;
-	size_t len = strlen(out);
-	snprintf(out + len, REFS_PATH_MAX - len, "/tags/%s", t);
-	return 0;
+	char below[REF_NAME_MAX + sizeof(DIR_TAGS "/")] = DIR_TAGS "/";
+	int rc = ref_name_encode(tag, below + sizeof(DIR_TAGS "/") - 1);
+	return rc < 0 ? rc : refs_repo_path(origin, repo, below, out);
 }
 
 int refs_tag_load(struct refs *r, const char *origin, const char *repo, const char *tag,
@@ -143,24 +138,20 @@ int refs_tag_save(struct refs *r, const char *origin, const char *repo, const ch
 		  const struct tag_record *rec, struct err *err)
 {
 	char line[REF_LINE_MAX];
-	char path[REFS_PATH_MAX];
+	char repo_path[REFS_PATH_MAX], path[REFS_PATH_MAX];
+	char name[REF_NAME_MAX];
 	int len = ref_record_format_tag(rec, tag, line);
 	if (len < 0)
 		return err_errno(err, len, "cannot record a tag");
-	int rc = refs_repo_path(origin, repo, path);
-	if (rc < 0)
-		return err_errno(err, rc, "refs");
-	AUTO_FD int repofd = refs_make_repo(r->store, repo, path, err);
+	if (refs_repo_path(origin, repo, "", repo_path) < 0 ||
+	    refs_repo_path(origin, repo, DIR_TAGS, path) < 0 || ref_name_encode(tag, name) < 0)
+		return err_errno(err, -EIO, "cannot record a tag");
+	AUTO_FD int repofd = refs_make_repo(r->store, repo, repo_path, err);
 	if (repofd < 0)
 		return repofd;
-	strcat(path, "/tags");
 	AUTO_FD int tags = dirs_make(&r->store->dirs, path, err);
 	if (tags < 0)
-		return tags;
-	char name[REF_NAME_MAX];
-	rc = ref_name_encode(tag, name);
-	if (rc < 0)
-		return err_errno(err, rc, "refs");
+		return store_errno(tags);
 	return refs_replace(r->store, tags, name, line, (size_t)len, err);
 }
 
@@ -181,7 +172,7 @@ static int listing_place(const char *origin, const char *repo, char dir[REFS_PAT
 			 const char **ret_file)
 {
 	*ret_file = FILE_LISTING;
-	int rc = refs_repo_path(origin, repo, dir);
+	int rc = refs_repo_path(origin, repo, "", dir);
 	if (rc == 0 && repo[0] == '\0') {
 		*strrchr(dir, '/') = '\0'; /* the name */
 		*strrchr(dir, '/') = '\0'; /* r */
@@ -227,7 +218,7 @@ int refs_listing_save(struct refs *r, const char *origin, const char *repo,
 	AUTO_FD int dirfd = repo[0] == '\0' ? dirs_make(&r->store->dirs, path, err)
 					    : refs_make_repo(r->store, repo, path, err);
 	if (dirfd < 0)
-		return dirfd;
+		return store_errno(dirfd);
 	return refs_replace(r->store, dirfd, file, text, len, err);
 }
 
@@ -262,7 +253,7 @@ static int add_repo(int dirfd, const char *component, struct names *ret)
 int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err *err)
 {
 	char path[REFS_PATH_MAX];
-	int rc = refs_repo_path(origin, "", path);
+	int rc = refs_repo_path(origin, "", "", path);
 	if (rc < 0)
 		return err_errno(err, rc, "refs");
 	*strrchr(path, '/') = '\0';

@@ -21,8 +21,9 @@ struct refs {
 	size_t n_named, n_digests;
 };
 
-/* "refs/<origin>/r/<repository>" */
-NODISCARD int refs_repo_path(const char *origin, const char *repo, char out[REFS_PATH_MAX]);
+/* "refs/<origin>/r/<repository><below>" */
+NODISCARD int refs_repo_path(const char *origin, const char *repo, const char *below,
+			     char out[REFS_PATH_MAX]);
 /* That directory, made if need be. The fd is the caller's. */
 NODISCARD int refs_make_repo(struct store *s, const char *repo, const char *path, struct err *err);
 /* A whole file, by rename. */

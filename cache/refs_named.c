@@ -169,10 +169,9 @@ static size_t add_lines(struct refs *r, struct named_set *set, const char *text,
 static int open_named(struct refs *r, const char *origin, const char *repo)
 {
 	char path[REFS_PATH_MAX];
-	int rc = refs_repo_path(origin, repo, path);
+	int rc = refs_repo_path(origin, repo, "/" FILE_NAMED, path);
 	if (rc < 0)
 		return rc;
-	strcat(path, "/" FILE_NAMED);
 	return file_open_beneath(r->store->dirs.fd, path, O_RDONLY | O_NONBLOCK, 0);
 }
 
@@ -296,7 +295,7 @@ static int append(struct refs *r, const struct named_set *set, const char *buf, 
 		  struct err *err)
 {
 	char path[REFS_PATH_MAX];
-	int rc = refs_repo_path(set->origin, set->repo, path);
+	int rc = refs_repo_path(set->origin, set->repo, "", path);
 	if (rc < 0)
 		return err_errno(err, rc, "refs");
 	AUTO_FD int dirfd = refs_make_repo(r->store, set->repo, path, err);
@@ -305,9 +304,10 @@ static int append(struct refs *r, const struct named_set *set, const char *buf, 
 	int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	AUTO_FD int fd = openat(dirfd, FILE_NAMED, flags, 0600);
 	rc = fd < 0 ? -errno : file_write_all(fd, buf, len);
-	if (rc == -EDQUOT)
-		rc = -ENOSPC;
-	return rc < 0 ? err_errno(err, rc, "cannot write to the cache %s", r->store->dirs.path) : 0;
+	if (rc == 0)
+		return 0;
+	(void)err_errno(err, rc, "cannot write to the cache %s", r->store->dirs.path);
+	return store_errno(rc);
 }
 
 /* By the busy one. */

@@ -150,6 +150,9 @@ NODISCARD int memory_blob(struct store *s, const struct digest *d, int fd, uint6
 			  struct blob **ret);
 
 /* open.c: files of the directory */
+/* One of those that cache/store.h names, for what a system call said: -EACCES
+ * of a local file must not look like a refusal of the registry. */
+int store_errno(int code);
 /* The blob's file, if it is one that may be there: regular and ours. Others
  * are removed, and -ENOENT. */
 NODISCARD int open_blob(struct store *s, const struct digest *d, struct stat *ret_st,

@@ -8,9 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 
@@ -106,6 +112,62 @@ static void nothing_leads_out_of_the_directory(void **state)
 	assert_int_equal(file_open_beneath(f->dirfd, f->path, O_RDONLY, 0), -EXDEV);
 }
 
+/* As a kernel before 5.6, or a sandbox, answers. */
+static bool forbid_openat2(int code)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)code),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = ARRAY_LEN(filter), .filter = filter};
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int check_without_openat2(const struct fixture *f, int code)
+{
+	if (!forbid_openat2(code))
+		return 77;
+	int fd = file_open_beneath(f->dirfd, "sub/file", O_RDONLY, 0);
+	if (fd < 0 || fcntl(fd, F_GETFD) != FD_CLOEXEC)
+		return 1;
+	if (file_open_beneath(f->dirfd, "loop/file", O_RDONLY, 0) != -ENOTDIR)
+		return 2;
+	if (file_open_beneath(f->dirfd, "link", O_RDONLY, 0) != -ELOOP)
+		return 3;
+	if (file_open_beneath(f->dirfd, "sub/../../x", O_RDONLY, 0) != -EXDEV)
+		return 4;
+	if (file_open_beneath(f->dirfd, f->path, O_RDONLY, 0) != -EXDEV)
+		return 5;
+	return file_open_beneath(f->dirfd, "sub/none", O_RDONLY, 0) == -ENOENT ? 0 : 6;
+}
+
+static void the_same_holds_without_openat2(void **state)
+{
+	const struct fixture *f = *state;
+	static const int codes[] = {ENOSYS, EPERM};
+	assert_int_equal(mkdirat(f->dirfd, "sub", 0700), 0);
+	make_file(f, "sub/file", "x", 1);
+	assert_int_equal(symlinkat("sub", f->dirfd, "loop"), 0);
+	assert_int_equal(symlinkat("sub/file", f->dirfd, "link"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		int status = 0;
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			_exit(check_without_openat2(f, codes[i]));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		if (WEXITSTATUS(status) == 77) {
+			print_message("seccomp filters are not allowed here\n");
+			skip();
+		}
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 static void reads_and_writes_are_whole_or_fail(void **state)
 {
 	const struct fixture *f = *state;
@@ -131,6 +193,7 @@ int main(void)
 	    cmocka_unit_test(file_without_size_is_read_to_its_end),
 	    cmocka_unit_test_setup_teardown(what_is_no_file_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nothing_leads_out_of_the_directory, setup, teardown),
+	    cmocka_unit_test_setup_teardown(the_same_holds_without_openat2, setup, teardown),
 	    cmocka_unit_test_setup_teardown(reads_and_writes_are_whole_or_fail, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

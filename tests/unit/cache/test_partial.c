@@ -510,6 +510,47 @@ static void failed_publishing_is_told_and_the_blob_served(void **state)
 	assert_int_equal(used_bytes(f), 0);
 }
 
+static void directory_that_vanishes_under_a_fetch_costs_only_the_cache(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d;
+	struct blob *b = NULL;
+	struct store_usage u;
+	char cmd[200];
+	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
+	struct partial *p = begin(f, &d, LEN);
+	assert_int_equal(partial_write(p, data, 1000, &f->err), 0);
+	settle(f);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", f->dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(partial_write(p, data + 1000, LEN - 1000, &f->err), 0);
+	assert_int_equal(partial_commit(p, &b, &f->err), 0);
+	settle(f);
+	assert_bytes(b, LEN, 1);
+	blob_unref(b);
+	store_usage(f->store, &u);
+	assert_int_equal(u.publish_failures, 1);
+	fetch(f, LEN, 1, &d);
+	settle(f);
+	assert_int_equal(count_files(f, "blobs/sha256"), 1);
+	assert_int_equal(used_bytes(f), disk_use(f));
+}
+
+static void local_refusal_is_eio(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d;
+	struct partial *p = NULL;
+	free(make_bytes(LEN, 1, &d));
+	AUTO_FD int fd = open(path_in(f, "partial"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(store_partial(f->store, &d, LEN, &f->call, &p, &f->err), -EIO);
+	assert_non_null(strstr(f->err.text, "/partial is no directory"));
+	assert_int_equal(store_errno(-EACCES), -EIO);
+	assert_int_equal(store_errno(-EMFILE), -EIO);
+	assert_int_equal(store_errno(-EDQUOT), -ENOSPC);
+}
+
 #define N_THREADS 6
 #define N_BLOBS   12
 
@@ -580,6 +621,8 @@ int main(void)
 	    WITH_STORE(what_is_planted_in_partial_is_passed_by),
 	    WITH_STORE(sweep_takes_what_nobody_waits_for),
 	    WITH_STORE(failed_publishing_is_told_and_the_blob_served),
+	    WITH_STORE(directory_that_vanishes_under_a_fetch_costs_only_the_cache),
+	    WITH_STORE(local_refusal_is_eio),
 	    WITH_STORE(threads_fetch_side_by_side),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
