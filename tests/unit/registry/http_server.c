@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "http_server.h"
+#include "tests/unit/registry/http_server.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "http_server.h"
+#include "tests/unit/registry/http_server.h"
 
 #define MANIFEST      "{\"schemaVersion\":2}"
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
