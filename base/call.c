@@ -11,6 +11,8 @@ void call_init(struct call *c, int64_t deadline_ms)
 	c->cancelled = false;
 	c->waker = NULL;
 	c->waker_ctx = NULL;
+	c->said_code = 0;
+	c->said.text[0] = '\0';
 	c->deadline_ms = deadline_ms;
 }
 
@@ -38,6 +40,21 @@ int call_check(struct call *c, struct err *err)
 	if (c->deadline_ms != INT64_MAX && clock_ms() >= c->deadline_ms)
 		return err_set(err, -ETIMEDOUT, "the time for the operation is over");
 	return 0;
+}
+
+void call_say(struct call *c, int code, const char *text)
+{
+	lock_take(&c->lock);
+	c->said_code = err_set(&c->said, code, "%s", text);
+	lock_drop(&c->lock);
+}
+
+int call_said(struct call *c, struct err *err)
+{
+	lock_take(&c->lock);
+	int code = c->said_code ? err_set(err, c->said_code, "%s", c->said.text) : 0;
+	lock_drop(&c->lock);
+	return code;
 }
 
 void call_set_waker(struct call *c, call_waker_fn waker, void *ctx)

@@ -7,7 +7,10 @@
  * may cancel it, once or often. A wait deep below (a transfer, a lock of
  * another process) registers a waker, so that a cancellation ends it at once.
  *
- * Threads: call_cancel and call_check from any thread. The waker runs in the
+ * What the other side said last is kept in the call, so that whoever runs out of
+ * patience can tell a host that refuses from one that is silent.
+ *
+ * Threads: call_cancel, call_check and call_said from any thread. The waker runs in the
  * canceller's thread, under the call's own lock, and must only signal; it
  * never runs again after call_set_waker(call, NULL, NULL) has returned.
  */
@@ -26,6 +29,8 @@ struct call {
 	bool cancelled;      /* guarded by lock */
 	call_waker_fn waker; /* guarded by lock */
 	void *waker_ctx;     /* guarded by lock */
+	int said_code;       /* guarded by lock */
+	struct err said;     /* guarded by lock */
 	int64_t deadline_ms; /* clock_ms(); INT64_MAX: none. Only the work itself may move it. */
 };
 
@@ -34,5 +39,10 @@ void call_release(struct call *c);
 void call_cancel(struct call *c);
 /* 0, -ECANCELED, or -ETIMEDOUT. */
 NODISCARD int call_check(struct call *c, struct err *err);
+/* The other side failed with this, in words of its own, and is asked again; 0: it
+ * answered. If time runs out now, this is why. */
+void call_say(struct call *c, int code, const char *text);
+/* The code it said last, with its text; 0: nothing, or all is well. */
+int call_said(struct call *c, struct err *err);
 /* One waker at a time. If the call is cancelled already, it runs at once. */
 void call_set_waker(struct call *c, call_waker_fn waker, void *ctx);

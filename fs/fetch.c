@@ -70,8 +70,11 @@ static int learn(struct fetcher *f, const char *repo, const char *bytes,
 {
 	struct manifest *m = NULL;
 	int r = manifest_parse(bytes, (size_t)desc->size, &desc->digest, desc->media_type, &m, err);
-	if (r)
-		return r;
+	if (r) {
+		char digest[DIGEST_STRING_MAX];
+		digest_string(&desc->digest, digest);
+		return err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest);
+	}
 	r = name_all(f, repo, m, err);
 	if (r) {
 		manifest_unref(m);
@@ -340,7 +343,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	if (!f)
 		return -ENOMEM;
 	f->o = *o;
-	struct flights_options flights = {run, f, o->timeout_ms};
+	struct flights_options flights = {run, f, source_title(o->source), o->timeout_ms};
 	if (pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||

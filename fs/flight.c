@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 /* uthash's usual one falls through its switch, which clang warns of. */
@@ -48,7 +49,14 @@ struct flights {
 struct release {
 	struct waiter *waiter;
 	int code;
+	struct err err;
 };
+
+bool want_equal(const struct want *a, const struct want *b)
+{
+	return a->kind == b->kind && a->size == b->size && strcmp(a->repo, b->repo) == 0 &&
+	       strcmp(a->tag, b->tag) == 0 && digest_equal(&a->digest, &b->digest);
+}
 
 int flights_new(const struct flights_options *o, struct flights **ret)
 {
@@ -244,6 +252,50 @@ static int64_t due(const struct waiter *w, int *ret_code)
 	return slow <= late ? slow : late;
 }
 
+/* Who was asked for what, as a person would write it. */
+static void describe(const struct flight *fl, char *out, size_t room)
+{
+	const struct want *w = &fl->want;
+	const char *title = fl->flights->o.title;
+	char digest[DIGEST_STRING_MAX] = "";
+	if (digest_is_set(&w->digest))
+		digest_string(&w->digest, digest);
+	switch (w->kind) {
+	case WANT_TAG:
+		snprintf(out, room, "%s: %s:%s", title, w->repo, w->tag);
+		break;
+	case WANT_MANIFEST:
+	case WANT_NAMED:
+		snprintf(out, room, "%s: %s@%s", title, w->repo, digest);
+		break;
+	case WANT_BLOB:
+		snprintf(out, room, "%s: %s@%s", title, fl->repo, digest);
+		break;
+	case WANT_TAGS:
+		snprintf(out, room, "%s: the tags of %s", title, w->repo);
+		break;
+	case WANT_CATALOG:
+		snprintf(out, room, "%s: its repositories", title);
+		break;
+	}
+}
+
+/* What a waiter is told whose time has come. */
+static void late(struct flight *fl, struct release *ret)
+{
+	char what[ERR_TEXT_MAX];
+	if (ret->code == FLIGHT_SLOW)
+		return;
+	int said = call_said(&fl->call, &ret->err);
+	if (said) {
+		ret->code = said;
+		return;
+	}
+	describe(fl, what, sizeof(what));
+	(void)err_set(&ret->err, ret->code, "%s: no answer in %.1f s (--timeout allows more)", what,
+		      (double)(clock_ms() - fl->started_ms) / 1000.0);
+}
+
 /* Takes one waiter whose time has come out of its flight; *ret_next is when to
  * look again. */
 static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next) REQUIRES(f->lock)
@@ -256,8 +308,10 @@ static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next
 		int code;
 		int64_t at = due(w, &code);
 		if (at <= now) {
+			struct release rel = {.waiter = w, .code = code};
+			late(w->flight, &rel);
 			leave(f, w);
-			return (struct release){w, code};
+			return rel;
 		}
 		if (at < *ret_next)
 			*ret_next = at;
@@ -336,11 +390,6 @@ static bool look_at_interrupted(struct flights *f)
 	}
 }
 
-static const char *late_text(int code)
-{
-	return code == FLIGHT_SLOW ? "slow" : "no answer in time";
-}
-
 static void *watch_thread(void *arg)
 {
 	struct flights *f = arg;
@@ -360,7 +409,7 @@ static void *watch_thread(void *arg)
 		struct release rel = next_due(f, now, &next);
 		if (rel.waiter) {
 			lock_drop(&f->lock);
-			resume(rel.waiter, rel.code, late_text(rel.code));
+			rel.waiter->resume(rel.waiter, rel.code, &rel.err, NULL);
 			lock_take(&f->lock);
 			continue;
 		}

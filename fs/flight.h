@@ -13,8 +13,9 @@
  *	job              runs in a pool's thread, with no lock held
  *	finished         taken out of the table, then each waiter's resume() runs
  *	                 in the job's thread
- *	left             a waiter that ran out of time is resumed with -ETIMEDOUT
- *	                 and the flight goes on: what it brings is kept. A waiter
+ *	left             a waiter that ran out of time is resumed with what the
+ *	                 host said last (base/call.h), or else with -ETIMEDOUT, and
+ *	                 the flight goes on: what it brings is kept. A waiter
  *	                 that was given up gets -EINTR, and with the last of these
  *	                 the flight's call is cancelled.
  *	waiter_unwatch   once, when the waiter will not park again
@@ -70,11 +71,13 @@ struct want {
 	uint64_t size; /* WANT_BLOB */
 };
 
+bool want_equal(const struct want *a, const struct want *b);
+
 struct flight;
 
 /* Embedded in a parked request. Filled in by the caller: */
 struct waiter {
-	int64_t deadline_ms; /* clock_ms(): resumed with -ETIMEDOUT, unless bytes are flowing */
+	int64_t deadline_ms; /* clock_ms(): resumed as too late, unless bytes are flowing */
 	int64_t soft_ms;     /* after the flight has taken this long: resumed with
 			      * FLIGHT_SLOW; 0: never */
 	pid_t tid;           /* the calling thread, for its signals */
@@ -105,6 +108,7 @@ struct flights;
 struct flights_options {
 	flight_fn run;
 	void *ctx;
+	const char *title;  /* who is asked, for texts; borrowed */
 	int64_t timeout_ms; /* of a job's call, from when it was queued */
 };
 

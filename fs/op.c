@@ -115,6 +115,13 @@ static void op_run(struct op *op)
 	}
 }
 
+void op_hold_briefly(struct op *op)
+{
+	int64_t at_most = op->start_ms + OP_HOLD_MS;
+	if (op->waiter.deadline_ms > at_most)
+		op->waiter.deadline_ms = at_most;
+}
+
 void op_start(struct op *op)
 {
 	op_run(op);
@@ -140,7 +147,7 @@ int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const cha
 
 int op_failed(const struct op *op, const struct want *want)
 {
-	return op->failure && memcmp(want, &op->failed, sizeof(*want)) == 0 ? op->failure : 0;
+	return op->failure && want_equal(want, &op->failed) ? op->failure : 0;
 }
 
 /* Nothing may find the op any more: then its request can be answered. */
@@ -181,15 +188,23 @@ static bool worth_a_line(const struct op *op, int code)
 	       code != -ENAMETOOLONG;
 }
 
+/* One line for all that fails because its host does, however many names were
+ * asked for; else one for each text. */
+static void log_reply(const struct op *op, int errnum)
+{
+	const char *text = op->err.text[0] ? op->err.text : strerror(errnum);
+	bool of_host =
+	    errnum == EACCES || errnum == EHOSTUNREACH || errnum == ETIMEDOUT || errnum == EBUSY;
+	char key[ERR_TEXT_MAX + 16];
+	snprintf(key, sizeof(key), "%d %s", errnum, of_host ? source_title(op->fs->source) : text);
+	log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
+}
+
 void op_reply_err(struct op *op, int code)
 {
 	int errnum = to_errno(code);
-	if (worth_a_line(op, code)) {
-		const char *text = op->err.text[0] ? op->err.text : strerror(errnum);
-		char key[ERR_TEXT_MAX + 16];
-		snprintf(key, sizeof(key), "%d %s", errnum, text);
-		log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
-	}
+	if (worth_a_line(op, code))
+		log_reply(op, errnum);
 	fuse_reply_err(end(op), errnum);
 }
 

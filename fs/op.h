@@ -26,8 +26,8 @@
 #include "fs/flight.h"
 #include "fs/fs_impl.h"
 
-/* How long a LOOKUP waits: the kernel holds the directory's lock meanwhile. */
-#define OP_LOOKUP_MS 5000
+/* How long what holds the directory's lock in the kernel (LOOKUP, READDIR) waits. */
+#define OP_HOLD_MS 5000
 /* How long what is known, but old, may be delayed by asking again. */
 #define OP_STALE_TAG_MS     1000
 #define OP_STALE_LISTING_MS 5000
@@ -48,7 +48,8 @@ struct op {
 
 	uint64_t ino;
 	char name[256]; /* LOOKUP, GETXATTR */
-	size_t size;    /* GETXATTR, LISTXATTR */
+	size_t size;    /* GETXATTR, LISTXATTR, READDIR */
+	size_t offset;  /* READDIR */
 	struct fuse_file_info fi;
 
 	struct blob *blob; /* what the last flight brought; a reference */
@@ -67,6 +68,8 @@ struct op {
 
 /* Replies ENOMEM itself and returns NULL if there is no memory. */
 struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler handler);
+/* It will wait for OP_HOLD_MS at the most. */
+void op_hold_briefly(struct op *op);
 void op_start(struct op *op);
 
 /* soft_ms: see struct waiter; 0 for what has no older answer. */

@@ -217,10 +217,14 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 			answer_release(ret);
 			continue;
 		}
-		if (o->code == 0)
+		if (o->code == 0) {
+			call_say(call, 0, "");
 			return;
-		if (o->words)
+		}
+		if (o->words) {
 			last = *o;
+			call_say(call, o->code, o->why.text);
+		}
 		if (!o->retry || trial || attempt >= o->tries ||
 		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0)
 			break;

@@ -97,8 +97,10 @@ static int deliver(struct transfer *t, const void *data, size_t len, struct err 
 
 	if (len > t->size - t->have)
 		return bad(t, err, -EBADMSG, "more bytes than were declared");
-	/* What advances may take its time; the rule against slowness holds. */
-	t->call->deadline_ms = INT64_MAX;
+	/* What advances may take its time: the rule against slowness holds, and what
+	 * falls silent has as long as a question. */
+	if (t->h->timeout_ms > 0)
+		t->call->deadline_ms = clock_ms() + t->h->timeout_ms;
 	r = t->sink->write(t->sink->ctx, data, len, err);
 	if (r < 0)
 		return r;
@@ -166,9 +168,6 @@ static int fetch(struct transfer *t, struct err *err)
 			t->furthest = t->have;
 		if (idle >= IDLE_ATTEMPTS)
 			return r;
-		/* The next try is a question again, with the time of one. */
-		if (t->call->deadline_ms == INT64_MAX && t->h->timeout_ms > 0)
-			t->call->deadline_ms = clock_ms() + t->h->timeout_ms;
 		wait_ms = retry_backoff_ms(idle + 1, t->h->client->tuning.retry_base_ms);
 		r = park_sleep(t->call, clock_ms() + wait_ms, err);
 		if (r < 0)

@@ -86,7 +86,7 @@ static void open_stage(struct stage *s, int64_t timeout_ms)
 	memset(s, 0, sizeof(*s));
 	lock_init(&s->lock);
 	cond_init(&s->changed);
-	struct flights_options o = {run, s, timeout_ms};
+	struct flights_options o = {run, s, "test", timeout_ms};
 	assert_int_equal(flights_new(&o, &s->flights), 0);
 	assert_int_equal(flights_start(s->flights), 0);
 	assert_int_equal(pool_new("test", 4, &s->pool), 0);
