@@ -12,7 +12,6 @@ struct record {
 };
 
 struct dirlist {
-	LIST_ENTRY(dirlist) link; /* guarded by the lock of its open_dirs */
 	struct record *v;
 	size_t n, room;
 	char *text;
@@ -100,35 +99,4 @@ size_t dirlist_count(const struct dirlist *l)
 struct dirlist_entry dirlist_at(const struct dirlist *l, size_t i)
 {
 	return (struct dirlist_entry){l->text + l->v[i].name, l->v[i].ino, l->v[i].type};
-}
-
-void open_dirs_init(struct open_dirs *o)
-{
-	lock_init(&o->lock);
-	LIST_INIT(&o->lists);
-}
-
-void open_dirs_release(struct open_dirs *o)
-{
-	struct dirlist *l;
-	while ((l = LIST_FIRST(&o->lists)) != NULL) {
-		LIST_REMOVE(l, link);
-		dirlist_free(l);
-	}
-	lock_release(&o->lock);
-}
-
-void dirlist_open(struct open_dirs *o, struct dirlist *l)
-{
-	lock_take(&o->lock);
-	LIST_INSERT_HEAD(&o->lists, l, link);
-	lock_drop(&o->lock);
-}
-
-void dirlist_close(struct open_dirs *o, struct dirlist *l)
-{
-	lock_take(&o->lock);
-	LIST_REMOVE(l, link);
-	lock_drop(&o->lock);
-	dirlist_free(l);
 }

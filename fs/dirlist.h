@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dirlist — a directory's entries as they were when it was opened. Layer: fs/.
  *
- * Made by OPENDIR, read by READDIR at offsets that stay valid (an entry's index
- * plus one), freed by RELEASEDIR. Names only: no listing asks the origin about
+ * Read at offsets that stay valid (an entry's index plus one) as long as the
+ * directory is open (fs/open_dirs.h). Names only: no listing asks the origin about
  * an entry. Built by one thread, then read only. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <sys/types.h>
 
-#include "base/lock.h"
 #include "base/macros.h"
 
 struct dirlist;
@@ -35,17 +33,6 @@ struct dirlist_entry {
 };
 size_t dirlist_count(const struct dirlist *l);
 struct dirlist_entry dirlist_at(const struct dirlist *l, size_t i);
-
-/* Those that the kernel has open. What it never released, because the connection
- * ended first, open_dirs_release frees. Any thread; one lock, a leaf. */
-struct open_dirs {
-	struct lock lock;
-	LIST_HEAD(, dirlist) lists; /* guarded by lock */
-};
-void open_dirs_init(struct open_dirs *o);
-void open_dirs_release(struct open_dirs *o);
-void dirlist_open(struct open_dirs *o, struct dirlist *l);
-void dirlist_close(struct open_dirs *o, struct dirlist *l); /* frees it */
 
 /* What lies in a directory of the tree. -EINPROGRESS and the errors of tree.h. */
 NODISCARD int tree_list(struct op *op, const struct node *dir, struct dirlist **ret);

@@ -201,16 +201,16 @@ int files_tree_init(struct files_tree *t)
  * not be made. */
 static int enter(struct files_tree *t, size_t parent, struct part part, bool make, size_t *ret)
 {
-	char name[NAME_MAX + 1];
+	char fitted[NAME_MAX + 1];
 	AUTO_FREE char *clean = sanitise(part);
 	if (clean == NULL)
 		return -ENOMEM;
-	fit(clean, "", name);
+	fit(clean, "", fitted);
 	size_t found = 0;
-	int rc = find(t, parent, name, &found);
+	int rc = find(t, parent, fitted, &found);
 	if (rc == -ENOENT && make && t->dirs < FILES_DIRS_MAX) {
 		found = t->n;
-		rc = add(t, parent, name, FILE_KIND_DIR, 0);
+		rc = add(t, parent, fitted, FILE_KIND_DIR, 0);
 		t->dirs++;
 	}
 	if (rc == 0 && t->v[found].kind != FILE_KIND_DIR)

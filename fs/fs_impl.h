@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 #include "base/lock.h"
-#include "fs/dirlist.h"
 #include "fs/fs.h"
+#include "fs/open_dirs.h"
 #include "registry/source.h"
 
 struct backing_table;

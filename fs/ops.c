@@ -11,13 +11,9 @@
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/backing.h"
-#include "fs/dirlist.h"
 #include "fs/log.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
-
-/* The largest READ that the kernel sends. */
-#define READ_MAX (1u << 20)
 
 static int negative(struct op *op, double entry_s)
 {
@@ -67,9 +63,7 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	memcpy(op->name, name, len + 1);
-	int64_t at_most = op->start_ms + OP_LOOKUP_MS;
-	if (op->waiter.deadline_ms > at_most)
-		op->waiter.deadline_ms = at_most;
+	op_hold_briefly(op);
 	op_start(op);
 }
 
@@ -214,7 +208,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_err(req, EIO);
 		return;
 	}
-	size = size < READ_MAX ? size : READ_MAX;
+	size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
 	AUTO_FREE char *buf = malloc(size);
 	int64_t n = buf ? file_pread_full(blob_fd(blob), buf, size, (uint64_t)off) : -ENOMEM;
 	blob_unref(blob);
@@ -232,68 +226,6 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct fs *fs = fuse_req_userdata(req);
 	backing_put(fs->backing, ino);
 	fuse_reply_err(req, 0); /* the kernel keeps an inode until it is answered */
-}
-
-static int do_opendir(struct op *op)
-{
-	struct node dir;
-	struct dirlist *list = NULL;
-	int r = node_read(op->fs->nodes, op->ino, &dir);
-	if (r == 0)
-		r = tree_list(op, &dir, &list);
-	if (r)
-		return r;
-	op->fi.fh = (uint64_t)(uintptr_t)list;
-	dirlist_open(&op->fs->open_dirs, list);
-	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
-			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
-	op->fi.cache_readdir = immutable;
-	op->fi.keep_cache = immutable;
-	struct open_dirs *open_dirs = &op->fs->open_dirs;
-	if (op_reply_open(op, &op->fi, 0))
-		dirlist_close(open_dirs, list);
-	return OP_REPLIED;
-}
-
-static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct op *op = op_new(req, ino, "list", do_opendir);
-	if (!op)
-		return;
-	op->fi = *fi;
-	op_start(op);
-}
-
-static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		       struct fuse_file_info *fi)
-{
-	(void)ino;
-	const struct dirlist *list = (const struct dirlist *)(uintptr_t)fi->fh;
-	size = size < READ_MAX ? size : READ_MAX;
-	AUTO_FREE char *buf = malloc(size);
-	size_t used = 0;
-	if (!buf) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	for (size_t i = off > 0 ? (size_t)off : 0; i < dirlist_count(list); i++) {
-		struct dirlist_entry e = dirlist_at(list, i);
-		struct stat st = {.st_ino = e.ino, .st_mode = e.type};
-		size_t n =
-		    fuse_add_direntry(req, buf + used, size - used, e.name, &st, (off_t)(i + 1));
-		if (n > size - used)
-			break;
-		used += n;
-	}
-	fuse_reply_buf(req, buf, used);
-}
-
-static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	struct fs *fs = fuse_req_userdata(req);
-	dirlist_close(&fs->open_dirs, (struct dirlist *)(uintptr_t)fi->fh);
-	fuse_reply_err(req, 0);
 }
 
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -374,9 +306,9 @@ const struct fuse_lowlevel_ops fs_ops = {
     .open = on_open,
     .read = on_read,
     .release = on_release,
-    .opendir = on_opendir,
-    .readdir = on_readdir,
-    .releasedir = on_releasedir,
+    .opendir = ops_opendir,
+    .readdir = ops_readdir,
+    .releasedir = ops_releasedir,
     .statfs = on_statfs,
     .getxattr = on_getxattr,
     .listxattr = on_listxattr,

@@ -9,3 +9,11 @@
 
 /* The userdata of the session is a struct fs. */
 extern const struct fuse_lowlevel_ops fs_ops;
+
+/* The largest READ that the kernel sends. */
+#define OPS_READ_MAX (1u << 20)
+
+/* ops_dir.c, for that table */
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

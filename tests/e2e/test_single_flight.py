@@ -142,7 +142,7 @@ def test_connections_are_used_again(mount, registry):
 
 
 def test_nothing_stays_open_after_use(mount, registry):
-    samples.push_files(registry.store, "demo/app", "v1", {f"f{i}": samples.noise(70_000, i) for i in range(60)})
+    samples.push_files(registry.store, "demo/app", "v1", {f"f{i}": samples.noise(20_000, i) for i in range(200)})
     m = mount()
     read(m / "demo/app:v1/manifest.json")
     before = len(m.fds())
@@ -150,4 +150,5 @@ def test_nothing_stays_open_after_use(mount, registry):
         run(["sh", "-c", f"cat {m}/demo/app:v1/files/* > /dev/null"], check=True)
     until(lambda: not [name for name in m.fds().values() if "/partial" in name or "(deleted)" in name and
                        str(m.cache) in name], what="partials closing")
-    until(lambda: len(m.fds()) <= before + 24, what=f"descriptors going back to about {before}")
+    idle = 64  # the store keeps that many open, for who opens them again
+    until(lambda: len(m.fds()) <= before + idle + 10, what=f"descriptors going back to about {before + idle}")

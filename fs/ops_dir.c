@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Directories: OPENDIR, READDIR, RELEASEDIR.
+ *
+ * A list is made in OPENDIR, which holds no lock of the kernel while it waits.
+ * Programs that open a directory without O_DIRECTORY do not mean to list it (df
+ * opens every mountpoint to have it mounted, fsync and flock take any file): they
+ * get it at once, whatever the origin is like, and should one list it after all,
+ * its first READDIR does. That holds the directory's lock, so it waits no longer
+ * than a LOOKUP. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "fs/dirlist.h"
+#include "fs/op.h"
+#include "fs/ops.h"
+#include "fs/tree.h"
+
+static struct open_dir *handle(const struct fuse_file_info *fi)
+{
+	return (struct open_dir *)(uintptr_t)fi->fh;
+}
+
+static int do_opendir(struct op *op)
+{
+	struct node dir;
+	struct dirlist *list = NULL;
+	struct open_dirs *all = &op->fs->open_dirs;
+	int r = node_read(op->fs->nodes, op->ino, &dir);
+	if (r == 0 && (op->fi.flags & O_DIRECTORY))
+		r = tree_list(op, &dir, &list);
+	if (r)
+		return r;
+	struct open_dir *d = open_dir_new(all);
+	if (!d) {
+		dirlist_free(list);
+		return -ENOMEM;
+	}
+	if (list)
+		open_dir_fill(all, d, list);
+	op->fi.fh = (uint64_t)(uintptr_t)d;
+	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
+			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
+	op->fi.cache_readdir = immutable;
+	op->fi.keep_cache = immutable;
+	if (op_reply_open(op, &op->fi, 0))
+		open_dir_close(all, d);
+	return OP_REPLIED;
+}
+
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct op *op = op_new(req, ino, "list", do_opendir);
+	if (!op)
+		return;
+	op->fi = *fi;
+	op_start(op);
+}
+
+static int reply_entries(struct op *op, const struct dirlist *list)
+{
+	AUTO_FREE char *buf = malloc(op->size);
+	size_t used = 0;
+	if (!buf)
+		return -ENOMEM;
+	for (size_t i = op->offset; i < dirlist_count(list); i++) {
+		struct dirlist_entry e = dirlist_at(list, i);
+		struct stat st = {.st_ino = e.ino, .st_mode = e.type};
+		size_t n = fuse_add_direntry(op->req, buf + used, op->size - used, e.name, &st,
+					     (off_t)(i + 1));
+		if (n > op->size - used)
+			break;
+		used += n;
+	}
+	op_reply_buf(op, buf, used);
+	return OP_REPLIED;
+}
+
+static int do_readdir(struct op *op)
+{
+	struct open_dirs *all = &op->fs->open_dirs;
+	struct open_dir *d = handle(&op->fi);
+	if (!open_dir_list(all, d)) {
+		struct node dir;
+		struct dirlist *list = NULL;
+		int r = node_read(op->fs->nodes, op->ino, &dir);
+		if (r == 0)
+			r = tree_list(op, &dir, &list);
+		if (r)
+			return r;
+		open_dir_fill(all, d, list);
+	}
+	return reply_entries(op, open_dir_list(all, d));
+}
+
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct op *op = op_new(req, ino, "list", do_readdir);
+	if (!op)
+		return;
+	op->fi = *fi;
+	op->size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
+	op->offset = off > 0 ? (size_t)off : 0;
+	op_hold_briefly(op);
+	op_start(op);
+}
+
+void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct fs *fs = fuse_req_userdata(req);
+	open_dir_close(&fs->open_dirs, handle(fi));
+	fuse_reply_err(req, 0);
+}
