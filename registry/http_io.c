@@ -85,12 +85,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	size_t taken = len;
 
 	lock_take(&x->lock);
-	if (x->ended) {
-		taken = 0;
-	} else if (!fits(x, len)) {
+	if (!x->ended && !fits(x, len)) {
 		x->paused = true;
 		taken = CURL_WRITEFUNC_PAUSE;
-	} else if (!fill(x, data, len)) {
+	} else if (x->ended || !fill(x, data, len)) {
 		taken = 0;
 	}
 	lock_drop(&x->lock);

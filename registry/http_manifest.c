@@ -179,10 +179,8 @@ int http_source_resolve(struct source *s, const char *repo, const char *tag,
 		*ret = *known;
 	else if (r == 0 && is_final(&a))
 		r = client_refusal(h->client, &q, &a, err);
-	else if (r == 0 && !take_descriptor(&a, ret))
-		r = resolve_by_get(s, repo, tag, call, ret, err);
-	/* A redirect that only a GET may follow. */
-	else if (r == -EPROTO && a.foreign)
+	/* Too little was said, or it is a redirect that only a GET may follow. */
+	else if (r == 0 ? !take_descriptor(&a, ret) : r == -EPROTO && a.foreign)
 		r = resolve_by_get(s, repo, tag, call, ret, err);
 	answer_release(&a);
 	return r;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 
 /* Left to itself, jansson seeds its hash tables in the first json_object(),
  * which two threads may reach at once. */
@@ -51,7 +52,7 @@ int json_util_parse(const char *bytes, size_t len, const char *what, json_t **re
 	if (count_values(bytes, len) > JSON_VALUES_MAX)
 		return err_set(err, -EFBIG, "%s holds more than %u values", what, JSON_VALUES_MAX);
 	pthread_once(&seeded, seed);
-	json_t *doc = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &e);
+	json_t *doc = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
 	if (doc == NULL && json_error_code(&e) == json_error_out_of_memory)
 		return err_set(err, -ENOMEM, "%s: no memory", what);
 	if (doc == NULL)
@@ -77,6 +78,8 @@ int json_util_string(const json_t *object, const char *key, const char **ret, st
 
 	if (v != NULL && !json_is_string(v))
 		return err_set(err, -EPROTO, "%s is not a string", key);
+	if (v != NULL && strlen(json_string_value(v)) != json_string_length(v))
+		return err_set(err, -EPROTO, "%s holds a NUL", key);
 	*ret = json_string_value(v);
 	return 0;
 }

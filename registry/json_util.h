@@ -4,7 +4,7 @@
  * A document is refused when a key stands twice in one object (two parsers
  * would not agree on it), when anything follows it, and when it holds more
  * values than JSON_VALUES_MAX: jansson needs some 200 bytes for a value that
- * takes three in the text. Strings are UTF-8 without NUL.
+ * takes three in the text. Strings are UTF-8; json_util_string refuses a NUL in one.
  *
  * Threads: any. Values are borrowed from the document.
  */

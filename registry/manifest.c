@@ -148,6 +148,23 @@ static int copy_media_type(const char *s, char ret[MEDIA_TYPE_MAX], struct err *
 	return 0;
 }
 
+/* People's own texts; a NUL in one is left out, as in any name made of it. */
+static int copy_annotation(const json_t *value, char **ret, struct err *err)
+{
+	const char *s = json_string_value(value);
+	size_t len = json_string_length(value), kept = 0;
+
+	*ret = malloc(len + 1);
+	if (*ret == NULL)
+		return err_set(err, -ENOMEM, "no memory for a manifest");
+	for (size_t i = 0; i < len; i++) {
+		if (s[i] != '\0')
+			(*ret)[kept++] = s[i];
+	}
+	(*ret)[kept] = '\0';
+	return 0;
+}
+
 /* `budget` is what is left of MANIFEST_ANNOTATIONS_MAX. */
 static int parse_annotations(const json_t *o, size_t *budget, struct annotation **ret,
 			     size_t *ret_count, struct err *err)
@@ -170,7 +187,7 @@ static int parse_annotations(const json_t *o, size_t *budget, struct annotation 
 			return err_set(err, -EPROTO, "annotation %s is not a string", key);
 		rc = copy_text(key, &a->key, err);
 		if (rc == 0)
-			rc = copy_text(json_string_value(value), &a->value, err);
+			rc = copy_annotation(value, &a->value, err);
 		if (rc < 0)
 			return rc;
 	}

@@ -38,7 +38,7 @@ int url_make(bool https, const char *host, unsigned port, const char *target, st
 
 	if (strlen(host) >= sizeof(u.host) || !*host || *target != '/')
 		return -EINVAL;
-	strcpy(u.host, host);
+	memcpy(u.host, host, strlen(host));
 	lower(u.host);
 	format_authority(https, u.host, u.port, authority);
 	n = asprintf(&u.text, "%s://%s%s", https ? "https" : "http", authority, target);
@@ -119,9 +119,8 @@ int url_resolve(const struct url *base, const char *reference, struct url *ret)
 	u = curl_url();
 	if (!u)
 		return -ENOMEM;
-	if (base && curl_url_set(u, CURLUPART_URL, base->text, URL_FLAGS) != CURLUE_OK)
-		r = -EINVAL;
-	else if (curl_url_set(u, CURLUPART_URL, reference, URL_FLAGS) != CURLUE_OK)
+	if ((base && curl_url_set(u, CURLUPART_URL, base->text, URL_FLAGS) != CURLUE_OK) ||
+	    curl_url_set(u, CURLUPART_URL, reference, URL_FLAGS) != CURLUE_OK)
 		r = -EINVAL;
 	else
 		r = parts_get(u, &p);
