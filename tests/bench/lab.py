@@ -209,10 +209,21 @@ class Lab:
         return self.open.enter_context(contextlib.closing(DockerRegistry(self.directory / "docker-registry", images)))
 
     @contextlib.contextmanager
-    def mount(self, address, cache):
-        """The mounted path and the process that serves it."""
+    def mount(self, address, cache, background=False):
+        """The mounted path and the process that serves it: a child of ours, or the daemon that `mount` leaves behind."""
         point = self.directory / "mnt"
         point.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as mounted:
+            if background:
+                run(self.binary, "mount", "--cache", cache, address, point)
+                mounted.callback(run, self.binary, "unmount", point)
+                yield point, self.status(point)["worker_pid"]
+            else:
+                process = mounted.enter_context(self.foreground(address, cache, point))
+                yield point, self.serving_pid(process.pid, point)
+
+    @contextlib.contextmanager
+    def foreground(self, address, cache, point):
         ready, theirs = os.pipe()
         with open(self.directory / "daemon.log", "ab") as log:
             process = subprocess.Popen([str(self.binary), "mount", "-f", "--ready-fd", str(theirs), "--cache", str(cache),
@@ -223,7 +234,7 @@ class Lab:
             with os.fdopen(ready, "rb", buffering=0) as file:
                 if file.read(1) == b"":
                     raise Broken("the mount did not come up:\n" + (self.directory / "daemon.log").read_text()[-800:])
-            yield point, self.serving_pid(process.pid, point)
+            yield process
         finally:
             subprocess.run([str(self.binary), "unmount", str(point)], stdin=subprocess.DEVNULL, capture_output=True)
             try:
