@@ -223,13 +223,14 @@ void op_reply_readlink(struct op *op, const char *target)
 	fuse_reply_readlink(end(op), target);
 }
 
-int op_reply_open(struct op *op, const struct fuse_file_info *fi, int32_t backing_id)
+int op_reply_open(struct op *op, int32_t backing_id)
 {
+	struct fuse_file_info fi = op->fi;
 	fuse_req_t req = end(op);
 	if (backing_id <= 0)
-		return fuse_reply_open(req, fi);
+		return fuse_reply_open(req, &fi);
 	/* libfuse 3.14 has no reply that carries a backing id. */
-	struct uapi_open_out out = {fi->fh, UAPI_FOPEN_PASSTHROUGH, backing_id};
+	struct uapi_open_out out = {fi.fh, UAPI_FOPEN_PASSTHROUGH, backing_id};
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 

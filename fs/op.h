@@ -83,6 +83,6 @@ void op_reply_err(struct op *op, int code); /* -errno; logs what deserves it */
 int op_reply_entry(struct op *op, const struct fuse_entry_param *e); /* -errno: not delivered */
 void op_reply_attr(struct op *op, const struct stat *st, double timeout_s);
 void op_reply_readlink(struct op *op, const char *target);
-int op_reply_open(struct op *op, const struct fuse_file_info *fi, int32_t backing_id);
+int op_reply_open(struct op *op, int32_t backing_id); /* with op->fi; -errno as above */
 void op_reply_buf(struct op *op, const void *data, size_t len);
 void op_reply_xattr(struct op *op, size_t len);

@@ -184,7 +184,7 @@ static int do_open(struct op *op)
 		return err_set(&op->err, -ENOMEM, "no memory to open a file");
 	blob_unref(open.blob);
 	op->fi.keep_cache = open.backing_id <= 0;
-	if (op_reply_open(op, &op->fi, open.backing_id))
+	if (op_reply_open(op, open.backing_id))
 		backing_put(backing, node.id);
 	return OP_REPLIED;
 }

@@ -43,7 +43,7 @@ static int do_opendir(struct op *op)
 			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
 	op->fi.cache_readdir = immutable;
 	op->fi.keep_cache = immutable;
-	if (op_reply_open(op, &op->fi, 0))
+	if (op_reply_open(op, 0))
 		open_dir_close(all, d);
 	return OP_REPLIED;
 }
