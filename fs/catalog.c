@@ -50,6 +50,19 @@ static void listing_release(void *value)
 	listing_unref(v->listing);
 }
 
+/* An image is some five times its text, names and strings and all. */
+static size_t image_bytes(const void *value)
+{
+	const struct image *i = *(struct image *const *)value;
+	return 4096 + 6 * (size_t)i->manifest->desc.size;
+}
+
+static size_t listing_bytes(const void *value)
+{
+	const struct listing_value *v = value;
+	return v->listing ? v->listing->bytes : 0;
+}
+
 static void image_retain(void *value)
 {
 	image_ref(*(struct image **)value);
@@ -62,13 +75,22 @@ static void image_release(void *value)
 
 int catalog_new(const struct catalog_options *o, struct catalog **ret)
 {
-	static const struct memo_type tags = {CATALOG_TAGS_MAX, sizeof(struct tag_value), NULL,
-					      NULL};
-	static const struct memo_type absent = {CATALOG_DIGESTS_MAX, sizeof(int64_t), NULL, NULL};
-	static const struct memo_type listings = {
-	    CATALOG_LISTINGS_MAX, sizeof(struct listing_value), listing_retain, listing_release};
-	static const struct memo_type images = {CATALOG_IMAGES_MAX, sizeof(struct image *),
-						image_retain, image_release};
+	static const struct memo_type tags = {.max = CATALOG_TAGS_MAX,
+					      .value_size = sizeof(struct tag_value)};
+	static const struct memo_type absent = {.max = CATALOG_DIGESTS_MAX,
+						.value_size = sizeof(int64_t)};
+	static const struct memo_type listings = {.max = CATALOG_LISTINGS_MAX,
+						  .value_size = sizeof(struct listing_value),
+						  .bytes_max = CATALOG_LISTINGS_BYTES,
+						  .bytes = listing_bytes,
+						  .retain = listing_retain,
+						  .release = listing_release};
+	static const struct memo_type images = {.max = CATALOG_IMAGES_MAX,
+						.value_size = sizeof(struct image *),
+						.bytes_max = CATALOG_IMAGES_BYTES,
+						.bytes = image_bytes,
+						.retain = image_retain,
+						.release = image_release};
 	struct catalog *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
@@ -176,6 +198,9 @@ static struct listing *listing_new(struct names *names)
 	}
 	l->names = *names;
 	*names = (struct names){0};
+	l->bytes = sizeof(*l) + l->names.room * sizeof(char *);
+	for (size_t i = 0; i < l->names.n; i++)
+		l->bytes += strlen(l->names.v[i]) + 1 + 2 * sizeof(size_t); /* and malloc's own */
 	atomic_init(&l->refs, 1);
 	return l;
 }
@@ -301,6 +326,22 @@ void catalog_digest_absent(struct catalog *c, const char *repo, const struct dig
 	size_t len = make_key(repo, text, key);
 	int64_t seen = clock_ms();
 	memo_put(c->absent, key, len, &seen);
+}
+
+int catalog_namers(struct catalog *c, const struct digest *d, const char *except, size_t max,
+		   struct names *ret)
+{
+	struct names all = {0};
+	int r = refs_repos(c->o.refs, c->o.origin, &all, NULL);
+	for (size_t i = 0; i < all.n && r == 0 && ret->n < max; i++) {
+		const char *repo = all.v[i];
+		struct descriptor desc;
+		if (strcmp(repo, except) != 0 &&
+		    refs_named(c->o.refs, c->o.origin, repo, d, &desc, NULL) == 0)
+			r = names_add(ret, repo, strlen(repo));
+	}
+	names_release(&all);
+	return r == -ENOENT ? 0 : r;
 }
 
 int catalog_named_all(struct catalog *c, const char *repo, struct descriptor **ret, size_t *ret_n,

@@ -29,11 +29,13 @@
 #include "base/names.h"
 #include "fs/image.h"
 
-#define CATALOG_NEGATIVE_MS  10000
-#define CATALOG_TAGS_MAX     65536
-#define CATALOG_DIGESTS_MAX  65536
-#define CATALOG_LISTINGS_MAX 1024
-#define CATALOG_IMAGES_MAX   1024
+#define CATALOG_NEGATIVE_MS    10000
+#define CATALOG_TAGS_MAX       65536
+#define CATALOG_DIGESTS_MAX    65536
+#define CATALOG_LISTINGS_MAX   1024
+#define CATALOG_LISTINGS_BYTES (128u << 20)
+#define CATALOG_IMAGES_MAX     1024
+#define CATALOG_IMAGES_BYTES   (64u << 20)
 
 struct catalog;
 struct refs;
@@ -69,6 +71,7 @@ void catalog_tag_absent(struct catalog *c, const char *repo, const char *tag);
  * "" or "namespace/". */
 struct listing {
 	struct names names;
+	size_t bytes; /* of memory */
 	_Atomic int refs;
 };
 void listing_unref(struct listing *l); /* NULL is fine */
@@ -95,6 +98,9 @@ enum known catalog_named(struct catalog *c, const char *repo, const struct diges
 NODISCARD int catalog_name(struct catalog *c, const char *repo, const struct descriptor *descs,
 			   size_t n, struct err *err);
 void catalog_digest_absent(struct catalog *c, const char *repo, const struct digest *d);
+/* Adds at most `max` repositories that named the digest, without `except`. -ENOMEM. */
+NODISCARD int catalog_namers(struct catalog *c, const struct digest *d, const char *except,
+			     size_t max, struct names *ret);
 /* All digests it named: new array, free(). */
 NODISCARD int catalog_named_all(struct catalog *c, const char *repo, struct descriptor **ret,
 				size_t *ret_n, struct err *err);

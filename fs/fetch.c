@@ -2,8 +2,10 @@
 #include "fs/fetch.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/catalog.h"
@@ -17,11 +19,53 @@
  * done once more. */
 #define BLOB_TRIES 2
 
+/* Local work that delays nobody. */
+#define LOCAL_QUICK_MS 1000
+
+/* How many other repositories are asked for a blob that the first does not give. */
+#define BLOB_REPOS_MAX 4
+
 struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
-	struct pool *disk, *ask, *transfer;
+	struct pool *small, *disk, *ask, *transfer;
 };
+
+/* Work on the disk takes as long as it takes, and its waiters know; it ends when
+ * all of them have left. */
+struct local_work {
+	int64_t since_ms, deadline_ms;
+};
+
+static struct local_work begin_local(const struct flight_job *job)
+{
+	struct local_work work = {clock_ms(), job->call->deadline_ms};
+	job->call->deadline_ms = INT64_MAX;
+	atomic_store(job->progress, 1);
+	return work;
+}
+
+/* What follows is a question, with the time of one: what is left of it, or all of it
+ * if the disk has used it up. */
+static void end_local(struct fetcher *f, const struct flight_job *job,
+		      const struct local_work *work)
+{
+	bool quick = clock_ms() - work->since_ms < LOCAL_QUICK_MS;
+	job->call->deadline_ms = quick ? work->deadline_ms : clock_ms() + f->o.timeout_ms;
+	if (quick)
+		atomic_store(job->progress, 0);
+}
+
+/* What a repository named is known from now on, whatever the disk says. */
+static int note_named(struct fetcher *f, const char *repo, const struct descriptor *v, size_t n,
+		      struct err *err)
+{
+	int r = catalog_name(f->o.catalog, repo, v, n, err);
+	if (r != -ENOSPC && r != -EIO)
+		return r;
+	log_failure("cache", "named record", "what %s named is not recorded: %s", repo, err->text);
+	return 0;
+}
 
 /* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
 static int from_cache(struct fetcher *f, const struct digest *d, struct call *call,
@@ -61,7 +105,7 @@ static int name_all(struct fetcher *f, const char *repo, const struct manifest *
 		if (digest_is_set(&m->layers[i].desc.digest))
 			v[n++] = m->layers[i].desc;
 	}
-	return catalog_name(f->o.catalog, repo, v, n, err);
+	return note_named(f, repo, v, n, err);
 }
 
 /* Parses, names, and makes it known. */
@@ -132,7 +176,7 @@ static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
 	int r = source_stat(f->o.source, w->repo, &w->digest, call, ret, NULL, err);
 	if (r == -ENOENT)
 		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
-	return r ? r : catalog_name(f->o.catalog, w->repo, ret, 1, err);
+	return r ? r : note_named(f, w->repo, ret, 1, err);
 }
 
 /* Whether the cache alone can answer. */
@@ -151,8 +195,9 @@ static int run_named(struct fetcher *f, const struct flight_job *job, struct err
 	return ask_named(f, job->want, job->call, &desc, err);
 }
 
-/* In the disk pool: what turns out not to be there is not fetched here. The
- * waiters look again, and then their want goes to the right pool. */
+/* A local job fetches nothing, and a job that would fetch does no local work: where
+ * things are no longer, or by now, as they were when it was queued, its waiters
+ * look again, and their want goes the right way. */
 static int look_again(int r)
 {
 	return r == -ENOENT ? 0 : r;
@@ -163,8 +208,12 @@ static int run_manifest(struct fetcher *f, const struct flight_job *job, struct 
 	const struct want *w = job->want;
 	struct descriptor named;
 	enum known known = catalog_named(f->o.catalog, w->repo, &w->digest, &named);
-	if (is_cached(f, w))
+	if (w->local && known != KNOWN_FRESH)
+		return 0;
+	if (w->local)
 		return look_again(learn_cached(f, w->repo, &named, job->call, err));
+	if (is_cached(f, w))
+		return 0;
 	if (known != KNOWN_FRESH && store_has(f->o.store, &w->digest, NULL))
 		return ask_named(f, w, job->call, &named, err);
 	char reference[DIGEST_STRING_MAX];
@@ -190,10 +239,10 @@ static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
 		 * and its bytes can be read. */
 		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
 			return r;
-		return catalog_name(f->o.catalog, w->repo, ret, 1, err);
+		return note_named(f, w->repo, ret, 1, err);
 	}
 	int r = source_resolve(f->o.source, w->repo, w->tag, seen ? &known : NULL, call, ret, err);
-	return r ? r : catalog_name(f->o.catalog, w->repo, ret, 1, err);
+	return r ? r : note_named(f, w->repo, ret, 1, err);
 }
 
 static int run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
@@ -252,18 +301,20 @@ static int fill_write(void *ctx, const void *data, size_t len, struct err *err)
 }
 
 /* One transfer into the partial of the digest, from where it stopped. */
-static int transfer(struct fetcher *f, const struct flight_job *job, struct blob **ret,
-		    struct err *err)
+static int transfer(struct fetcher *f, const struct flight_job *job, const char *repo,
+		    struct blob **ret, struct err *err)
 {
 	const struct want *w = job->want;
 	struct fill fill = {0};
+	struct local_work adopting = begin_local(job);
 	int r = store_partial(f->o.store, &w->digest, w->size, job->call, &fill.partial, err);
+	end_local(f, job, &adopting);
 	if (r)
 		return r;
 	uint64_t have = partial_have(fill.partial);
 	if (have < w->size) {
 		struct sink sink = {fill_begin, fill_write, &fill};
-		r = source_blob(f->o.source, job->repo, &w->digest, w->size, have, &sink, job->call,
+		r = source_blob(f->o.source, repo, &w->digest, w->size, have, &sink, job->call,
 				job->progress, err);
 	}
 	if (r == -EBADMSG)
@@ -277,13 +328,13 @@ static int transfer(struct fetcher *f, const struct flight_job *job, struct blob
 }
 
 /* Manifests are content too, and registries serve them in another place. */
-static int fetch_document(struct fetcher *f, const struct flight_job *job, struct blob **ret,
-			  struct err *err)
+static int fetch_document(struct fetcher *f, const struct flight_job *job, const char *repo,
+			  struct blob **ret, struct err *err)
 {
 	char reference[DIGEST_STRING_MAX];
 	digest_string(&job->want->digest, reference);
 	struct document doc = {0};
-	int r = source_document(f->o.source, job->repo, reference, job->call, &doc, err);
+	int r = source_document(f->o.source, repo, reference, job->call, &doc, err);
 	if (!r)
 		r = store_put(f->o.store, &doc.desc.digest, doc.bytes, (size_t)doc.desc.size, ret,
 			      err);
@@ -291,31 +342,54 @@ static int fetch_document(struct fetcher *f, const struct flight_job *job, struc
 	return r;
 }
 
+static int fetch_from(struct fetcher *f, const struct flight_job *job, const char *repo,
+		      struct blob **ret, struct err *err)
+{
+	struct descriptor named;
+	bool document =
+	    catalog_named(f->o.catalog, repo, &job->want->digest, &named) == KNOWN_FRESH &&
+	    media_type_is_manifest(named.media_type);
+	int r = -EAGAIN;
+	for (int i = 0; i < BLOB_TRIES && r == -EAGAIN; i++)
+		r = document ? fetch_document(f, job, repo, ret, err)
+			     : transfer(f, job, repo, ret, err);
+	if (r == -EAGAIN)
+		r = -EBADMSG;
+	char digest[DIGEST_STRING_MAX];
+	digest_string(&job->want->digest, digest);
+	return r ? err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest) : 0;
+}
+
+/* The same blob is one inode and one flight, under whatever repository it was
+ * opened: if the first does not give it, another that named it may. */
+static int fetch_elsewhere(struct fetcher *f, const struct flight_job *job, struct blob **ret)
+{
+	struct names repos = {0};
+	int r = catalog_namers(f->o.catalog, &job->want->digest, job->repo, BLOB_REPOS_MAX, &repos);
+	if (r == 0)
+		r = -ENOENT;
+	for (size_t i = 0; i < repos.n && (r == -EACCES || r == -ENOENT); i++)
+		r = fetch_from(f, job, repos.v[i], ret, NULL);
+	names_release(&repos);
+	return r;
+}
+
 static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 		    struct err *err)
 {
 	const struct want *w = job->want;
-	struct descriptor named;
-	bool document = catalog_named(f->o.catalog, job->repo, &w->digest, &named) == KNOWN_FRESH &&
-			media_type_is_manifest(named.media_type);
-	if (is_cached(f, w) && w->size > 0)
+	if (w->size == 0)
+		return store_put(f->o.store, &w->digest, "", 0, ret, err);
+	if (w->local) {
+		(void)begin_local(job);
 		return look_again(from_cache(f, &w->digest, job->call, ret, err));
-	int r = -EAGAIN;
-	for (int i = 0; i < BLOB_TRIES && r == -EAGAIN; i++) {
-		if (w->size == 0)
-			r = store_put(f->o.store, &w->digest, "", 0, ret, err);
-		else if (document)
-			r = fetch_document(f, job, ret, err);
-		else
-			r = transfer(f, job, ret, err);
 	}
-	if (r == -EAGAIN)
-		r = -EBADMSG;
-	if (r == -EEXIST) /* somebody else has fetched it: look again */
+	if (is_cached(f, w))
 		return 0;
-	char digest[DIGEST_STRING_MAX];
-	digest_string(&w->digest, digest);
-	return r ? err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), job->repo, digest) : 0;
+	int r = fetch_from(f, job, job->repo, ret, err);
+	if ((r == -EACCES || r == -ENOENT) && fetch_elsewhere(f, job, ret) == 0)
+		r = 0;
+	return r == -EEXIST ? 0 : r; /* somebody else has fetched it: look again */
 }
 
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
@@ -344,7 +418,8 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 		return -ENOMEM;
 	f->o = *o;
 	struct flights_options flights = {run, f, source_title(o->source), o->timeout_ms};
-	if (pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
+	if (pool_new("small", FETCH_SMALL_THREADS, &f->small) ||
+	    pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
 	    flights_new(&flights, &f->flights)) {
@@ -363,10 +438,10 @@ int fetcher_start(struct fetcher *f)
 void fetcher_stop(struct fetcher *f)
 {
 	flights_stop(f->flights);
-	pool_free(f->transfer);
-	pool_free(f->ask);
-	pool_free(f->disk);
-	f->transfer = f->ask = f->disk = NULL;
+	pool_stop(f->transfer);
+	pool_stop(f->ask);
+	pool_stop(f->disk);
+	pool_stop(f->small);
 }
 
 void fetcher_free(struct fetcher *f)
@@ -376,6 +451,7 @@ void fetcher_free(struct fetcher *f)
 	pool_free(f->transfer);
 	pool_free(f->ask);
 	pool_free(f->disk);
+	pool_free(f->small);
 	flights_free(f->flights);
 	free(f);
 }
@@ -394,14 +470,21 @@ int fetch_refused(struct fetcher *f, struct err *err)
 	return source_down(f->o.source, err);
 }
 
+static struct pool *local_pool(struct fetcher *f, const struct want *want)
+{
+	return want->kind != WANT_BLOB || want->size <= FETCH_SMALL_BYTES ? f->small : f->disk;
+}
+
 int fetch_park(struct fetcher *f, const struct want *want, const char *repo, struct waiter *w,
 	       struct err *err)
 {
-	if (is_cached(f, want))
-		return flight_park(f->flights, want, repo, f->disk, w);
+	struct want full = *want;
+	full.local = is_cached(f, want);
+	if (full.local)
+		return flight_park(f->flights, &full, repo, local_pool(f, want), w);
 	int r = fetch_refused(f, err);
 	if (r)
 		return r;
-	return flight_park(f->flights, want, repo, want->kind == WANT_BLOB ? f->transfer : f->ask,
+	return flight_park(f->flights, &full, repo, want->kind == WANT_BLOB ? f->transfer : f->ask,
 			   w);
 }

@@ -6,12 +6,13 @@
  * missing, verifies, publishes, and tells the catalog. Each answer is one job
  * of a flight, plain blocking code in a pool of its kind:
  *
- *	disk       what the cache has: hashing, parsing. Never waits for the network
+ *	small      what the cache has, if it is small: manifests above all
+ *	disk       the rest of that, which may take minutes to hash
  *	ask        questions to the origin: tags, manifests, listings
  *	transfer   blobs
  *
  * so that a silent registry delays neither what is cached nor, by its blobs,
- * the questions.
+ * the questions. The first two never wait for the network.
  *
  * Threads: any. Lock order: none held over anything here.
  */
@@ -23,6 +24,8 @@
 #include "base/err.h"
 #include "fs/flight.h"
 
+#define FETCH_SMALL_THREADS    2
+#define FETCH_SMALL_BYTES      (4u << 20)
 #define FETCH_DISK_THREADS     2
 #define FETCH_ASK_THREADS      16
 #define FETCH_TRANSFER_THREADS 8

@@ -29,6 +29,7 @@ struct flight {
 	struct waiter_list waiters; /* guarded by flights->lock */
 	_Atomic uint64_t progress;
 	int64_t started_ms;
+	int refused; /* no thread takes the job: its result */
 };
 
 struct flights {
@@ -37,9 +38,10 @@ struct flights {
 	struct cond wake;           /* of the watch thread */
 	struct flight *table;       /* guarded by lock */
 	struct waiter_list watched; /* guarded by lock */
+	struct waiter_list hit;     /* guarded by lock: those of them that were interrupted */
 	uint64_t next_serial;       /* guarded by lock */
 	uint64_t parked;            /* guarded by lock */
-	bool interrupts;            /* guarded by lock: a new one to look at */
+	bool interrupts;            /* guarded by lock: one of `hit` is to be looked at */
 	bool stopping;              /* guarded by lock */
 	bool started;
 	pthread_t watch;
@@ -67,6 +69,7 @@ int flights_new(const struct flights_options *o, struct flights **ret)
 	lock_init(&f->lock);
 	cond_init(&f->wake);
 	TAILQ_INIT(&f->watched);
+	TAILQ_INIT(&f->hit);
 	f->next_serial = 1;
 	*ret = f;
 	return 0;
@@ -102,7 +105,7 @@ static void leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
 /* Everybody was given up, and then somebody came: once more from the start. */
 static bool wanted_again(struct flights *f, struct flight *fl, int code) REQUIRES(f->lock)
 {
-	if (code != -ECANCELED || f->stopping || TAILQ_EMPTY(&fl->waiters))
+	if (code != -ECANCELED || f->stopping || fl->refused || TAILQ_EMPTY(&fl->waiters))
 		return false;
 	call_release(&fl->call);
 	fl->started_ms = clock_ms();
@@ -124,7 +127,8 @@ static void flight_run(void *arg)
 	do {
 		err.text[0] = '\0';
 		blob = NULL;
-		code = call_check(&fl->call, &err);
+		code = fl->refused ? err_set(&err, fl->refused, "no thread for it")
+				   : call_check(&fl->call, &err);
 		if (!code)
 			code = f->o.run(f->o.ctx, &job, &blob, &err);
 		lock_take(&f->lock);
@@ -169,12 +173,16 @@ static struct flight *find_or_make(struct flights *f, const struct want *want, c
 	return fl;
 }
 
-/* A pool that cannot take the job: the flight ends here, as its job would. */
+/* A pool that cannot take the job: the flight fails, and nothing of it is done
+ * here, where nobody may wait. */
 static void submit(struct flight *fl, struct pool *pool)
 {
-	if (!fl || pool_submit(pool, flight_run, fl) == 0)
+	if (!fl)
 		return;
-	call_cancel(&fl->call);
+	int r = pool_submit(pool, flight_run, fl);
+	if (!r)
+		return;
+	fl->refused = r == -ENOMEM ? r : -EIO;
 	flight_run(fl);
 }
 
@@ -193,6 +201,8 @@ int flight_park(struct flights *f, const struct want *want, const char *repo, st
 		TAILQ_INSERT_TAIL(&fl->waiters, w, in_flight);
 		w->flight = fl;
 		f->parked++;
+		/* Interrupted before it was parked: the kernel does not say it twice. */
+		f->interrupts |= w->interrupted;
 		cond_signal(&f->wake);
 	}
 	lock_drop(&f->lock);
@@ -224,7 +234,21 @@ void waiter_unwatch(struct flights *f, struct waiter *w)
 {
 	lock_take(&f->lock);
 	TAILQ_REMOVE(&f->watched, w, watched);
+	if (w->interrupted)
+		TAILQ_REMOVE(&f->hit, w, hit);
 	lock_drop(&f->lock);
+}
+
+/* In the order of serials, by which they are looked at in turn. */
+static void add_hit(struct flights *f, struct waiter *w) REQUIRES(f->lock)
+{
+	struct waiter *at = TAILQ_LAST(&f->hit, waiter_list);
+	while (at && at->serial > w->serial)
+		at = TAILQ_PREV(at, waiter_list, hit);
+	if (at)
+		TAILQ_INSERT_AFTER(&f->hit, at, w, hit);
+	else
+		TAILQ_INSERT_HEAD(&f->hit, w, hit);
 }
 
 void waiter_interrupt(struct flights *f, uint64_t serial)
@@ -234,6 +258,8 @@ void waiter_interrupt(struct flights *f, uint64_t serial)
 	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (w->serial != serial)
 			continue;
+		if (!w->interrupted)
+			add_hit(f, w);
 		w->interrupted = true;
 		f->interrupts = true;
 		cond_signal(&f->wake);
@@ -246,7 +272,7 @@ void waiter_interrupt(struct flights *f, uint64_t serial)
 static int64_t due(const struct waiter *w, int *ret_code)
 {
 	int64_t slow = w->soft_ms > 0 ? w->flight->started_ms + w->soft_ms : INT64_MAX;
-	bool flowing = w->flight->want.kind == WANT_BLOB && atomic_load(&w->flight->progress) > 0;
+	bool flowing = !w->strict && atomic_load(&w->flight->progress) > 0;
 	int64_t late = flowing ? INT64_MAX : w->deadline_ms;
 	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;
 	return slow <= late ? slow : late;
@@ -331,8 +357,8 @@ static size_t interrupted_after(struct flights *f, uint64_t after, struct interr
 {
 	struct waiter *w;
 	size_t found = 0;
-	TAILQ_FOREACH (w, &f->watched, watched) {
-		if (w->interrupted && w->flight && w->serial > after && found < n)
+	TAILQ_FOREACH (w, &f->hit, hit) {
+		if (w->flight && w->serial > after && found < n)
 			v[found++] = (struct interrupted){w->serial, w->tid};
 	}
 	return found;
@@ -342,7 +368,7 @@ static size_t interrupted_after(struct flights *f, uint64_t after, struct interr
 static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lock)
 {
 	struct waiter *w;
-	TAILQ_FOREACH (w, &f->watched, watched) {
+	TAILQ_FOREACH (w, &f->hit, hit) {
 		if (w->serial != serial)
 			continue;
 		struct flight *fl = w->flight;

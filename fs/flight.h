@@ -69,8 +69,12 @@ struct want {
 	char tag[TAG_MAX + 1];
 	struct digest digest;
 	uint64_t size; /* WANT_BLOB */
+	/* Set by fetch_park: what the cache has is brought by another flight than
+	 * what must be fetched, so that it never waits behind the network. */
+	bool local;
 };
 
+/* Whether both miss the same thing, wherever it comes from. */
 bool want_equal(const struct want *a, const struct want *b);
 
 struct flight;
@@ -80,6 +84,7 @@ struct waiter {
 	int64_t deadline_ms; /* clock_ms(): resumed as too late, unless bytes are flowing */
 	int64_t soft_ms;     /* after the flight has taken this long: resumed with
 			      * FLIGHT_SLOW; 0: never */
+	bool strict;         /* deadline_ms holds although bytes are flowing */
 	pid_t tid;           /* the calling thread, for its signals */
 	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
@@ -87,9 +92,9 @@ struct waiter {
 
 	/* flight.c's own, under its lock */
 	struct flight *flight;
-	TAILQ_ENTRY(waiter) in_flight, watched;
+	TAILQ_ENTRY(waiter) in_flight, watched, hit;
 	uint64_t serial;
-	bool interrupted;
+	bool interrupted; /* in the list of those, by `hit` */
 };
 #define FLIGHT_SLOW 1
 
@@ -98,7 +103,9 @@ struct flight_job {
 	const struct want *want;
 	const char *repo; /* for a WANT_BLOB: where to fetch it from */
 	struct call *call;
-	_Atomic uint64_t *progress; /* bytes received; waiters have patience while it is not 0 */
+	/* Bytes received, or 1 for work on the disk that takes its time: waiters have
+	 * patience while it is not 0. */
+	_Atomic uint64_t *progress;
 };
 typedef int (*flight_fn)(void *ctx, const struct flight_job *job, struct blob **ret_blob,
 			 struct err *err);

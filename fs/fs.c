@@ -95,11 +95,15 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 {
 	fs->ready = ready;
 	fs->ready_ctx = ctx;
-	int r = backing_new(fuse_fd, !fs->o.no_passthrough, fs->nodes, &fs->backing);
+	struct backing_table *backing = NULL;
+	int r = backing_new(fuse_fd, !fs->o.no_passthrough, fs->nodes, &backing);
 	if (r) {
 		close(fuse_fd);
 		return err_set(err, r, "no memory for a mount's tables");
 	}
+	lock_take(&fs->lock);
+	fs->backing = backing;
+	lock_drop(&fs->lock);
 	struct session_options session = {.fd = fuse_fd,
 					  .ops = &fs_ops,
 					  .userdata = fs,
@@ -167,6 +171,9 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 	flights_usage(fetcher_flights(fs->fetcher), &flights);
 	ret->parked = flights.parked;
 	ret->fetches = flights.flights;
-	ret->passthrough = fs->backing && backing_enabled(fs->backing);
+	lock_take(&fs->lock);
+	struct backing_table *backing = fs->backing;
+	lock_drop(&fs->lock);
+	ret->passthrough = backing && backing_enabled(backing);
 	ret->offline = fs->o.offline;
 }

@@ -26,7 +26,9 @@ struct fs {
 	struct catalog *catalog;
 	struct fetcher *fetcher;
 	struct nodes *nodes;
-	struct backing_table *backing; /* from INIT on */
+	/* Set under lock once, before the first request: those that answer requests
+	 * need no lock to read it. */
+	struct backing_table *backing;
 	struct open_dirs open_dirs;
 	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
 	struct lock lock;

@@ -13,6 +13,7 @@
 struct entry {
 	UT_hash_handle hh; /* uthash keeps the order of insertion: the first is the oldest */
 	size_t key_len;
+	size_t weight;
 	char *key;
 	char bytes[]; /* the value, then the key */
 };
@@ -21,6 +22,7 @@ struct memo {
 	struct memo_type type;
 	struct lock lock;
 	struct entry *table; /* guarded by lock */
+	size_t weight;       /* guarded by lock: of all entries */
 };
 
 int memo_new(const struct memo_type *type, struct memo **ret)
@@ -58,13 +60,18 @@ void memo_free(struct memo *m)
 	free(m);
 }
 
-/* Takes it out. */
+static void remove(struct memo *m, struct entry *e) REQUIRES(m->lock)
+{
+	HASH_DEL(m->table, e);
+	m->weight -= e->weight;
+}
+
 static struct entry *take(struct memo *m, const void *key, size_t key_len) REQUIRES(m->lock)
 {
 	struct entry *e;
 	HASH_FIND(hh, m->table, key, key_len, e);
 	if (e)
-		HASH_DEL(m->table, e);
+		remove(m, e);
 	return e;
 }
 
@@ -72,7 +79,21 @@ static struct entry *take(struct memo *m, const void *key, size_t key_len) REQUI
 static bool insert(struct memo *m, struct entry *e) REQUIRES(m->lock)
 {
 	HASH_ADD_KEYPTR(hh, m->table, e->key, e->key_len, e);
-	return e->hh.tbl != NULL;
+	if (!e->hh.tbl)
+		return false;
+	m->weight += e->weight;
+	return true;
+}
+
+/* Of more than there may be, the oldest; never the youngest. */
+static struct entry *surplus(struct memo *m) REQUIRES(m->lock)
+{
+	struct entry *oldest = m->table;
+	unsigned n = HASH_COUNT(m->table);
+	if (n < 2 || (n <= m->type.max && m->weight <= m->type.bytes_max))
+		return NULL;
+	remove(m, oldest);
+	return oldest;
 }
 
 bool memo_get(struct memo *m, const void *key, size_t key_len, void *ret_value)
@@ -92,6 +113,17 @@ bool memo_get(struct memo *m, const void *key, size_t key_len, void *ret_value)
 	return e != NULL;
 }
 
+static void trim(struct memo *m)
+{
+	struct entry *old;
+	do {
+		lock_take(&m->lock);
+		old = surplus(m);
+		lock_drop(&m->lock);
+		entry_free(m, old);
+	} while (old);
+}
+
 void memo_put(struct memo *m, const void *key, size_t key_len, const void *value)
 {
 	struct entry *e = calloc(1, sizeof(*e) + m->type.value_size + key_len);
@@ -103,22 +135,18 @@ void memo_put(struct memo *m, const void *key, size_t key_len, const void *value
 	e->key = e->bytes + m->type.value_size;
 	e->key_len = key_len;
 	memcpy(e->key, key, key_len);
+	e->weight = m->type.bytes ? m->type.bytes(value) : 0;
 	if (m->type.retain)
 		m->type.retain(e->bytes);
 
-	struct entry *lost = NULL, *oldest = NULL;
 	lock_take(&m->lock);
 	struct entry *before = take(m, key, key_len);
-	if (!before && HASH_COUNT(m->table) >= m->type.max) {
-		oldest = m->table;
-		HASH_DEL(m->table, oldest);
-	}
-	if (!insert(m, e))
-		lost = e;
+	bool kept = insert(m, e);
 	lock_drop(&m->lock);
 	entry_free(m, before);
-	entry_free(m, oldest);
-	entry_free(m, lost);
+	if (!kept)
+		entry_free(m, e);
+	trim(m);
 }
 
 void memo_drop(struct memo *m, const void *key, size_t key_len)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* memo — a bounded table of small values that forgets the least recently used.
+/* memo — a table of small values, bounded in number and, where they hold on to
+ * memory of different sizes, in bytes; it forgets the least recently used.
  * Layer: fs/.
  *
  * Values are copied in and out. Where they hold references, retain runs on each
@@ -18,8 +19,12 @@
 struct memo;
 
 struct memo_type {
-	size_t max;                   /* entries */
-	size_t value_size;            /* bytes, at most MEMO_VALUE_MAX */
+	size_t max;        /* entries */
+	size_t value_size; /* bytes, at most MEMO_VALUE_MAX */
+	/* What values hold on to, in all at most bytes_max, and of a value of its own.
+	 * The youngest is kept whatever it weighs. NULL: they weigh nothing. */
+	size_t bytes_max;
+	size_t (*bytes)(const void *value);
 	void (*retain)(void *value);  /* may be NULL */
 	void (*release)(void *value); /* may be NULL */
 };

@@ -120,6 +120,7 @@ void op_hold_briefly(struct op *op)
 	int64_t at_most = op->start_ms + OP_HOLD_MS;
 	if (op->waiter.deadline_ms > at_most)
 		op->waiter.deadline_ms = at_most;
+	op->waiter.strict = true;
 }
 
 void op_start(struct op *op)

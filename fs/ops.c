@@ -27,7 +27,7 @@ static int negative(struct op *op, double entry_s)
 static int do_lookup(struct op *op)
 {
 	struct node parent, node;
-	struct found found;
+	struct found found = {0};
 	struct fuse_entry_param e = {0};
 	struct nodes *nodes = op->fs->nodes;
 	int r = node_read(nodes, op->ino, &parent);

@@ -98,9 +98,11 @@ int pool_submit(struct pool *p, pool_fn fn, void *arg)
 	*job = (struct job){.fn = fn, .arg = arg};
 	int r = 0;
 	lock_take(&p->lock);
-	if (p->queued >= p->idle && p->started < p->max && !p->stopping)
+	if (p->stopping)
+		r = -ECANCELED;
+	else if (p->queued >= p->idle && p->started < p->max)
 		r = start_thread(p);
-	if (r && p->started == 0) { /* nobody would ever run it */
+	if (r && (p->stopping || p->started == 0)) { /* nobody would ever run it */
 		lock_drop(&p->lock);
 		free(job);
 		return r;
@@ -112,7 +114,7 @@ int pool_submit(struct pool *p, pool_fn fn, void *arg)
 	return 0;
 }
 
-void pool_free(struct pool *p)
+void pool_stop(struct pool *p)
 {
 	if (!p)
 		return;
@@ -120,15 +122,19 @@ void pool_free(struct pool *p)
 	p->stopping = true;
 	cond_broadcast(&p->work);
 	unsigned n = p->started;
+	p->started = 0;
 	lock_drop(&p->lock);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(p->threads[i], NULL);
-	while (!STAILQ_EMPTY(&p->queue)) { /* no thread was ever started for these */
-		struct job *job = STAILQ_FIRST(&p->queue);
-		STAILQ_REMOVE_HEAD(&p->queue, link);
-		job->fn(job->arg);
-		free(job);
-	}
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	pool_stop(p);
+	ASSERT(
+	    STAILQ_EMPTY(&p->queue)); /* threads leave none behind, and without one none is taken */
 	cond_release(&p->work);
 	lock_release(&p->lock);
 	free(p);

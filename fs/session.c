@@ -313,9 +313,11 @@ static void *thread_main(void *arg)
 	AUTO_FD int epfd = -1;
 	int r = buf ? poller_open(s, &epfd) : -ENOMEM;
 
-	if (r == 0)
-		r = serve(s, epfd, buf);
-	finish(s, r);
+	if (r == 0) {
+		finish(s, serve(s, epfd, buf));
+	} else {
+		log_warning("session", "one thread less: %s", strerror(-r));
+	}
 	return NULL;
 }
 

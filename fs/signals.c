@@ -56,8 +56,10 @@ bool signals_thread_let_go(pid_t tid)
 		return true;
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
 	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Gone; or of a user whose processes we must not see (hidepid): then there is
+	 * only the kernel's word that it was interrupted. */
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH;
+		return errno == ENOENT || errno == ESRCH || errno == EPERM || errno == EACCES;
 	AUTO_FREE char *text = malloc(STATUS_MAX + 1);
 	if (!text)
 		return false;

@@ -59,8 +59,17 @@ NODISCARD int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX]);
 /* Whether the repository exists. 0, -ENOENT, -EINPROGRESS, -errno. */
 NODISCARD int tree_repo_exists(struct op *op, const char *repo);
 
-/* An inode number for a name in a directory, and for content. */
+/* The image of content that is a manifest; *ret is NULL for other content, or for one
+ * that no image can be made of. *ret_unknown: it is not in the cache, and no
+ * attribute is worth a fetch. New reference. -EINPROGRESS. */
+NODISCARD int tree_content_image(struct op *op, const struct node *node, bool *ret_unknown,
+				 struct image **ret);
+
+/* An inode number for a name in a directory, by the directory's id or, for many names
+ * of one, by its path hash; and for content. */
 uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name);
+uint64_t tree_path_hash(struct fs *fs, uint64_t dir);
+uint64_t tree_child_ino(uint64_t path_hash, const char *name);
 uint64_t tree_content_ino(const struct digest *d, bool wasm);
 
 /* A tag as a request may have it: fresh, or old where the origin does not answer

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/store.h"
 #include "fs/catalog.h"
 #include "fs/tree.h"
 #include "registry/reference.h"
 
-#define BLOCK 512u /* of st_blocks */
+#define BLOCK     512u /* of st_blocks */
+#define UNKNOWN_S 1.0  /* how long the time of a manifest is kept that is not here yet */
 
 /* Numbers of content have this bit, those of directories and links have not. */
 #define INO_CONTENT (1ull << 63)
@@ -26,14 +28,23 @@ static uint64_t mix(uint64_t h, const char *name)
 	return (h ^ '/') * 0x100000001b3ull;
 }
 
-uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name)
+uint64_t tree_child_ino(uint64_t path_hash, const char *name)
+{
+	uint64_t ino = mix(path_hash, name) & ~INO_CONTENT;
+	return ino > FUSE_ROOT_ID ? ino : ino + 2;
+}
+
+uint64_t tree_path_hash(struct fs *fs, uint64_t dir)
 {
 	struct node node;
-	uint64_t above = 0xcbf29ce484222325ull;
-	if (parent && node_read(fs->nodes, parent, &node) == 0 && node.kind != NODE_ROOT)
-		above = tree_dir_ino(fs, node.parent, node.name);
-	uint64_t ino = mix(above, name) & ~INO_CONTENT;
-	return ino > FUSE_ROOT_ID ? ino : ino + 2;
+	if (!dir || node_read(fs->nodes, dir, &node) || node.kind == NODE_ROOT)
+		return 0xcbf29ce484222325ull;
+	return tree_dir_ino(fs, node.parent, node.name);
+}
+
+uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name)
+{
+	return tree_child_ino(tree_path_hash(fs, parent), name);
 }
 
 /* As long as READLINK's answer, if the tag's digest is sha256 like all that
@@ -64,13 +75,37 @@ static void set_mtime(struct stat *st, int64_t ms)
 	st->st_mtim.tv_nsec = ms % 1000 * 1000000;
 }
 
-/* A manifest's own bytes carry what it says of its making. */
-static void manifest_mtime(struct op *op, const struct node *node, struct stat *st)
+int tree_content_image(struct op *op, const struct node *node, bool *ret_unknown,
+		       struct image **ret)
 {
-	struct image *image = catalog_image(op->fs->catalog, &node->digest);
+	char repo[NODE_REPO_MAX];
+	struct descriptor named;
+	*ret_unknown = false;
+	*ret = catalog_image(op->fs->catalog, &node->digest);
+	if (*ret || node_content_repo(op->fs->nodes, node->id, repo) ||
+	    catalog_named(op->fs->catalog, repo, &node->digest, &named) != KNOWN_FRESH ||
+	    !media_type_is_manifest(named.media_type))
+		return 0;
+	struct want w = tree_want(WANT_MANIFEST, repo);
+	w.digest = node->digest;
+	*ret_unknown = !store_has(op->fs->store, &node->digest, NULL);
+	return *ret_unknown || op_failed(op, &w) ? 0 : op_want(op, &w, 0);
+}
+
+/* A manifest's own bytes carry what it says of its making. */
+static int content_attr(struct op *op, const struct node *node, struct stat *st, double *ret_s)
+{
+	struct image *image = NULL;
+	bool unknown;
+	int r = tree_content_image(op, node, &unknown, &image);
+	if (r)
+		return r;
+	if (unknown)
+		*ret_s = UNKNOWN_S;
 	if (image)
 		set_mtime(st, image->manifest->created_ms);
 	image_unref(image);
+	return 0;
 }
 
 /* A manifest directory shows when its artifact was made. So does a tag directory
@@ -104,8 +139,7 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	switch (node->kind) {
 	case NODE_CONTENT:
 		file_attr(node, 0444, ret);
-		manifest_mtime(op, node, ret);
-		return 0;
+		return content_attr(op, node, ret, ret_s);
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:
 		file_attr(node, 0555, ret);

@@ -9,15 +9,15 @@
 #include "fs/tree.h"
 #include "registry/reference.h"
 
-static int add_dir(struct op *op, struct dirlist *l, const struct node *dir, const char *name,
-		   size_t len)
+/* `path` is the hash of the directory's own path. */
+static int add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len)
 {
 	char copy[256];
 	if (len >= sizeof(copy))
 		return 0;
 	memcpy(copy, name, len);
 	copy[len] = '\0';
-	return dirlist_add(l, copy, len, tree_dir_ino(op->fs, dir->id, copy), S_IFDIR);
+	return dirlist_add(l, copy, len, tree_child_ino(path, copy), S_IFDIR);
 }
 
 static int add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
@@ -32,6 +32,7 @@ static int add_children(struct op *op, struct dirlist *l, const struct node *dir
 			const struct names *repos, const char *path)
 {
 	size_t skip = strlen(path);
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; i < repos->n; i++) {
 		const char *name = repos->v[i];
 		if (skip) {
@@ -47,7 +48,7 @@ static int add_children(struct op *op, struct dirlist *l, const struct node *dir
 		component[len] = '\0';
 		if (skip && tree_is_fixed_entry(component))
 			continue;
-		int r = add_dir(op, l, dir, component, len);
+		int r = add_dir(l, hash, component, len);
 		if (r)
 			return r;
 	}
@@ -98,8 +99,9 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	r = add_children(op, l, dir, &repos, path);
 	names_release(&repos);
 	static const char *const fixed[] = {"blobs", "manifests", "tags"};
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(fixed); i++)
-		r = add_dir(op, l, dir, fixed[i], strlen(fixed[i]));
+		r = add_dir(l, hash, fixed[i], strlen(fixed[i]));
 	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)
 		return exists;
 	return r;
@@ -117,11 +119,12 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 		return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);
 	}
 	int r = 0;
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; i < tags->names.n && r == 0; i++) {
 		const char *tag = tags->names.v[i];
 		size_t len = strlen(tag);
 		if (reference_is_tag(tag, len) && !reference_is_referrer_tag(tag, len))
-			r = add_dir(op, l, dir, tag, len);
+			r = add_dir(l, hash, tag, len);
 	}
 	listing_unref(tags);
 	return r;
@@ -129,8 +132,9 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 
 static int list_algs(struct op *op, const struct node *dir, struct dirlist *l)
 {
-	int r = add_dir(op, l, dir, "sha256", 6);
-	return r ? r : add_dir(op, l, dir, "sha512", 6);
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
+	int r = add_dir(l, hash, "sha256", 6);
+	return r ? r : add_dir(l, hash, "sha512", 6);
 }
 
 /* The digests known so far: all, or the manifests among them. */
@@ -138,6 +142,7 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 {
 	AUTO_FREE struct descriptor *v = NULL;
 	size_t n = 0;
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	int r = catalog_named_all(op->fs->catalog, repo, &v, &n, &op->err);
 	if (r == -ENOENT)
 		return 0;
@@ -149,7 +154,7 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 		if (dir->kind == NODE_BLOB_ALG)
 			r = add_content(l, hex, &v[i].digest, false);
 		else if (media_type_is_manifest(v[i].media_type))
-			r = add_dir(op, l, dir, hex, strlen(hex));
+			r = add_dir(l, hash, hex, strlen(hex));
 	}
 	return r;
 }
@@ -159,15 +164,16 @@ static int list_manifest(struct op *op, const struct node *dir, const struct ima
 {
 	const struct manifest *m = image->manifest;
 	const struct manifest_names *names = image->names;
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	int r = add_content(l, "manifest.json", &m->desc.digest, false);
 	if (m->is_index)
 		return r;
 	if (r == 0 && names->config_name)
 		r = add_content(l, names->config_name, &m->config.desc.digest, false);
 	if (r == 0)
-		r = add_dir(op, l, dir, "layers", 6);
+		r = add_dir(l, hash, "layers", 6);
 	if (r == 0)
-		r = add_dir(op, l, dir, "files", 5);
+		r = add_dir(l, hash, "files", 5);
 	if (r == 0 && names->main_kind == MAIN_WASM_LAYER)
 		r = add_content(l, "main.wasm", &m->layers[names->main_layer].desc.digest, true);
 	return r;
@@ -192,10 +198,11 @@ static int list_files(struct op *op, const struct node *dir, const struct image 
 	if (r)
 		return r;
 	const struct file_entry *files = image->names->files;
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = files[in].first; i < files[in].first + files[in].count && r == 0; i++) {
 		const struct file_entry *e = &files[i];
 		if (e->kind == FILE_KIND_DIR)
-			r = add_dir(op, l, dir, e->name, strlen(e->name));
+			r = add_dir(l, hash, e->name, strlen(e->name));
 		else
 			r = add_content(l, e->name, &image->manifest->layers[e->layer].desc.digest,
 					name_is_wasm(e->name));

@@ -123,6 +123,8 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		      struct subject *s, struct image **ret_image)
 {
 	char repo[NODE_REPO_MAX];
+	bool unknown;
+	int r;
 	*s = (struct subject){0};
 	*ret_image = NULL;
 	switch (node->kind) {
@@ -134,17 +136,18 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		    catalog_named(op->fs->catalog, repo, &node->digest, desc) != KNOWN_FRESH)
 			desc->media_type[0] = '\0';
 		*s = (struct subject){&node->digest, node->size, desc->media_type, true, NULL};
-		*ret_image = catalog_image(op->fs->catalog, &node->digest);
+		r = tree_content_image(op, node, &unknown, ret_image);
+		if (r)
+			return r;
 		break;
 	case NODE_TAG:
-	case NODE_MANIFEST: {
-		int r = tree_image(op, node, ret_image);
+	case NODE_MANIFEST:
+		r = tree_image(op, node, ret_image);
 		if (r)
 			return r;
 		*desc = (*ret_image)->manifest->desc;
 		*s = (struct subject){&desc->digest, desc->size, desc->media_type, false, NULL};
 		break;
-	}
 	case NODE_FREE:
 	case NODE_ROOT:
 	case NODE_NAMESPACE:

@@ -23,6 +23,7 @@ struct stage {
 	unsigned runs, done; /* guarded by lock */
 	bool open;           /* guarded by lock */
 	int result;          /* guarded by lock */
+	int say;             /* what the host says before it falls silent */
 	struct flights *flights;
 	struct pool *pool;
 };
@@ -53,6 +54,8 @@ static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, 
 	struct stage *s = ctx;
 	struct performance p = {s, false};
 	(void)ret_blob;
+	if (s->say)
+		call_say(job->call, s->say, "go away");
 	call_set_waker(job->call, wake, &p);
 	lock_take(&s->lock);
 	s->runs++;
@@ -231,11 +234,13 @@ static void test_given_up(void **state)
 	close_stage(&s);
 }
 
+/* The kernel says it once: also if the watch thread has long looked by the time
+ * that it parks. */
 static void test_interrupted_before_it_parks(void **state)
 {
 	(void)state;
 	struct stage s;
-	struct guest g;
+	struct guest g, other;
 	struct want w = want_of("x");
 	open_stage(&s, 60000);
 	memset(&g, 0, sizeof(g));
@@ -243,10 +248,66 @@ static void test_interrupted_before_it_parks(void **state)
 	g.waiter.deadline_ms = INT64_MAX;
 	g.waiter.resume = resumed;
 	waiter_watch(s.flights, &g.waiter);
+	assert_int_equal(enter(&s, &other, "y", 60000), 0);
 	waiter_interrupt(s.flights, g.waiter.serial);
+	waiter_interrupt(s.flights, other.waiter.serial);
+	await(&s, 0, 1); /* the watch thread has been through */
+	assert_true(other.resumed);
 	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &g.waiter), 0);
-	await(&s, 0, 1);
+	await(&s, 0, 2);
 	assert_int_equal(g.code, -EINTR);
+	waiter_unwatch(s.flights, &g.waiter);
+	waiter_unwatch(s.flights, &other.waiter);
+	let_run(&s, 0);
+	close_stage(&s);
+}
+
+static void test_interrupts_in_any_order(void **state)
+{
+	(void)state;
+	static struct guest guests[200];
+	struct stage s;
+	open_stage(&s, 60000);
+	for (size_t i = 0; i < 200; i++)
+		assert_int_equal(enter(&s, &guests[i], i % 2 ? "a" : "b", 60000), 0);
+	for (size_t i = 0; i < 200; i++)
+		waiter_interrupt(s.flights, guests[(i * 77) % 200].waiter.serial);
+	await(&s, 0, 200);
+	for (size_t i = 0; i < 200; i++) {
+		assert_int_equal(guests[i].code, -EINTR);
+		waiter_unwatch(s.flights, &guests[i].waiter);
+	}
+	let_run(&s, 0);
+	close_stage(&s);
+}
+
+/* Nothing is done in the thread that parks, whatever the pool says. */
+static void test_no_thread_for_it(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g;
+	open_stage(&s, 60000);
+	pool_stop(s.pool);
+	assert_int_equal(enter(&s, &g, "x", 60000), 0);
+	assert_true(g.resumed);
+	assert_int_equal(g.code, -EIO);
+	assert_int_equal(s.runs, 0);
+	waiter_unwatch(s.flights, &g.waiter);
+	close_stage(&s);
+}
+
+/* What the host said last is told, rather than its silence since. */
+static void test_late_after_a_word(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g;
+	open_stage(&s, 60000);
+	s.say = -EHOSTUNREACH;
+	assert_int_equal(enter(&s, &g, "x", 200), 0);
+	await(&s, 1, 1);
+	assert_int_equal(g.code, -EHOSTUNREACH);
 	waiter_unwatch(s.flights, &g.waiter);
 	let_run(&s, 0);
 	close_stage(&s);
@@ -280,6 +341,9 @@ int main(void)
 	    cmocka_unit_test(test_slow),
 	    cmocka_unit_test(test_given_up),
 	    cmocka_unit_test(test_interrupted_before_it_parks),
+	    cmocka_unit_test(test_interrupts_in_any_order),
+	    cmocka_unit_test(test_no_thread_for_it),
+	    cmocka_unit_test(test_late_after_a_word),
 	    cmocka_unit_test(test_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,8 @@ static void release(void *value)
 
 static struct memo *make(size_t max)
 {
-	struct memo_type type = {max, sizeof(int), retain, release};
+	struct memo_type type = {
+	    .max = max, .value_size = sizeof(int), .retain = retain, .release = release};
 	struct memo *m = NULL;
 	alive = 0;
 	assert_int_equal(memo_new(&type, &m), 0);
@@ -54,6 +55,41 @@ static void test_put_get_drop(void **state)
 	assert_int_equal(alive, 2);
 }
 
+static size_t value_bytes(const void *value)
+{
+	return (size_t) * (const int *)value;
+}
+
+static void test_bounded_in_bytes(void **state)
+{
+	(void)state;
+	struct memo_type type = {
+	    .max = 10, .value_size = sizeof(int), .bytes_max = 100, .bytes = value_bytes};
+	struct memo *m = NULL;
+	int v = 60;
+	assert_int_equal(memo_new(&type, &m), 0);
+	memo_put(m, "a", 1, &v);
+	v = 40;
+	memo_put(m, "b", 1, &v);
+	assert_true(memo_get(m, "a", 1, &v)); /* both fit; b is the older now */
+	v = 30;
+	memo_put(m, "c", 1, &v);
+	assert_false(memo_get(m, "b", 1, &v));
+	assert_true(memo_get(m, "a", 1, &v));
+	v = 1000;
+	memo_put(m, "d", 1, &v); /* more than there may be, and still kept */
+	assert_true(memo_get(m, "d", 1, &v));
+	assert_false(memo_get(m, "a", 1, &v));
+	assert_false(memo_get(m, "c", 1, &v));
+	v = 10;
+	memo_put(m, "d", 1, &v); /* another weight in its place */
+	v = 90;
+	memo_put(m, "e", 1, &v);
+	assert_true(memo_get(m, "d", 1, &v));
+	assert_int_equal(v, 10);
+	memo_free(m);
+}
+
 static void test_forgets_the_least_recently_used(void **state)
 {
 	(void)state;
@@ -77,6 +113,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_put_get_drop),
 	    cmocka_unit_test(test_forgets_the_least_recently_used),
+	    cmocka_unit_test(test_bounded_in_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
