@@ -35,6 +35,8 @@ struct catalog {
 	struct memo *absent;   /* digests that do not exist: int64_t seen_ms */
 	struct memo *listings; /* struct listing_value */
 	struct memo *images;   /* struct image * */
+	struct memo *repos;    /* nothing: they exist */
+	struct memo *sizes;    /* int64_t of a digest whose size was said differently; -1: ask */
 };
 
 static void listing_retain(void *value)
@@ -79,6 +81,9 @@ int catalog_new(const struct catalog_options *o, struct catalog **ret)
 					      .value_size = sizeof(struct tag_value)};
 	static const struct memo_type absent = {.max = CATALOG_DIGESTS_MAX,
 						.value_size = sizeof(int64_t)};
+	static const struct memo_type repos = {.max = CATALOG_REPOS_MAX};
+	static const struct memo_type sizes = {.max = CATALOG_SIZES_MAX,
+					       .value_size = sizeof(int64_t)};
 	static const struct memo_type listings = {.max = CATALOG_LISTINGS_MAX,
 						  .value_size = sizeof(struct listing_value),
 						  .bytes_max = CATALOG_LISTINGS_BYTES,
@@ -96,7 +101,8 @@ int catalog_new(const struct catalog_options *o, struct catalog **ret)
 		return -ENOMEM;
 	c->o = *o;
 	if (memo_new(&tags, &c->tags) || memo_new(&absent, &c->absent) ||
-	    memo_new(&listings, &c->listings) || memo_new(&images, &c->images)) {
+	    memo_new(&listings, &c->listings) || memo_new(&images, &c->images) ||
+	    memo_new(&repos, &c->repos) || memo_new(&sizes, &c->sizes)) {
 		catalog_free(c);
 		return -ENOMEM;
 	}
@@ -112,6 +118,8 @@ void catalog_free(struct catalog *c)
 	memo_free(c->absent);
 	memo_free(c->listings);
 	memo_free(c->images);
+	memo_free(c->repos);
+	memo_free(c->sizes);
 	free(c);
 }
 
@@ -258,11 +266,18 @@ void catalog_listing_absent(struct catalog *c, const char *repo)
 bool catalog_repo_known(struct catalog *c, const char *repo)
 {
 	enum known tags = catalog_listing(c, repo, NULL, NULL);
-	if (tags == KNOWN_FRESH || tags == KNOWN_STALE)
+	char nothing[1];
+	if (tags == KNOWN_FRESH || tags == KNOWN_STALE ||
+	    memo_get(c->repos, repo, strlen(repo), nothing))
 		return true;
 	AUTO_FREE struct descriptor *v = NULL;
 	size_t n = 0;
 	return catalog_named_all(c, repo, &v, &n, NULL) == 0 && n > 0;
+}
+
+void catalog_repo_put(struct catalog *c, const char *repo)
+{
+	memo_put(c->repos, repo, strlen(repo), "");
 }
 
 static int add_all(struct names *to, const struct names *from, const char *prefix)
@@ -326,6 +341,29 @@ void catalog_digest_absent(struct catalog *c, const char *repo, const struct dig
 	size_t len = make_key(repo, text, key);
 	int64_t seen = clock_ms();
 	memo_put(c->absent, key, len, &seen);
+}
+
+enum known catalog_size(struct catalog *c, const struct digest *d, uint64_t *ret)
+{
+	int64_t size;
+	if (!memo_get(c->sizes, d, sizeof(*d), &size))
+		return KNOWN_NOT;
+	if (size < 0)
+		return KNOWN_STALE;
+	*ret = (uint64_t)size;
+	return KNOWN_FRESH;
+}
+
+void catalog_size_put(struct catalog *c, const struct digest *d, uint64_t size)
+{
+	int64_t value = size <= INT64_MAX ? (int64_t)size : INT64_MAX;
+	memo_put(c->sizes, d, sizeof(*d), &value);
+}
+
+void catalog_size_dispute(struct catalog *c, const struct digest *d)
+{
+	int64_t value = -1;
+	memo_put(c->sizes, d, sizeof(*d), &value);
 }
 
 int catalog_namers(struct catalog *c, const struct digest *d, const char *except, size_t max,

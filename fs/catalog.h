@@ -32,6 +32,8 @@
 #define CATALOG_NEGATIVE_MS    10000
 #define CATALOG_TAGS_MAX       65536
 #define CATALOG_DIGESTS_MAX    65536
+#define CATALOG_REPOS_MAX      65536
+#define CATALOG_SIZES_MAX      4096
 #define CATALOG_LISTINGS_MAX   1024
 #define CATALOG_LISTINGS_BYTES (128u << 20)
 #define CATALOG_IMAGES_MAX     1024
@@ -84,8 +86,10 @@ NODISCARD int catalog_listing_put(struct catalog *c, const char *repo, struct na
 				  struct err *err);
 void catalog_listing_absent(struct catalog *c, const char *repo);
 
-/* Whether the repository was found to exist: a listing or a digest of it. */
+/* Whether the repository was found to exist: by a listing or a digest of it, or
+ * because the origin said so. */
 bool catalog_repo_known(struct catalog *c, const char *repo);
+void catalog_repo_put(struct catalog *c, const char *repo);
 /* Adds all of these below prefix to names, as paths below it, and those of the
  * catalog listing if it is known. Sorted. */
 NODISCARD int catalog_repos(struct catalog *c, const char *prefix, struct names *names,
@@ -98,6 +102,11 @@ enum known catalog_named(struct catalog *c, const char *repo, const struct diges
 NODISCARD int catalog_name(struct catalog *c, const char *repo, const struct descriptor *descs,
 			   size_t n, struct err *err);
 void catalog_digest_absent(struct catalog *c, const char *repo, const struct digest *d);
+/* The size of a digest that the cache does not have, if it was declared wrongly once:
+ * KNOWN_FRESH: as the origin says; KNOWN_STALE: it is to be asked; KNOWN_NOT. */
+enum known catalog_size(struct catalog *c, const struct digest *d, uint64_t *ret);
+void catalog_size_put(struct catalog *c, const struct digest *d, uint64_t size);
+void catalog_size_dispute(struct catalog *c, const struct digest *d);
 /* Adds at most `max` repositories that named the digest, without `except`. -ENOMEM. */
 NODISCARD int catalog_namers(struct catalog *c, const struct digest *d, const char *except,
 			     size_t max, struct names *ret);

@@ -108,23 +108,42 @@ static int name_all(struct fetcher *f, const char *repo, const struct manifest *
 	return note_named(f, repo, v, n, err);
 }
 
-/* Parses, names, and makes it known. */
-static int learn(struct fetcher *f, const char *repo, const char *bytes,
-		 const struct descriptor *desc, struct err *err)
+/* What the bytes are by themselves, whatever anybody calls them: so it is a function of
+ * the digest. */
+static int parse(struct fetcher *f, const char *repo, const char *bytes,
+		 const struct descriptor *desc, const char *type, struct manifest **ret,
+		 struct err *err)
 {
-	struct manifest *m = NULL;
-	int r = manifest_parse(bytes, (size_t)desc->size, &desc->digest, desc->media_type, &m, err);
-	if (r) {
-		char digest[DIGEST_STRING_MAX];
-		digest_string(&desc->digest, digest);
-		return err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest);
-	}
-	r = name_all(f, repo, m, err);
+	int r = manifest_parse(bytes, (size_t)desc->size, &desc->digest, type, ret, err);
+	if (!r)
+		return 0;
+	char digest[DIGEST_STRING_MAX];
+	digest_string(&desc->digest, digest);
+	return err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest);
+}
+
+/* A document that is served as something else than it is might be taken for that by
+ * others (CVE-2021-41190). */
+static int check_type(struct fetcher *f, const char *repo, const struct document *doc,
+		      const struct manifest *m, struct err *err)
+{
+	struct manifest *again = NULL;
+	if (media_type_is(doc->desc.media_type, m->desc.media_type))
+		return 0;
+	int r = parse(f, repo, doc->bytes, &doc->desc, doc->desc.media_type, &again, err);
+	manifest_unref(again);
+	return r;
+}
+
+/* Names all that it names, and makes it known. Takes over m. */
+static int learn(struct fetcher *f, const char *repo, struct manifest *m, struct err *err)
+{
+	struct image *i = NULL;
+	int r = name_all(f, repo, m, err);
 	if (r) {
 		manifest_unref(m);
 		return r;
 	}
-	struct image *i = NULL;
 	if (image_new(m, &i))
 		return err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
 	catalog_image_put(f->o.catalog, i);
@@ -133,15 +152,15 @@ static int learn(struct fetcher *f, const char *repo, const char *bytes,
 }
 
 /* A manifest that the cache has. */
-static int learn_cached(struct fetcher *f, const char *repo, const struct descriptor *named,
+static int learn_cached(struct fetcher *f, const char *repo, const struct digest *d,
 			struct call *call, struct err *err)
 {
 	struct blob *blob = NULL;
-	int r = from_cache(f, &named->digest, call, &blob, err);
+	struct manifest *m = NULL;
+	int r = from_cache(f, d, call, &blob, err);
 	if (r)
 		return r;
-	struct descriptor desc = *named;
-	desc.size = blob_size(blob);
+	struct descriptor desc = {.digest = *d, .size = blob_size(blob)};
 	AUTO_FREE char *bytes = NULL;
 	if (desc.size > SOURCE_DOCUMENT_MAX)
 		r = err_set(err, -EFBIG, "%s: larger than a manifest may be", repo);
@@ -150,21 +169,34 @@ static int learn_cached(struct fetcher *f, const char *repo, const struct descri
 	else if (file_pread_full(blob_fd(blob), bytes, (size_t)desc.size, 0) != (int64_t)desc.size)
 		r = err_set(err, -EIO, "%s: cannot read a cached manifest", repo);
 	blob_unref(blob);
-	return r ? r : learn(f, repo, bytes, &desc, err);
+	if (r == 0)
+		r = parse(f, repo, bytes, &desc, "", &m, err);
+	return r ? r : learn(f, repo, m, err);
 }
 
+/* *ret has a size once the bytes are known to be those of its digest: a document that
+ * cannot be parsed is content all the same. */
 static int learn_fetched(struct fetcher *f, const char *repo, const char *reference,
 			 struct call *call, struct descriptor *ret, struct err *err)
 {
 	struct document doc = {0};
+	struct manifest *m = NULL;
+	struct err own;
+	ret->size = 0;
 	int r = source_document(f->o.source, repo, reference, call, &doc, err);
 	if (r)
 		return r;
-	r = put(f, &doc, err);
-	if (!r && ret)
-		*ret = doc.desc;
-	if (!r)
-		r = learn(f, repo, doc.bytes, &doc.desc, err);
+	int parsed = parse(f, repo, doc.bytes, &doc.desc, "", &m, &own);
+	if (parsed == 0)
+		r = check_type(f, repo, &doc, m, err);
+	if (r == 0)
+		r = put(f, &doc, err);
+	if (r == 0) {
+		*ret = parsed == 0 ? m->desc : doc.desc;
+		r = parsed ? err_set(err, parsed, "%s", own.text)
+			   : learn(f, repo, manifest_ref(m), err);
+	}
+	manifest_unref(m);
 	document_release(&doc);
 	return r;
 }
@@ -192,7 +224,10 @@ static bool is_cached(struct fetcher *f, const struct want *w)
 static int run_named(struct fetcher *f, const struct flight_job *job, struct err *err)
 {
 	struct descriptor desc;
-	return ask_named(f, job->want, job->call, &desc, err);
+	int r = ask_named(f, job->want, job->call, &desc, err);
+	if (r == 0)
+		catalog_size_put(f->o.catalog, &job->want->digest, desc.size);
+	return r;
 }
 
 /* A local job fetches nothing, and a job that would fetch does no local work: where
@@ -211,14 +246,14 @@ static int run_manifest(struct fetcher *f, const struct flight_job *job, struct 
 	if (w->local && known != KNOWN_FRESH)
 		return 0;
 	if (w->local)
-		return look_again(learn_cached(f, w->repo, &named, job->call, err));
+		return look_again(learn_cached(f, w->repo, &w->digest, job->call, err));
 	if (is_cached(f, w))
 		return 0;
 	if (known != KNOWN_FRESH && store_has(f->o.store, &w->digest, NULL))
 		return ask_named(f, w, job->call, &named, err);
 	char reference[DIGEST_STRING_MAX];
 	digest_string(&w->digest, reference);
-	int r = learn_fetched(f, w->repo, reference, job->call, NULL, err);
+	int r = learn_fetched(f, w->repo, reference, job->call, &named, err);
 	if (r == -ENOENT)
 		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
 	return r;
@@ -233,10 +268,9 @@ static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
 	enum known have = catalog_tag(f->o.catalog, w->repo, w->tag, &known, NULL);
 	bool seen = have == KNOWN_STALE || have == KNOWN_FRESH;
 	if (!seen && !catalog_repo_known(f->o.catalog, w->repo)) {
-		ret->size = 0;
 		int r = learn_fetched(f, w->repo, w->tag, call, ret, err);
-		/* A document that cannot be parsed still has a digest: the tag names it,
-		 * and its bytes can be read. */
+		/* What cannot be parsed still has a digest: the tag names it, and its bytes
+		 * can be read. */
 		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
 			return r;
 		return note_named(f, w->repo, ret, 1, err);
@@ -260,23 +294,45 @@ static int run_tag(struct fetcher *f, const struct flight_job *job, struct err *
 	return 0;
 }
 
-static int run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
+/* Keeps a listing, which is known even if the disk does not take it. */
+static int keep_listing(struct fetcher *f, const char *repo, struct names *names, struct err *err)
 {
-	const struct want *w = job->want;
-	struct names names = {0};
-	bool catalog = w->kind == WANT_CATALOG;
-	int r = catalog ? source_catalog(f->o.source, job->call, &names, err)
-			: source_tags(f->o.source, w->repo, job->call, &names, err);
-	if (r == -ENOENT)
-		catalog_listing_absent(f->o.catalog, w->repo);
-	if (r)
-		return r;
 	struct err disk;
-	r = catalog_listing_put(f->o.catalog, w->repo, &names, &disk);
+	int r = catalog_listing_put(f->o.catalog, repo, names, &disk);
 	if (r == -ENOMEM)
 		return err_set(err, r, "%s", disk.text);
 	if (r)
 		log_failure("cache", "listing record", "listing not recorded: %s", disk.text);
+	return 0;
+}
+
+static int run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct names names = {0};
+	int r = w->kind == WANT_CATALOG
+		    ? source_catalog(f->o.source, job->call, &names, err)
+		    : source_tags(f->o.source, w->repo, false, job->call, &names, NULL, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, w->repo);
+	return r ? r : keep_listing(f, w->repo, &names, err);
+}
+
+/* One page tells that it exists, and is often the whole listing. */
+static int run_repo(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const char *repo = job->want->repo;
+	struct names names = {0};
+	bool whole;
+	int r = source_tags(f->o.source, repo, true, job->call, &names, &whole, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, repo);
+	if (r)
+		return r;
+	if (whole)
+		return keep_listing(f, repo, &names, err);
+	names_release(&names);
+	catalog_repo_put(f->o.catalog, repo);
 	return 0;
 }
 
@@ -342,21 +398,34 @@ static int fetch_document(struct fetcher *f, const struct flight_job *job, const
 	return r;
 }
 
-static int fetch_from(struct fetcher *f, const struct flight_job *job, const char *repo,
-		      struct blob **ret, struct err *err)
+static int fetch_as(struct fetcher *f, const struct flight_job *job, const char *repo,
+		    bool document, struct blob **ret, struct err *err)
 {
-	struct descriptor named;
-	bool document =
-	    catalog_named(f->o.catalog, repo, &job->want->digest, &named) == KNOWN_FRESH &&
-	    media_type_is_manifest(named.media_type);
 	int r = -EAGAIN;
 	for (int i = 0; i < BLOB_TRIES && r == -EAGAIN; i++)
 		r = document ? fetch_document(f, job, repo, ret, err)
 			     : transfer(f, job, repo, ret, err);
-	if (r == -EAGAIN)
-		r = -EBADMSG;
+	return r == -EAGAIN ? -EBADMSG : r;
+}
+
+/* From where what named it says that it is; if it is not there, from where it is. */
+static int fetch_from(struct fetcher *f, const struct flight_job *job, const char *repo,
+		      struct blob **ret, struct err *err)
+{
+	const struct digest *d = &job->want->digest;
+	struct descriptor named;
+	bool document = catalog_named(f->o.catalog, repo, d, &named) == KNOWN_FRESH &&
+			media_type_is_manifest(named.media_type);
+	bool is_manifest;
+	int r = fetch_as(f, job, repo, document, ret, err);
+	if (r == -ENOENT && job->want->size <= SOURCE_DOCUMENT_MAX &&
+	    source_stat(f->o.source, repo, d, job->call, &named, &is_manifest, NULL) == 0 &&
+	    is_manifest != document)
+		r = fetch_as(f, job, repo, is_manifest, ret, err);
+	if (r == -EBADMSG) /* perhaps for a size that somebody only said */
+		catalog_size_dispute(f->o.catalog, d);
 	char digest[DIGEST_STRING_MAX];
-	digest_string(&job->want->digest, digest);
+	digest_string(d, digest);
 	return r ? err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest) : 0;
 }
 
@@ -404,6 +473,8 @@ static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, 
 		return run_named(f, job, err);
 	case WANT_BLOB:
 		return run_blob(f, job, ret_blob, err);
+	case WANT_REPO:
+		return run_repo(f, job, err);
 	case WANT_TAGS:
 	case WANT_CATALOG:
 		return run_listing(f, job, err);

@@ -28,7 +28,7 @@
 #define FETCH_SMALL_BYTES      (4u << 20)
 #define FETCH_DISK_THREADS     2
 #define FETCH_ASK_THREADS      16
-#define FETCH_TRANSFER_THREADS 8
+#define FETCH_TRANSFER_THREADS 6 /* as many as a host is asked for at once (registry/http.h) */
 
 struct catalog;
 struct fetcher;

@@ -29,7 +29,9 @@ struct flight {
 	struct waiter_list waiters; /* guarded by flights->lock */
 	_Atomic uint64_t progress;
 	int64_t started_ms;
-	int refused; /* no thread takes the job: its result */
+	bool begun;          /* guarded by flights->lock: a thread has the job */
+	int64_t patience_ms; /* guarded by flights->lock: see patience() */
+	int refused;         /* no thread takes the job: its result */
 };
 
 struct flights {
@@ -43,6 +45,9 @@ struct flights {
 	uint64_t parked;            /* guarded by lock */
 	bool interrupts;            /* guarded by lock: one of `hit` is to be looked at */
 	bool stopping;              /* guarded by lock */
+	uint64_t ended;             /* guarded by lock: flights so far */
+	uint64_t movement;          /* guarded by lock: what there was of it when last looked at */
+	int64_t moved_ms;           /* guarded by lock: when that was more than before */
 	bool started;
 	pthread_t watch;
 };
@@ -114,6 +119,41 @@ static bool wanted_again(struct flights *f, struct flight *fl, int code) REQUIRE
 	return true;
 }
 
+/* Jobs take turns: as long as those under way bring something, or are at work on the
+ * disk, the others are not kept waiting by silence. */
+static void note_movement(struct flights *f, int64_t now) REQUIRES(f->lock)
+{
+	uint64_t movement = f->ended;
+	for (const struct flight *fl = f->table; fl; fl = fl->hh.next) {
+		uint64_t progress = atomic_load(&fl->progress);
+		movement += progress;
+		if (fl->want.local && progress > 0)
+			f->moved_ms = now;
+	}
+	if (movement != f->movement)
+		f->moved_ms = now;
+	f->movement = movement;
+}
+
+/* How long who wants it has patience, if it waited for its turn while others moved. */
+static int64_t patience(const struct flights *f, const struct flight *fl) REQUIRES(f->lock)
+{
+	if (fl->want.kind != WANT_BLOB)
+		return 0;
+	return fl->begun ? fl->patience_ms : f->moved_ms + f->o.timeout_ms;
+}
+
+static void begin(struct flights *f, struct flight *fl)
+{
+	lock_take(&f->lock);
+	note_movement(f, clock_ms());
+	fl->patience_ms = patience(f, fl);
+	fl->begun = true;
+	if (fl->call.deadline_ms < fl->patience_ms && !TAILQ_EMPTY(&fl->waiters))
+		fl->call.deadline_ms = fl->patience_ms;
+	lock_drop(&f->lock);
+}
+
 static void flight_run(void *arg)
 {
 	struct flight *fl = arg;
@@ -124,6 +164,7 @@ static void flight_run(void *arg)
 	struct blob *blob;
 	int code;
 	bool again;
+	begin(f, fl);
 	do {
 		err.text[0] = '\0';
 		blob = NULL;
@@ -135,6 +176,7 @@ static void flight_run(void *arg)
 		again = wanted_again(f, fl, code);
 		if (!again) {
 			HASH_DEL(f->table, fl);
+			f->ended++;
 			while (!TAILQ_EMPTY(&fl->waiters)) {
 				struct waiter *w = TAILQ_FIRST(&fl->waiters);
 				leave(f, w);
@@ -269,11 +311,15 @@ void waiter_interrupt(struct flights *f, uint64_t serial)
 }
 
 /* When this waiter must be resumed for time's sake, and with what. */
-static int64_t due(const struct waiter *w, int *ret_code)
+static int64_t due(const struct flights *f, const struct waiter *w, int *ret_code) REQUIRES(f->lock)
 {
-	int64_t slow = w->soft_ms > 0 ? w->flight->started_ms + w->soft_ms : INT64_MAX;
-	bool flowing = !w->strict && atomic_load(&w->flight->progress) > 0;
-	int64_t late = flowing ? INT64_MAX : w->deadline_ms;
+	const struct flight *fl = w->flight;
+	int64_t slow = w->soft_ms > 0 ? fl->started_ms + w->soft_ms : INT64_MAX;
+	int64_t late = w->deadline_ms;
+	if (!w->strict && atomic_load(&fl->progress) > 0)
+		late = INT64_MAX;
+	else if (!w->strict && late < patience(f, fl))
+		late = patience(f, fl);
 	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;
 	return slow <= late ? slow : late;
 }
@@ -296,6 +342,9 @@ static void describe(const struct flight *fl, char *out, size_t room)
 		break;
 	case WANT_BLOB:
 		snprintf(out, room, "%s: %s@%s", title, fl->repo, digest);
+		break;
+	case WANT_REPO:
+		snprintf(out, room, "%s: %s", title, w->repo);
 		break;
 	case WANT_TAGS:
 		snprintf(out, room, "%s: the tags of %s", title, w->repo);
@@ -328,11 +377,12 @@ static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next
 {
 	struct waiter *w;
 	*ret_next = INT64_MAX;
+	note_movement(f, now);
 	TAILQ_FOREACH (w, &f->watched, watched) {
 		if (!w->flight)
 			continue;
 		int code;
-		int64_t at = due(w, &code);
+		int64_t at = due(f, w, &code);
 		if (at <= now) {
 			struct release rel = {.waiter = w, .code = code};
 			late(w->flight, &rel);

@@ -58,6 +58,7 @@ enum want_kind {
 	WANT_MANIFEST, /* the parsed manifest repo@digest */
 	WANT_NAMED,    /* whether repo has the digest, and its size */
 	WANT_BLOB,     /* the verified bytes of digest, from any repository that has it */
+	WANT_REPO,     /* whether repo exists */
 	WANT_TAGS,     /* the tag listing of repo */
 	WANT_CATALOG,  /* the list of repositories */
 };
@@ -81,11 +82,13 @@ struct flight;
 
 /* Embedded in a parked request. Filled in by the caller: */
 struct waiter {
-	int64_t deadline_ms; /* clock_ms(): resumed as too late, unless bytes are flowing */
-	int64_t soft_ms;     /* after the flight has taken this long: resumed with
-			      * FLIGHT_SLOW; 0: never */
-	bool strict;         /* deadline_ms holds although bytes are flowing */
-	pid_t tid;           /* the calling thread, for its signals */
+	/* clock_ms(): resumed as too late, unless bytes are flowing, or it waits for its
+	 * turn while those of others are. */
+	int64_t deadline_ms;
+	int64_t soft_ms; /* after the flight has taken this long: resumed with
+			  * FLIGHT_SLOW; 0: never */
+	bool strict;     /* deadline_ms holds although bytes are flowing */
+	pid_t tid;       /* the calling thread, for its signals */
 	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
 	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);

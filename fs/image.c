@@ -32,18 +32,3 @@ void image_unref(struct image *i)
 	manifest_unref(i->manifest);
 	free(i);
 }
-
-bool media_type_is_manifest(const char *media_type)
-{
-	static const char *const types[] = {
-	    "application/vnd.oci.image.manifest.v1+json",
-	    "application/vnd.oci.image.index.v1+json",
-	    "application/vnd.docker.distribution.manifest.v2+json",
-	    "application/vnd.docker.distribution.manifest.list.v2+json",
-	};
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-		if (media_type_is(media_type, types[i]))
-			return true;
-	}
-	return false;
-}

@@ -16,6 +16,3 @@ struct image {
 NODISCARD int image_new(struct manifest *m, struct image **ret);
 struct image *image_ref(struct image *i);
 void image_unref(struct image *i); /* NULL is fine */
-
-/* Of a manifest or an index, OCI's or Docker's. */
-bool media_type_is_manifest(const char *media_type);

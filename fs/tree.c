@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/store.h"
 #include "fs/catalog.h"
 #include "fs/fetch.h"
 #include "fs/log.h"
@@ -94,7 +95,7 @@ int tree_repo_exists(struct op *op, const char *repo)
 		return 0;
 	if (catalog_listing(op->fs->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
 		return err_set(&op->err, -ENOENT, "%s: no such repository", repo);
-	struct want w = tree_want(WANT_TAGS, repo);
+	struct want w = tree_want(WANT_REPO, repo);
 	return op_want(op, &w, 0);
 }
 
@@ -113,8 +114,15 @@ static int not_found(struct found *ret, double entry_s)
 	return -ENOENT;
 }
 
-/* tags, manifests and blobs of a repository. A registry that refuses to list
- * tags may still serve what is named, so its refusal closes only tags/. */
+/* What a registry may say of a listing without a word about the repository: it
+ * refuses to list, or cannot. What is named may be there all the same. */
+static bool says_nothing(int code)
+{
+	return code == -EACCES || code == -EPROTO || code == -EFBIG || code == -EOPNOTSUPP;
+}
+
+/* tags, manifests and blobs of a repository. That it does not exist is for the
+ * catalog to remember, not for the kernel: a reference may find it yet. */
 static int lookup_fixed(struct op *op, const struct node *parent, const char *name,
 			struct found *ret)
 {
@@ -123,17 +131,20 @@ static int lookup_fixed(struct op *op, const struct node *parent, const char *na
 			      : strcmp(name, "blobs") == 0     ? NODE_BLOBS
 							       : NODE_FREE;
 	char repo[REPOSITORY_MAX];
+	double entry_s = TREE_FOREVER_S;
 	if (kind == NODE_FREE)
 		return not_found(ret, TREE_FOREVER_S);
 	int r = tree_repo(op->fs, parent->id, repo);
 	if (r == 0)
 		r = tree_repo_exists(op, repo);
-	if (r == -EINPROGRESS && kind != NODE_TAGS && op_failed(op, &op->want) == -EACCES)
+	if (r == -EINPROGRESS && says_nothing(op_failed(op, &op->want))) {
+		entry_s = CATALOG_NEGATIVE_MS / 1000.0;
 		r = 0;
+	}
 	if (r == -ENOENT)
-		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
+		return not_found(ret, 0);
 	if (r == 0)
-		found_named(ret, parent, kind, name, TREE_FOREVER_S);
+		found_named(ret, parent, kind, name, entry_s);
 	return r;
 }
 
@@ -273,10 +284,28 @@ static int lookup_manifest(struct op *op, const struct node *parent, const char 
 	return 0;
 }
 
+/* The size that a blob is shown with: of the bytes where the cache has them, else what
+ * was said of it; that may prove wrong, and then is not kept. -EINPROGRESS. */
+static int blob_bytes(struct op *op, const char *repo, const struct digest *d,
+		      const struct descriptor *named, uint64_t *ret, double *ret_s)
+{
+	*ret_s = TREE_FOREVER_S;
+	if (store_has(op->fs->store, d, ret))
+		return 0;
+	*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
+	*ret = named->size;
+	if (catalog_size(op->fs->catalog, d, ret) != KNOWN_STALE)
+		return 0;
+	struct want w = tree_want(WANT_NAMED, repo);
+	w.digest = *d;
+	return op_failed(op, &w) ? 0 : op_want(op, &w, 0);
+}
+
 static int lookup_blob(struct op *op, const struct node *parent, const char *repo, const char *hex,
 		       struct found *ret)
 {
 	struct descriptor desc;
+	uint64_t size;
 	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
 		return not_found(ret, TREE_FOREVER_S);
 	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
@@ -287,10 +316,12 @@ static int lookup_blob(struct op *op, const struct node *parent, const char *rep
 		w.digest = ret->digest;
 		return op_want(op, &w, 0);
 	}
+	int r = blob_bytes(op, repo, &ret->digest, &desc, &size, &ret->entry_s);
+	if (r)
+		return r;
 	snprintf(ret->repo, sizeof(ret->repo), "%s", repo);
 	ret->key = (struct node_key){
-	    .kind = NODE_CONTENT, .digest = &ret->digest, .size = desc.size, .repo = ret->repo};
-	ret->entry_s = TREE_FOREVER_S;
+	    .kind = NODE_CONTENT, .digest = &ret->digest, .size = size, .repo = ret->repo};
 	return 0;
 }
 
@@ -353,32 +384,55 @@ static void target(const struct node *link, size_t name_len, bool in_repo, const
 	snprintf(ret, PATH_MAX, "%s%s/manifests/%s/%s", component, colon, digest_alg_name(d), hex);
 }
 
+/* The repository that a link's name leads to, as the origin names it. */
+static int link_repo(struct op *op, const struct node *link, size_t name_len,
+		     char ret[REPOSITORY_MAX])
+{
+	char path[NODE_REPO_MAX];
+	int r = node_repo(op->fs->nodes, link->parent, path);
+	size_t len = strlen(path);
+	if (r || len + 1 + name_len >= REPOSITORY_MAX)
+		return -ENOENT;
+	snprintf(path + len, sizeof(path) - len, "%s%.*s", len ? "/" : "", (int)name_len,
+		 link->name);
+	return source_repository(op->fs->source, path, ret) ? -ENOENT : 0;
+}
+
+/* Whether the repository has the manifest. Asked here, where nothing is locked, and
+ * not by the names on the way there, which would have to list the repository. */
+static int check_digest(struct op *op, const char *repo, const struct digest *d)
+{
+	struct descriptor desc;
+	enum known known = catalog_named(op->fs->catalog, repo, d, &desc);
+	if (known == KNOWN_FRESH)
+		return 0;
+	if (known == KNOWN_ABSENT)
+		return err_set(&op->err, -ENOENT, "%s: no such manifest", repo);
+	struct want w = tree_want(WANT_MANIFEST, repo);
+	w.digest = *d;
+	return op_want(op, &w, 0);
+}
+
 int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 {
 	struct entry_reference ref;
 	struct node parent;
+	char repo[REPOSITORY_MAX];
 	int r = reference_parse_entry(node->name, strlen(node->name), &ref);
 	if (r)
 		return -EIO;
 	r = node_read(op->fs->nodes, node->parent, &parent);
-	if (r)
-		return r;
-	if (!digest_is_set(&ref.digest)) {
-		char path[NODE_REPO_MAX], repo[REPOSITORY_MAX];
+	if (r == 0)
+		r = link_repo(op, node, ref.name_len, repo);
+	if (r == 0 && digest_is_set(&ref.digest)) {
+		r = check_digest(op, repo, &ref.digest);
+	} else if (r == 0) {
 		struct descriptor desc;
-		r = node_repo(op->fs->nodes, node->parent, path);
-		size_t len = strlen(path);
-		if (r || len + 1 + ref.name_len >= REPOSITORY_MAX)
-			return -ENOENT;
-		snprintf(path + len, sizeof(path) - len, "%s%.*s", len ? "/" : "",
-			 (int)ref.name_len, node->name);
-		if (source_repository(op->fs->source, path, repo))
-			return -ENOENT;
 		r = tree_tag(op, repo, ref.tag, &desc, NULL);
-		if (r)
-			return r;
 		ref.digest = desc.digest;
 	}
+	if (r)
+		return r;
 	target(node, ref.name_len, parent.kind == NODE_NAMESPACE, &ref.digest, ret);
 	return 0;
 }

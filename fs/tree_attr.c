@@ -167,8 +167,6 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	}
 	ret->st_ino =
 	    node->kind == NODE_ROOT ? FUSE_ROOT_ID : tree_dir_ino(op->fs, node->parent, node->name);
-	if (node->kind == NODE_TAG) /* another directory after the tag has moved */
-		ret->st_ino = (ret->st_ino ^ (node->id * 0x9e3779b97f4a7c15ull)) & ~INO_CONTENT;
 	if (node->kind == NODE_MANIFEST || node->kind == NODE_TAG)
 		return image_attr(op, node, ret, ret_s);
 	return 0;

@@ -137,6 +137,14 @@ static int list_algs(struct op *op, const struct node *dir, struct dirlist *l)
 	return r ? r : add_dir(l, hash, "sha512", 6);
 }
 
+/* By what it was called first, or because it has turned out to be one. */
+static bool is_manifest(struct op *op, const struct descriptor *d)
+{
+	struct image *image = catalog_image(op->fs->catalog, &d->digest);
+	image_unref(image);
+	return image || media_type_is_manifest(d->media_type);
+}
+
 /* The digests known so far: all, or the manifests among them. */
 static int list_digests(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
 {
@@ -153,7 +161,7 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 		digest_hex(&v[i].digest, hex);
 		if (dir->kind == NODE_BLOB_ALG)
 			r = add_content(l, hex, &v[i].digest, false);
-		else if (media_type_is_manifest(v[i].media_type))
+		else if (is_manifest(op, &v[i]))
 			r = add_dir(l, hash, hex, strlen(hex));
 	}
 	return r;

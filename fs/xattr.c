@@ -258,7 +258,9 @@ int xattr_list(struct op *op, const struct node *node, char **ret, size_t *ret_l
 	struct descriptor desc;
 	struct image *image;
 	struct list l = {0};
-	int r = subject_of(op, node, &desc, &s, &image);
+	/* Listings ask this of each tag, and cost no request for any. */
+	bool unasked = node->kind == NODE_TAG && !digest_is_set(&node->digest);
+	int r = unasked ? -ENODATA : subject_of(op, node, &desc, &s, &image);
 	if (r == -ENODATA) {
 		*ret = NULL;
 		*ret_len = 0;

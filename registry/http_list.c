@@ -31,6 +31,8 @@ struct walk {
 	struct digest seen;                                 /* the page before, as bytes */
 	char *mark; /* a page from before, to notice a circle; owned */
 	unsigned pages, next_mark;
+	bool first_only;
+	bool whole; /* there are no more */
 };
 
 static int set_target(struct walk *w, bool sized, const char *last)
@@ -197,7 +199,8 @@ static int walk(struct walk *w, int *refused, struct err *err)
 				    w->h->client->title, w->path, PAGES_MAX);
 		if (r == 1 && note_mark(w, &circle) < 0)
 			r = err_set(err, -ENOMEM, "out of memory");
-	} while (r == 1 && !circle);
+	} while (r == 1 && !circle && (*refused || !w->first_only));
+	w->whole = r == 0;
 	free(w->target);
 	free(w->mark);
 	if (r < 0)
@@ -206,8 +209,8 @@ static int walk(struct walk *w, int *refused, struct err *err)
 	return 0;
 }
 
-int http_source_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
-		     struct err *err)
+int http_source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
+		     struct names *ret, bool *ret_whole, struct err *err)
 {
 	char path[HTTP_TARGET_MAX];
 	struct names names = {0};
@@ -217,7 +220,8 @@ int http_source_tags(struct source *s, const char *repo, struct call *call, stru
 			 .key = "tags",
 			 .accept = reference_is_tag,
 			 .names = &names,
-			 .call = call};
+			 .call = call,
+			 .first_only = first_page};
 	int refused = 0;
 	int r;
 
@@ -228,6 +232,7 @@ int http_source_tags(struct source *s, const char *repo, struct call *call, stru
 		return r;
 	}
 	*ret = names;
+	*ret_whole = w.whole;
 	return 0;
 }
 

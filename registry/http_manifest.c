@@ -7,6 +7,7 @@
 
 #include "registry/content_range.h"
 #include "registry/http_source.h"
+#include "registry/manifest.h"
 
 /* All in one line: a proxy that keeps only the last of several would make the
  * registry answer 404 (OCI distribution spec, "Pulling manifests"). */
@@ -144,6 +145,7 @@ static bool take_descriptor(const struct answer *a, struct descriptor *ret)
 	struct descriptor d = {0};
 
 	if (a->status != 200 || !a->digest || a->content_length < 0 ||
+	    !media_type_is_manifest(a->media_type) ||
 	    digest_parse(a->digest, strlen(a->digest), &d.digest) < 0)
 		return false;
 	d.size = (uint64_t)a->content_length;

@@ -317,8 +317,8 @@ static int layout_blob(struct source *s, const char *repo, const struct digest *
 	return answer(l, rc, &own, err);
 }
 
-static int layout_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
-		       struct err *err)
+static int layout_tags(struct source *s, const char *repo, bool first_page, struct call *call,
+		       struct names *ret, bool *ret_whole, struct err *err)
 {
 	struct layout *l = layout_of(s);
 	struct err own = {""};
@@ -333,6 +333,8 @@ static int layout_tags(struct source *s, const char *repo, struct call *call, st
 			(void)err_set(&own, rc, "no memory for the tags");
 	}
 	manifest_unref(index);
+	(void)first_page; /* there is only one */
+	*ret_whole = true;
 	return answer(l, rc, &own, err);
 }
 

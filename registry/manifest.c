@@ -49,6 +49,11 @@ static bool is_image_type(const char *type)
 	return is_any_of(type, v, ARRAY_LEN(v));
 }
 
+bool media_type_is_manifest(const char *media_type)
+{
+	return is_index_type(media_type) || is_image_type(media_type);
+}
+
 static bool is_schema1_type(const char *type)
 {
 	static const char *const v[] = {DOCKER_V1, DOCKER_V1_JWS};

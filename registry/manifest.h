@@ -67,3 +67,5 @@ const char *annotation_get(const struct annotation *v, size_t n, const char *key
 /* "application/vnd.oci.image.manifest.v1+json; charset=utf-8" is of that type:
  * compared without case and parameters. */
 bool media_type_is(const char *content_type, const char *media_type);
+/* Of a manifest or an index, OCI's or Docker's. */
+bool media_type_is_manifest(const char *media_type);

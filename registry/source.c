@@ -91,10 +91,15 @@ int source_blob(struct source *s, const char *repo, const struct digest *d, uint
 	return s->ops->blob(s, repo, d, size, offset, sink, call, progress, err);
 }
 
-int source_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
-		struct err *err)
+int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
+		struct names *ret, bool *ret_whole, struct err *err)
 {
-	return s->ops->tags(s, repo, call, ret, err);
+	bool whole = false;
+	int r = s->ops->tags(s, repo, first_page, call, ret, &whole, err);
+
+	if (r == 0 && ret_whole)
+		*ret_whole = whole;
+	return r;
 }
 
 int source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)

@@ -130,9 +130,10 @@ NODISCARD int source_stat(struct source *s, const char *repo, const struct diges
 NODISCARD int source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 			  uint64_t offset, const struct sink *sink, struct call *call,
 			  _Atomic uint64_t *progress, struct err *err);
-/* All tags, sorted. */
-NODISCARD int source_tags(struct source *s, const char *repo, struct call *call, struct names *ret,
-			  struct err *err);
+/* All tags, sorted. With first_page those of one page, which is enough to know
+ * that the repository exists; *ret_whole (may be NULL): they are all. */
+NODISCARD int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
+			  struct names *ret, bool *ret_whole, struct err *err);
 /* All repositories below the SOURCE's namespace, as paths below it, sorted. A
  * registry that refuses to list (registry-client.md §1.9) is -EACCES or
  * -ENOENT, and is not asked again for SOURCE_CATALOG_REFUSED_MS. */

@@ -30,8 +30,8 @@ struct source_ops {
 	int (*blob)(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 		    uint64_t offset, const struct sink *sink, struct call *call,
 		    _Atomic uint64_t *progress, struct err *err);
-	int (*tags)(struct source *s, const char *repo, struct call *call, struct names *ret,
-		    struct err *err);
+	int (*tags)(struct source *s, const char *repo, bool first_page, struct call *call,
+		    struct names *ret, bool *ret_whole, struct err *err);
 	int (*catalog)(struct source *s, struct call *call, struct names *ret, struct err *err);
 };
 

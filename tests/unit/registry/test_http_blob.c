@@ -460,7 +460,7 @@ static void a_question_does_not_wait_behind_blobs(void **state)
 	}
 	while (server_count(r.server) < HTTP_TRANSFERS_MAX)
 		sched_yield();
-	assert_int_equal(source_tags(r.source, "x", &r.call, &tags, &r.err), 0);
+	assert_int_equal(source_tags(r.source, "x", false, &r.call, &tags, NULL, &r.err), 0);
 	assert_int_equal(tags.n, 1);
 	names_release(&tags);
 	assert_int_equal(server_count_of(r.server, NULL, "/blobs/"), HTTP_TRANSFERS_MAX);

@@ -235,7 +235,8 @@ static void tags_resolve(void **state)
 	struct names tags = {0};
 	struct descriptor d;
 	open_layout(f);
-	assert_int_equal(source_tags(f->source, "my-layout", &f->call, &tags, &f->err), 0);
+	assert_int_equal(source_tags(f->source, "my-layout", false, &f->call, &tags, NULL, &f->err),
+			 0);
 	assert_int_equal(tags.n, 2);
 	assert_string_equal(tags.v[0], "v1");
 	assert_string_equal(tags.v[1], "v2");
@@ -254,7 +255,8 @@ static void tags_resolve(void **state)
 	assert_int_equal(source_resolve(f->source, "other", "v1", NULL, &f->call, &d, &f->err),
 			 -ENOENT);
 	said(f, "there is one repository, my-layout, and no other");
-	assert_int_equal(source_tags(f->source, "other", &f->call, &tags, &f->err), -ENOENT);
+	assert_int_equal(source_tags(f->source, "other", false, &f->call, &tags, NULL, &f->err),
+			 -ENOENT);
 }
 
 static void documents_are_served_and_typed(void **state)
@@ -587,13 +589,15 @@ static void hostile_entries_are_harmless(void **state)
 	    "{\"org.opencontainers.image.ref.name\":\"@\"}}";
 	open_layout(f);
 	write_index(f, unknown);
-	assert_int_equal(source_tags(f->source, "my-layout", &f->call, &tags, &f->err), 0);
+	assert_int_equal(source_tags(f->source, "my-layout", false, &f->call, &tags, NULL, &f->err),
+			 0);
 	assert_int_equal(tags.n, 1);
 	names_release(&tags);
 	assert_int_equal(source_resolve(f->source, "my-layout", "odd", NULL, &f->call, &d, &f->err),
 			 -EOPNOTSUPP);
 	write_index(f, "{\"digest\":\"sha256:../../../../etc/passwd\",\"size\":1}");
-	assert_int_equal(source_tags(f->source, "my-layout", &f->call, &tags, &f->err), -EPROTO);
+	assert_int_equal(source_tags(f->source, "my-layout", false, &f->call, &tags, NULL, &f->err),
+			 -EPROTO);
 	said(f, "is not a digest");
 }
 
