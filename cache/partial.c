@@ -83,6 +83,7 @@ static int adopt(struct partial *p, struct call *call, struct err *err)
 		return err_errno(err, -EIO, "%s", p->name);
 	p->charged = disk_bytes(&st);
 	uint64_t there = (uint64_t)st.st_size;
+	p->there = there;
 	if (there == 0)
 		return 0;
 	AUTO_FREE char *buf = malloc(PIECE);
@@ -101,7 +102,10 @@ static int adopt(struct partial *p, struct call *call, struct err *err)
 		p->have += (uint64_t)n;
 	}
 	/* Too long, or not to be read: from the start. */
-	return p->have == there ? 0 : partial_restart(p, err);
+	if (p->have != there)
+		return partial_restart(p, err);
+	p->there = 0;
+	return 0;
 }
 
 /* Where it will be published: better to know now that a disk has no room for
@@ -121,7 +125,8 @@ static int open_on_disk(struct partial *p, struct call *call, struct err *err)
 		rc = claim_file(p, call, err);
 	if (rc == 0)
 		rc = adopt(p, call, err);
-	if (rc == 0)
+	/* One that had to start anew may have gone to memory at that. */
+	if (rc == 0 && !p->in_memory)
 		rc = space_reserve(p->store, p->fd, p->size, &p->charged, call, err);
 	return rc;
 }
@@ -232,6 +237,7 @@ int partial_restart(struct partial *p, struct err *err)
 	if (ftruncate(p->fd, 0) < 0)
 		return err_errno(err, -EIO, "%s", p->name);
 	p->have = 0;
+	p->there = 0;
 	p->flushed = 0;
 	/* The blocks went with the bytes. */
 	if (!p->in_memory) {
@@ -265,13 +271,15 @@ void partial_close(struct partial *p)
 {
 	if (p == NULL)
 		return;
-	if (p->fd < 0 || p->in_memory || p->is_private || p->have == 0) {
+	/* What was there when its hashing was given up is as good as before. */
+	uint64_t keep = p->have > p->there ? p->have : p->there;
+	if (p->fd < 0 || p->in_memory || p->is_private || keep == 0) {
 		partial_drop(p);
 		return;
 	}
 	/* Half a piece of a write that failed, and the blocks behind the end. */
 	struct stat st;
-	if (ftruncate(p->fd, (off_t)p->have) < 0 || fstat(p->fd, &st) < 0) {
+	if (ftruncate(p->fd, (off_t)keep) < 0 || fstat(p->fd, &st) < 0) {
 		partial_drop(p);
 		return;
 	}

@@ -15,6 +15,7 @@ struct partial {
 	struct store *store;
 	struct digest digest;
 	uint64_t size, have;
+	uint64_t there; /* what an earlier fetch left, until it is hashed */
 	int fd;
 	bool in_memory;
 	bool is_private;             /* under a name of its own, not to be resumed */

@@ -120,7 +120,8 @@ void blob_unref(struct blob *b); /* NULL is fine */
 /* Opens the one partial of this digest, alone in this process and among all:
  * waits while another process has it. Within a process the caller sees to
  * one partial per digest (single flight); a second is -EBUSY.
- * size is the descriptor's, exact. */
+ * size is the descriptor's, exact. What an earlier fetch left is hashed first;
+ * if the call ends that, it stays for the next. */
 NODISCARD int store_partial(struct store *s, const struct digest *d, uint64_t size,
 			    struct call *call, struct partial **ret, struct err *err);
 /* How many bytes from the start are there already. */
@@ -131,5 +132,8 @@ NODISCARD int partial_write(struct partial *p, const void *data, size_t len, str
 NODISCARD int partial_restart(struct partial *p, struct err *err);
 /* Ends p whatever happens. Short or not matching: -EBADMSG, dropped. */
 NODISCARD int partial_commit(struct partial *p, struct blob **ret, struct err *err);
-void partial_close(struct partial *p); /* keeps the bytes for a resume; NULL is fine */
-void partial_drop(struct partial *p);  /* NULL is fine */
+/* Keeps the bytes for a resume: those written, or hashed when it was opened.
+ * Those in memory go, and those of a partial that passed by a stalled process.
+ * NULL is fine. */
+void partial_close(struct partial *p);
+void partial_drop(struct partial *p); /* NULL is fine */

@@ -165,6 +165,61 @@ static void partial_that_is_too_long_starts_anew(void **state)
 	assert_nothing_left(f, &d);
 }
 
+/* A fetch that is given up while it hashes what an earlier one left. */
+static void given_up_adoption_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d;
+	struct partial *p = NULL;
+	struct blob *b = NULL;
+	struct call call;
+	struct stat st;
+	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
+	p = begin(f, &d, LEN);
+	assert_int_equal(partial_write(p, data, 123457, &f->err), 0);
+	partial_close(p);
+	call_init(&call, INT64_MAX);
+	call_cancel(&call);
+	assert_int_equal(store_partial(f->store, &d, LEN, &call, &p, &f->err), -ECANCELED);
+	call_release(&call);
+	call_init(&call, clock_ms() - 1);
+	assert_int_equal(store_partial(f->store, &d, LEN, &call, &p, &f->err), -ETIMEDOUT);
+	call_release(&call);
+	assert_int_equal(stat(partial_file(f, &d, LEN), &st), 0);
+	assert_int_equal(st.st_size, 123457);
+	assert_int_equal(used_bytes(f), disk_use(f));
+	p = begin(f, &d, LEN);
+	assert_int_equal(partial_have(p), 123457);
+	assert_int_equal(partial_write(p, data + 123457, LEN - 123457, &f->err), 0);
+	assert_int_equal(partial_commit(p, &b, &f->err), 0);
+	assert_bytes(b, LEN, 1);
+	blob_unref(b);
+}
+
+/* Its bytes are of no use, and then the disk has no room to start anew. */
+static void partial_that_is_too_long_goes_to_memory_once(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d;
+	struct blob *b = NULL;
+	struct store_usage u;
+	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
+	partial_drop(begin(f, &d, LEN));
+	AUTO_FD int fd = open(partial_file(f, &d, LEN), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, LEN + 1), 0);
+	f->store->space.floor = UINT64_MAX / 2;
+	struct partial *p = begin(f, &d, LEN);
+	store_usage(f->store, &u);
+	assert_int_equal(u.memory_bytes, LEN);
+	assert_int_equal(partial_write(p, data, LEN, &f->err), 0);
+	assert_int_equal(partial_commit(p, &b, &f->err), 0);
+	assert_bytes(b, LEN, 1);
+	blob_unref(b);
+	store_drop(f->store, &d);
+	store_usage(f->store, &u);
+	assert_int_equal(u.memory_bytes, 0);
+}
+
 static void restarted_partial_begins_at_0(void **state)
 {
 	struct fixture *f = *state;
@@ -610,6 +665,8 @@ int main(void)
 	    WITH_STORE(closed_partial_is_resumed),
 	    WITH_STORE(what_rotted_in_a_partial_is_found),
 	    WITH_STORE(partial_that_is_too_long_starts_anew),
+	    WITH_STORE(given_up_adoption_loses_nothing),
+	    WITH_STORE(partial_that_is_too_long_goes_to_memory_once),
 	    WITH_STORE(restarted_partial_begins_at_0),
 	    WITH_STORE(second_one_in_a_process_is_ebusy),
 	    WITH_STORE(more_than_the_cap_is_efbig),
