@@ -24,7 +24,11 @@
 
 void space_init(struct space *sp, uint64_t limit, uint64_t floor)
 {
-	*sp = (struct space){.limit_asked = limit, .limit = limit, .floor = floor, .fd = -1};
+	*sp = (struct space){.limit_asked = limit,
+			     .limit = limit,
+			     .floor = floor,
+			     .lock_ms = SPACE_LOCK_MS,
+			     .fd = -1};
 	lock_init(&sp->lock);
 	cond_init(&sp->free);
 }
@@ -82,7 +86,9 @@ static int open_lock_file(struct store *s)
 	sp->fd = steal_fd(&fd);
 	/* Nothing that this process knew about another file's account holds. */
 	sp->owes_count = false;
-	return 1;
+	sp->joined = false;
+	sp->gave_up = false;
+	return 0;
 }
 
 /* With the account locked: 0 once we are among the users. The first of them
@@ -92,25 +98,27 @@ static void join_users(struct space *sp)
 	if (filelock_exclusive(sp->fd, FILELOCK_USERS) == 0)
 		sp->owes_count = true;
 	(void)filelock_shared(sp->fd, FILELOCK_USERS);
+	sp->joined = true;
 }
 
 static int lock_account(struct store *s, struct call *call, struct err *err)
 {
 	struct space *sp = &s->space;
-	int64_t until = clock_ms() + SPACE_LOCK_MS;
+	int64_t until = clock_ms() + sp->lock_ms;
 	int64_t wait_ms = POLL_FIRST_MS;
-	for (;;) {
-		int opened = open_lock_file(s);
-		if (opened < 0)
-			break;
+	while (open_lock_file(s) == 0) {
 		int rc = filelock_exclusive(sp->fd, FILELOCK_ACCOUNT);
 		if (rc == 0) {
 			sp->locked = true;
-			if (opened > 0)
+			sp->gave_up = false;
+			if (!sp->joined)
 				join_users(sp);
 			return 0;
 		}
-		if (rc != -EAGAIN || clock_ms() >= until)
+		if (rc != -EAGAIN || sp->gave_up)
+			break;
+		sp->gave_up = clock_ms() >= until;
+		if (sp->gave_up)
 			break;
 		rc = call != NULL ? call_check(call, err) : 0;
 		if (rc < 0)

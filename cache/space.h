@@ -13,7 +13,8 @@
  *
  * A process that was stopped inside its gate must not stop us: after
  * SPACE_LOCK_MS we count for ourselves, write no account, and ask for a new
- * count as soon as the lock can be had.
+ * count as soon as the lock can be had. Until then nobody of ours waits for it
+ * again.
  *
  * Blobs that were unlinked while this process had them open still use the
  * disk. They are in no directory, so they stand in no account; each process
@@ -39,6 +40,7 @@ struct store;
 
 struct space {
 	uint64_t limit_asked, floor;
+	int64_t lock_ms; /* SPACE_LOCK_MS; tests shorten it */
 	struct lock lock;
 	struct cond free;
 	bool busy;           /* guarded by lock: a thread is inside the gate */
@@ -46,7 +48,9 @@ struct space {
 	struct account seen; /* guarded by lock: as the last one left the gate */
 	uint64_t seen_limit; /* guarded by lock */
 	/* The rest belongs to the thread inside. */
-	int fd; /* <dir>/lock, or -1 */
+	int fd;       /* <dir>/lock, or -1 */
+	bool joined;  /* we are among the users of that file */
+	bool gave_up; /* whoever had the lock has kept it for lock_ms */
 	bool locked;
 	bool owes_count;
 	struct account account;

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "cache/account.h"
 #include "cache/evict.h"
+#include "cache/filelock.h"
 #include "cache/partial_impl.h"
 
 #define BLOCK 4096u
@@ -267,6 +268,57 @@ static void stopped_process_does_not_stop_us(void **state)
 	assert_int_equal(used_bytes(f), LEN);
 }
 
+static struct flock account_lock(short type)
+{
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+}
+
+/* How long one entry took. */
+static int64_t time_entry(struct fixture *f)
+{
+	int64_t start = clock_ms();
+	(void)used_bytes(f);
+	return clock_ms() - start;
+}
+
+static void stopped_process_is_waited_for_once(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d;
+	fill(f, 1, &d);
+	assert_int_equal(used_bytes(f), LEN);
+	AUTO_FD int fd = open(path_in(f, "lock"), O_RDWR | O_CLOEXEC);
+	struct flock held = account_lock(F_WRLCK), gone = account_lock(F_UNLCK);
+	f->store->space.lock_ms = 500;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &held), 0);
+		assert_true(time_entry(f) >= 500);
+		assert_true(time_entry(f) < 400);
+		assert_true(time_entry(f) < 400);
+		assert_int_equal(used_bytes(f), LEN);
+		/* Once it goes on, it is waited for as before. */
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &gone), 0);
+		assert_true(time_entry(f) < 400);
+	}
+}
+
+/* Who meets a held lock at first is a user of the directory all the same: the
+ * next to come must not think that it is alone. */
+static void who_waited_for_the_lock_is_among_the_users(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	AUTO_FD int fd = open(path_in(f, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock held = account_lock(F_WRLCK), gone = account_lock(F_UNLCK);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &held), 0);
+	call_init(&call, clock_ms() + 20);
+	assert_int_equal(space_enter(f->store, &call, &f->err), -ETIMEDOUT);
+	call_release(&call);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &gone), 0);
+	(void)used_bytes(f);
+	assert_int_equal(filelock_exclusive(fd, FILELOCK_USERS), -EAGAIN);
+}
+
 /* The parent counts while the child has a reservation it has not used. */
 static void reservations_of_others_count(void **state)
 {
@@ -459,6 +511,8 @@ int main(void)
 	    WITH_ROOT(default_cap_is_bounded),
 	    WITH_SMALL(wrong_account_is_counted_anew),
 	    WITH_SMALL(stopped_process_does_not_stop_us),
+	    WITH_SMALL(stopped_process_is_waited_for_once),
+	    WITH_SMALL(who_waited_for_the_lock_is_among_the_users),
 	    WITH_SMALL(reservations_of_others_count),
 	    WITH_SMALL(what_a_killed_process_reserved_is_found_free),
 	    WITH_DISK(floor_is_kept_free),
