@@ -132,8 +132,8 @@ NODISCARD int partial_write(struct partial *p, const void *data, size_t len, str
 NODISCARD int partial_restart(struct partial *p, struct err *err);
 /* Ends p whatever happens. Short or not matching: -EBADMSG, dropped. */
 NODISCARD int partial_commit(struct partial *p, struct blob **ret, struct err *err);
-/* Keeps the bytes for a resume: those written, or hashed when it was opened.
- * Those in memory go, and those of a partial that passed by a stalled process.
+/* Keeps the bytes for a resume: those written, and those found when it was
+ * opened. In memory, or beside a process that is stuck, it is not resumed.
  * NULL is fine. */
 void partial_close(struct partial *p);
 void partial_drop(struct partial *p); /* NULL is fine */
