@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cache/filelock.h"
 #include "cache/store_impl.h"
 
 #define HASH_PIECE (256u << 10) /* between two looks at the call */
@@ -155,6 +156,8 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 		return err_set(err, -ENOENT, "not in the cache");
 	if (fd < 0)
 		return fd;
+	/* Hashing takes long, and is in vain if it is evicted meanwhile. */
+	(void)filelock_shared(fd, FILELOCK_READER);
 	struct file_id id, after;
 	struct digest got;
 	file_id_of(&st, &id);

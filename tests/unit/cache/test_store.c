@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cache/filelock.h"
 #include "cache/store_impl.h"
 
 #define LEN 100000u
@@ -383,6 +384,49 @@ static void given_up_verification_says_so_and_can_be_repeated(void **state)
 	blob_unref(b);
 }
 
+#define HUGE (1ll << 40)
+
+struct verifier {
+	struct fixture *f;
+	struct digest digest;
+	struct call call;
+	int rc;
+};
+
+static void *verify(void *ctx)
+{
+	struct verifier *v = ctx;
+	struct blob *b = NULL;
+	v->rc = store_verify(v->f->store, &v->digest, &v->call, &b, NULL);
+	return NULL;
+}
+
+/* Hashing takes long, and eviction must not take the file from under it. */
+static void blob_is_held_while_it_is_hashed(void **state)
+{
+	struct fixture *f = *state;
+	struct verifier v = {.f = f};
+	pthread_t thread;
+	fetch(f, LEN, 1, &v.digest);
+	close_store(f);
+	/* Holes that it takes minutes to read. */
+	assert_int_equal(truncate(blob_file(f, &v.digest), HUGE), 0);
+	(void)open_store(f, 1ull << 30, 0);
+	AUTO_FD int fd = open(blob_file(f, &v.digest), O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	call_init(&v.call, INT64_MAX);
+	assert_int_equal(pthread_create(&thread, NULL, verify, &v), 0);
+	int64_t until = clock_ms() + 5000;
+	while (!filelock_taken(fd) && clock_ms() < until)
+		usleep(1000);
+	assert_true(filelock_taken(fd));
+	call_cancel(&v.call);
+	pthread_join(thread, NULL);
+	assert_int_equal(v.rc, -ECANCELED);
+	assert_false(filelock_taken(fd));
+	call_release(&v.call);
+}
+
 #define N_BLOBS   8
 #define N_THREADS 8
 
@@ -460,6 +504,7 @@ int main(void)
 	    WITH_ROOT(impossible_directory_is_an_error),
 	    WITH_STORE(vanished_directory_is_made_anew),
 	    WITH_STORE(given_up_verification_says_so_and_can_be_repeated),
+	    WITH_STORE(blob_is_held_while_it_is_hashed),
 	    WITH_STORE(threads_share_a_store),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
