@@ -74,7 +74,7 @@ static int try_lock(struct partial *p, int dirfd, uint64_t *ret_size)
 		return -errno;
 	if (fd < 0)
 		return errno == ENOENT ? -ESTALE : -EINVAL;
-	struct stat st, named;
+	struct stat st;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
 		return -EINVAL;
 	int rc = filelock_exclusive(fd, FILELOCK_WRITER);
@@ -83,8 +83,7 @@ static int try_lock(struct partial *p, int dirfd, uint64_t *ret_size)
 	if (rc < 0)
 		return rc == -EAGAIN ? rc : -EINVAL;
 	/* Whoever had the lock before may have renamed or removed the file. */
-	if (fstatat(dirfd, p->name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_dev != st.st_dev ||
-	    named.st_ino != st.st_ino)
+	if (!is_named(dirfd, p->name, fd, &st))
 		return -ESTALE;
 	p->fd = steal_fd(&fd);
 	return 0;
@@ -119,7 +118,8 @@ static int published(struct partial *p, struct err *err)
 {
 	if (p->fd >= 0) {
 		struct stat st;
-		remove_partial(p->store, p->name, fstat(p->fd, &st) == 0 ? disk_bytes(&st) : 0);
+		uint64_t bytes = fstat(p->fd, &st) == 0 ? disk_bytes(&st) : 0;
+		remove_partial(p->store, p->name, p->fd, bytes);
 		auto_close_(&p->fd);
 		p->fd = -1;
 	}

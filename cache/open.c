@@ -142,12 +142,20 @@ int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct err *err)
 		       s->dirs.path);
 }
 
-void remove_partial(struct store *s, const char *name, uint64_t charged)
+bool is_named(int dirfd, const char *name, int fd, struct stat *ret_st)
+{
+	struct stat named;
+	return fstat(fd, ret_st) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       named.st_dev == ret_st->st_dev && named.st_ino == ret_st->st_ino;
+}
+
+void remove_partial(struct store *s, const char *name, int fd, uint64_t charged)
 {
 	/* In one step, or a count in between would take it off twice. */
 	int entered = space_enter(s, NULL, NULL);
 	AUTO_FD int dirfd = dirs_open(&s->dirs, PARTIAL_DIR);
-	if (dirfd >= 0)
+	struct stat st;
+	if (dirfd >= 0 && is_named(dirfd, name, fd, &st))
 		(void)unlinkat(dirfd, name, 0);
 	if (entered < 0)
 		return;

@@ -29,7 +29,7 @@ static int new_hasher(struct partial *p, struct err *err)
 /* Removes the name; the account gets back what the file had. */
 static void leave_disk(struct partial *p)
 {
-	remove_partial(p->store, p->name, p->charged);
+	remove_partial(p->store, p->name, p->fd, p->charged);
 	auto_close_(&p->fd);
 	p->fd = -1;
 	p->charged = 0;

@@ -30,6 +30,10 @@ static int rename_counted(struct store *s, const struct publication *p, int fd, 
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&p->digest, hex);
 	struct stat old, st;
+	/* In a directory that was made anew, another process may be fetching
+	 * under this name: its bytes are not those that were hashed. */
+	if (!is_named(from, p->name, fd, &st))
+		return -ENOENT;
 	bool replaces = fstatat(to, hex, &old, AT_SYMLINK_NOFOLLOW) == 0;
 	/* A directory in its place cannot be renamed over. */
 	if (replaces && S_ISDIR(old.st_mode))
@@ -39,7 +43,7 @@ static int rename_counted(struct store *s, const struct publication *p, int fd, 
 	if (replaces && S_ISREG(old.st_mode))
 		space_uncount(s, disk_bytes(&old), 1);
 	space_uncount(s, p->charged, 0);
-	s->space.account.bytes += fstat(fd, &st) == 0 ? disk_bytes(&st) : p->charged;
+	s->space.account.bytes += disk_bytes(&st);
 	s->space.account.blobs++;
 	return 0;
 }
@@ -89,7 +93,7 @@ static void withdraw(struct publish_job *p)
 {
 	struct store *s = p->blob->store;
 	blobs_orphan(s, p->blob, p->what.charged);
-	remove_partial(s, p->what.name, p->what.charged);
+	remove_partial(s, p->what.name, p->fd, p->what.charged);
 }
 
 static void publish(struct publish_job *p)

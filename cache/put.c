@@ -48,7 +48,7 @@ static int put_on_disk(struct store *s, const struct digest *d, const void *data
 	if (rc == 0)
 		rc = publish_rename(s, &p, fd, err);
 	if (rc < 0) {
-		remove_partial(s, p.name, p.charged);
+		remove_partial(s, p.name, fd, p.charged);
 		return rc;
 	}
 	struct stat st;

@@ -78,7 +78,7 @@ int refs_replace(struct store *s, int dirfd, const char *name, const void *data,
 		return store_errno(fd);
 	int rc = write_beside(s, dirfd, name, fd, tmp, data, len);
 	if (rc < 0) {
-		remove_partial(s, tmp, 0);
+		remove_partial(s, tmp, fd, 0);
 		(void)err_errno(err, rc, "cannot write to the cache %s", s->dirs.path);
 		return store_errno(rc);
 	}

@@ -18,13 +18,16 @@ static bool is_old(const struct stat *st)
 	return age_ms >= PARTIAL_SWEEP_MS || age_ms <= -PARTIAL_SWEEP_MS;
 }
 
-/* Locked by us, and still what the name shows: only who holds the lock may
- * rename or remove it, so it stays so. */
-static bool is_current(int dirfd, const char *name, int fd, struct stat *ret)
+/* A fetch that was killed between making its file read-only and renaming it:
+ * an ordinary user cannot open that for writing, and so not lock it. Nobody
+ * else can, so it is enough that nobody has it locked. */
+static void sweep_read_only(struct store *s, int dirfd, const char *name)
 {
-	struct stat named;
-	return fstat(fd, ret) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       named.st_dev == ret->st_dev && named.st_ino == ret->st_ino;
+	AUTO_FD int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || filelock_taken(fd) || fstat(fd, &st) < 0)
+		return;
+	remove_partial(s, name, fd, disk_bytes(&st));
 }
 
 static void sweep_file(struct store *s, int dirfd, const char *name)
@@ -40,11 +43,17 @@ static void sweep_file(struct store *s, int dirfd, const char *name)
 	if (resumable && !is_old(&st))
 		return;
 	AUTO_FD int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES) {
+		sweep_read_only(s, dirfd, name);
+		return;
+	}
 	if (fd < 0 || filelock_exclusive(fd, FILELOCK_WRITER) < 0)
 		return;
-	if (!is_current(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
+	/* Locked by us, and still what the name shows: only who holds the lock
+	 * may rename or remove it, so it stays so. */
+	if (!is_named(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
 		return;
-	remove_partial(s, name, disk_bytes(&st));
+	remove_partial(s, name, fd, disk_bytes(&st));
 }
 
 void sweep(struct store *s)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/cache/support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -176,4 +177,32 @@ uint64_t disk_use(const struct fixture *f)
 	sum = 0;
 	assert_int_equal(nftw(f->dir, add_one, 16, FTW_PHYS), 0);
 	return sum;
+}
+
+struct partial *begin(struct fixture *f, const struct digest *d, uint64_t size)
+{
+	struct partial *p = NULL;
+	assert_int_equal(store_partial(f->store, d, size, &f->call, &p, &f->err), 0);
+	return p;
+}
+
+int count_files(const struct fixture *f, const char *name)
+{
+	int n = 0;
+	DIR *d = opendir(path_in(f, name));
+	const struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		n += e->d_name[0] != '.';
+	if (d != NULL)
+		closedir(d);
+	return n;
+}
+
+const char *partial_file(const struct fixture *f, const struct digest *d, uint64_t size)
+{
+	char name[PARTIAL_NAME_MAX];
+	char path[PARTIAL_NAME_MAX + 16];
+	path_partial(d, size, name);
+	snprintf(path, sizeof(path), "partial/%s", name);
+	return path_in(f, path);
 }

@@ -32,11 +32,16 @@ void close_store(struct fixture *f);
 char *make_bytes(size_t len, unsigned seed, struct digest *ret);
 /* Fetches what make_bytes gives into the store. The reference is dropped. */
 void fetch(struct fixture *f, size_t len, unsigned seed, struct digest *ret);
+/* Its partial, which must be to be had. */
+struct partial *begin(struct fixture *f, const struct digest *d, uint64_t size);
 /* The blob's bytes are those of make_bytes. */
 void assert_bytes(const struct blob *b, size_t len, unsigned seed);
 /* Path of a file below the cache directory. */
 const char *path_in(const struct fixture *f, const char *name);
 const char *blob_file(const struct fixture *f, const struct digest *d);
+const char *partial_file(const struct fixture *f, const struct digest *d, uint64_t size);
+/* Files in that directory below the cache directory. */
+int count_files(const struct fixture *f, const char *name);
 /* Returns once everything was done that the store has begun in the background. */
 void settle(struct fixture *f);
 /* Ends what the store does in the background, and opens it anew. */

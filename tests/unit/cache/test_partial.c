@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/cache/support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -16,25 +14,6 @@
 #include "cache/partial_impl.h"
 
 #define LEN 300000u
-
-static struct partial *begin(struct fixture *f, const struct digest *d, uint64_t size)
-{
-	struct partial *p = NULL;
-	assert_int_equal(store_partial(f->store, d, size, &f->call, &p, &f->err), 0);
-	return p;
-}
-
-static int count_files(struct fixture *f, const char *name)
-{
-	int n = 0;
-	DIR *d = opendir(path_in(f, name));
-	const struct dirent *e;
-	while (d != NULL && (e = readdir(d)) != NULL)
-		n += e->d_name[0] != '.';
-	if (d != NULL)
-		closedir(d);
-	return n;
-}
 
 /* Nothing of a fetch that failed is readable or kept. */
 static void assert_nothing_left(struct fixture *f, const struct digest *d)
@@ -123,15 +102,6 @@ static void closed_partial_is_resumed(void **state)
 	blob_unref(b);
 	settle(f);
 	assert_int_equal(used_bytes(f), disk_use(f));
-}
-
-static const char *partial_file(struct fixture *f, const struct digest *d, uint64_t size)
-{
-	char name[PARTIAL_NAME_MAX];
-	char path[PARTIAL_NAME_MAX + 16];
-	path_partial(d, size, name);
-	snprintf(path, sizeof(path), "partial/%s", name);
-	return path_in(f, path);
 }
 
 static void what_rotted_in_a_partial_is_found(void **state)
@@ -495,102 +465,6 @@ static void what_is_planted_in_partial_is_passed_by(void **state)
 	assert_int_equal(count_files(f, "partial"), 0);
 }
 
-static void age(const char *path, time_t seconds)
-{
-	const struct timespec times[2] = {
-	    {.tv_nsec = UTIME_OMIT},
-	    {.tv_sec = (time_t)(clock_wall_ms() / 1000) - seconds},
-	};
-	assert_int_equal(utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW), 0);
-}
-
-static void sweep_takes_what_nobody_waits_for(void **state)
-{
-	struct fixture *f = *state;
-	struct digest d, e;
-	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
-	free(make_bytes(LEN, 2, &e));
-	struct partial *p = begin(f, &d, LEN);
-	assert_int_equal(partial_write(p, data, 1000, &f->err), 0);
-	/* Held: whatever its age. */
-	age(partial_file(f, &d, LEN), 3600);
-	sweep(f->store);
-	assert_int_equal(count_files(f, "partial"), 1);
-	partial_close(p);
-	/* Young enough to be resumed. */
-	age(partial_file(f, &d, LEN), 60);
-	sweep(f->store);
-	assert_int_equal(count_files(f, "partial"), 1);
-	age(partial_file(f, &d, LEN), 601);
-	sweep(f->store);
-	assert_int_equal(count_files(f, "partial"), 0);
-	/* A temporary file of a killed process, of whatever age. */
-	char name[PARTIAL_NAME_MAX] = "refs";
-	int fd = open_private(f->store, name, &f->err);
-	assert_true(fd >= 0);
-	sweep(f->store);
-	assert_int_equal(count_files(f, "partial"), 1);
-	close(fd);
-	sweep(f->store);
-	assert_int_equal(count_files(f, "partial"), 0);
-	assert_int_equal(used_bytes(f), 0);
-}
-
-static void failed_publishing_is_told_and_the_blob_served(void **state)
-{
-	struct fixture *f = *state;
-	struct digest d;
-	struct blob *b = NULL, *again = NULL;
-	struct store_usage u;
-	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
-	struct partial *p = begin(f, &d, LEN);
-	assert_int_equal(partial_write(p, data, LEN, &f->err), 0);
-	/* A file where the directory should be. */
-	assert_int_equal(rmdir(path_in(f, "blobs/sha256")), 0);
-	assert_int_equal(rmdir(path_in(f, "blobs")), 0);
-	AUTO_FD int fd = open(path_in(f, "blobs"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(partial_commit(p, &b, &f->err), 0);
-	settle(f);
-	store_usage(f->store, &u);
-	assert_int_equal(u.publish_failures, 1);
-	assert_non_null(strstr(u.last_failure, "blobs"));
-	assert_bytes(b, LEN, 1);
-	assert_int_equal(store_get(f->store, &d, &again, &f->err), 0);
-	blob_unref(again);
-	blob_unref(b);
-	settle(f);
-	assert_int_equal(store_get(f->store, &d, &b, &f->err), -ENOENT);
-	assert_int_equal(disk_use(f), 0);
-	assert_int_equal(used_bytes(f), 0);
-}
-
-static void directory_that_vanishes_under_a_fetch_costs_only_the_cache(void **state)
-{
-	struct fixture *f = *state;
-	struct digest d;
-	struct blob *b = NULL;
-	struct store_usage u;
-	char cmd[200];
-	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
-	struct partial *p = begin(f, &d, LEN);
-	assert_int_equal(partial_write(p, data, 1000, &f->err), 0);
-	settle(f);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", f->dir);
-	assert_int_equal(system(cmd), 0);
-	assert_int_equal(partial_write(p, data + 1000, LEN - 1000, &f->err), 0);
-	assert_int_equal(partial_commit(p, &b, &f->err), 0);
-	settle(f);
-	assert_bytes(b, LEN, 1);
-	blob_unref(b);
-	store_usage(f->store, &u);
-	assert_int_equal(u.publish_failures, 1);
-	fetch(f, LEN, 1, &d);
-	settle(f);
-	assert_int_equal(count_files(f, "blobs/sha256"), 1);
-	assert_int_equal(used_bytes(f), disk_use(f));
-}
-
 static void local_refusal_is_eio(void **state)
 {
 	struct fixture *f = *state;
@@ -676,9 +550,6 @@ int main(void)
 	    WITH_STORE(wait_for_another_process_can_be_given_up),
 	    WITH_STORE(process_that_is_stuck_is_passed_by),
 	    WITH_STORE(what_is_planted_in_partial_is_passed_by),
-	    WITH_STORE(sweep_takes_what_nobody_waits_for),
-	    WITH_STORE(failed_publishing_is_told_and_the_blob_served),
-	    WITH_STORE(directory_that_vanishes_under_a_fetch_costs_only_the_cache),
 	    WITH_STORE(local_refusal_is_eio),
 	    WITH_STORE(threads_fetch_side_by_side),
 	};
