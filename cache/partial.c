@@ -283,7 +283,9 @@ void partial_close(struct partial *p)
 		partial_drop(p);
 		return;
 	}
-	uint64_t left = disk_bytes(&st);
+	/* It may not have its blocks yet. */
+	uint64_t left =
+	    disk_bytes(&st) > space_rounded(keep) ? disk_bytes(&st) : space_rounded(keep);
 	space_adjust(p->store, p->charged, left);
 	/* A write-back under way has the open file still, and with it the lock. */
 	filelock_drop(p->fd, FILELOCK_WRITER);

@@ -43,7 +43,9 @@ static int rename_counted(struct store *s, const struct publication *p, int fd, 
 	if (replaces && S_ISREG(old.st_mode))
 		space_uncount(s, disk_bytes(&old), 1);
 	space_uncount(s, p->charged, 0);
-	s->space.account.bytes += disk_bytes(&st);
+	/* A file that was just written may not have its blocks yet. */
+	uint64_t least = space_rounded((uint64_t)st.st_size);
+	s->space.account.bytes += disk_bytes(&st) > least ? disk_bytes(&st) : least;
 	s->space.account.blobs++;
 	return 0;
 }

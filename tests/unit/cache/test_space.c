@@ -369,6 +369,20 @@ static void what_a_killed_process_reserved_is_found_free(void **state)
 	assert_int_equal(used_bytes(f), 0);
 }
 
+/* Delayed allocation: the file is there, its blocks are not. */
+static void blob_without_its_blocks_counts_with_its_size(void **state)
+{
+	struct fixture *f = *state;
+	struct publication p = {.name = "refs"};
+	free(make_bytes(LEN, 1, &p.digest));
+	AUTO_FD int fd = open_private(f->store, p.name, &f->err);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, LEN - 1), 0);
+	assert_int_equal(publish_rename(f->store, &p, fd, &f->err), 0);
+	assert_int_equal(disk_use(f), 0);
+	assert_int_equal(used_bytes(f), LEN);
+}
+
 /* A file system of its own that really gets full. */
 static bool mount_tmpfs(struct fixture *f, const char *options)
 {
@@ -515,6 +529,7 @@ int main(void)
 	    WITH_SMALL(who_waited_for_the_lock_is_among_the_users),
 	    WITH_SMALL(reservations_of_others_count),
 	    WITH_SMALL(what_a_killed_process_reserved_is_found_free),
+	    WITH_SMALL(blob_without_its_blocks_counts_with_its_size),
 	    WITH_DISK(floor_is_kept_free),
 	    WITH_DISK(full_disk_is_no_failure_while_memory_lasts),
 	    WITH_DISK(disk_that_fills_up_meanwhile_moves_the_fetch_to_memory),
