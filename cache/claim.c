@@ -19,7 +19,8 @@ struct watch {
 	int64_t since_ms; /* when it became that */
 };
 
-int claim_in_process(struct partial *p, struct err *err)
+/* One try. -EBUSY: another thread has it still, after a moment. */
+static int try_claim(struct partial *p)
 {
 	struct store *s = p->store;
 	struct partial *other = NULL;
@@ -27,6 +28,7 @@ int claim_in_process(struct partial *p, struct err *err)
 	lock_take(&s->lock);
 	HASH_FIND(hh, s->partials, &p->digest, sizeof(p->digest), other);
 	if (other != NULL) {
+		(void)cond_wait_until(&s->changed, &s->lock, clock_ms() + WAIT_MAX_MS);
 		rc = -EBUSY;
 	} else {
 		HASH_ADD(hh, s->partials, digest, sizeof(p->digest), p);
@@ -34,6 +36,17 @@ int claim_in_process(struct partial *p, struct err *err)
 			rc = -ENOMEM;
 	}
 	lock_drop(&s->lock);
+	return rc;
+}
+
+int claim_in_process(struct partial *p, struct call *call, struct err *err)
+{
+	int rc;
+	while ((rc = try_claim(p)) == -EBUSY) {
+		rc = call_check(call, err);
+		if (rc < 0)
+			return rc;
+	}
 	return rc < 0 ? err_errno(err, rc, "partial") : 0;
 }
 

@@ -19,7 +19,6 @@ int store_errno(int code)
 		return -ENOSPC;
 	case EFBIG:
 	case EEXIST:
-	case EBUSY:
 	case ECANCELED:
 	case ETIMEDOUT:
 	case ENOMEM:

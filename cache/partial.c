@@ -156,7 +156,7 @@ int store_partial(struct store *s, const struct digest *d, uint64_t size, struct
 		return err_errno(err, -ENOMEM, "partial");
 	*p = (struct partial){.store = s, .digest = *d, .size = size, .fd = -1};
 	path_partial(d, size, p->name);
-	int rc = claim_in_process(p, err);
+	int rc = claim_in_process(p, call, err);
 	if (rc < 0) {
 		free(p);
 		return rc;

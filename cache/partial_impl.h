@@ -27,8 +27,8 @@ struct partial {
 };
 
 /* claim.c */
-/* -EBUSY: another thread has it. */
-NODISCARD int claim_in_process(struct partial *p, struct err *err);
+/* Waits while another thread has it. */
+NODISCARD int claim_in_process(struct partial *p, struct call *call, struct err *err);
 void claim_end(struct partial *p);
 /* Opens and locks its file; see store_partial. -EEXIST: there is a blob. */
 NODISCARD int claim_file(struct partial *p, struct call *call, struct err *err);

@@ -118,10 +118,9 @@ struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob *b); /* NULL is fine */
 
 /* Opens the one partial of this digest, alone in this process and among all:
- * waits while another process has it. Within a process the caller sees to
- * one partial per digest (single flight); a second is -EBUSY.
- * size is the descriptor's, exact. What an earlier fetch left is hashed first;
- * if the call ends that, it stays for the next. */
+ * waits, within the call, while another thread or process has it, so the thread
+ * that has one must not ask for it again. size is the descriptor's, exact.
+ * What an earlier fetch left is hashed first; if the call ends that, it stays. */
 NODISCARD int store_partial(struct store *s, const struct digest *d, uint64_t size,
 			    struct call *call, struct partial **ret, struct err *err);
 /* How many bytes from the start are there already. */
