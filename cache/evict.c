@@ -7,11 +7,15 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/clock.h"
 #include "cache/filelock.h"
 #include "cache/store_impl.h"
 
 /* The oldest files that one pass remembers; a further pass finds the next. */
 #define CANDIDATES_MAX 1024
+/* How long unlinked blocks that the disk does not show as free are believed to
+ * become so: some file systems free them with their next commit. */
+#define LATE_MS 60000
 
 struct candidate {
 	struct timespec used;
@@ -22,7 +26,8 @@ struct candidate {
 
 struct scan {
 	uint64_t bytes, blobs;
-	uint64_t evictable;  /* bytes of unlocked partials and all blobs */
+	bool ask_held;       /* also of each blob, which costs an open */
+	uint64_t evictable;  /* bytes of what nobody is known to hold */
 	struct candidate *v; /* room for 2 * CANDIDATES_MAX, or NULL: only count */
 	size_t n;
 };
@@ -85,12 +90,11 @@ static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 		return;
 	uint64_t bytes = disk_bytes(&st);
-	if (dir == DIR_PARTIAL && is_held(dirfd, name)) {
-		scan->bytes += held_bytes(dirfd, name, bytes);
-		return;
-	}
-	scan->bytes += bytes;
+	bool held = (dir == DIR_PARTIAL || scan->ask_held) && is_held(dirfd, name);
+	scan->bytes += held && dir == DIR_PARTIAL ? held_bytes(dirfd, name, bytes) : bytes;
 	scan->blobs += dir != DIR_PARTIAL;
+	if (held)
+		return;
 	scan->evictable += bytes;
 	add_candidate(scan, dir, name, &st);
 }
@@ -126,14 +130,43 @@ void evict_count(struct store *s)
 	scan_all(s, &scan);
 }
 
-uint64_t evict_free_bytes(struct store *s)
+uint64_t evict_free_shown(const struct store *s)
 {
 	struct statvfs fs;
 	uint64_t bytes = 0;
-	if (fstatvfs(s->dirs.fd, &fs) < 0 ||
+	if (s->space.ask_disk(s->dirs.fd, &fs) < 0 ||
 	    __builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &bytes))
 		return 0;
 	return bytes;
+}
+
+/* Of what was unlinked, what a disk with `shown` free does not show yet. */
+static uint64_t still_late(struct late *l, uint64_t shown)
+{
+	uint64_t more = shown > l->shown ? shown - l->shown : 0;
+	l->shown = shown;
+	l->bytes = more < l->bytes && clock_ms() < l->until_ms ? l->bytes - more : 0;
+	return l->bytes;
+}
+
+uint64_t evict_free_bytes(struct store *s)
+{
+	uint64_t shown = evict_free_shown(s);
+	return shown + still_late(&s->space.late, shown);
+}
+
+void evict_free_taken(struct store *s, uint64_t bytes)
+{
+	struct late *l = &s->space.late;
+	l->shown = l->shown > bytes ? l->shown - bytes : 0;
+}
+
+static void expect_free(struct store *s, uint64_t bytes)
+{
+	struct late *l = &s->space.late;
+	if (l->bytes == 0)
+		l->until_ms = clock_ms() + LATE_MS;
+	l->bytes += bytes;
 }
 
 /* False: somebody holds it, or it went by itself. */
@@ -146,25 +179,47 @@ static bool evict_one(struct store *s, const struct candidate *c)
 	return true;
 }
 
-/* What has to go still: how far cap and floor are missed. */
-static uint64_t excess(struct store *s, uint64_t keep, uint64_t free_wanted)
+/* What has to go. */
+struct excess {
+	uint64_t least; /* for cap and floor */
+	uint64_t all;   /* with the slack */
+};
+
+static struct excess find_excess(struct store *s, uint64_t keep, uint64_t slack,
+				 uint64_t free_wanted)
 {
 	uint64_t used = s->space.account.bytes;
 	uint64_t left = evict_free_bytes(s);
-	uint64_t over = used > keep ? used - keep : 0;
 	uint64_t short_of = left < free_wanted ? free_wanted - left : 0;
-	return over > short_of ? over : short_of;
+	uint64_t over = used > keep ? used - keep : 0;
+	uint64_t over_slack = used > keep - slack ? used - (keep - slack) : 0;
+	return (struct excess){.least = over > short_of ? over : short_of,
+			       .all = over_slack > short_of ? over_slack : short_of};
 }
 
-/* One pass over the candidates, oldest first. */
-static uint64_t evict_pass(struct store *s, const struct scan *scan, uint64_t keep, uint64_t slack,
-			   uint64_t free_wanted)
+/* Whether as much would go if the candidates were evicted now. */
+static bool is_enough(struct store *s, const struct scan *scan, uint64_t bytes)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < scan->n && sum < bytes; i++) {
+		const struct candidate *c = &scan->v[i];
+		AUTO_FD int dirfd = dirs_open(&s->dirs, dirs_scanned[c->dir]);
+		if (dirfd >= 0 && !is_held(dirfd, c->name))
+			sum += c->bytes;
+	}
+	return sum >= bytes;
+}
+
+/* One pass over the candidates, oldest first. What was unlinked is what counts,
+ * not what the disk shows of it by now. */
+static uint64_t evict_pass(struct store *s, const struct scan *scan, uint64_t bytes)
 {
 	uint64_t freed = 0;
-	for (size_t i = 0; i < scan->n && excess(s, keep - slack, free_wanted) > 0; i++) {
+	for (size_t i = 0; i < scan->n && freed < bytes; i++) {
 		if (evict_one(s, &scan->v[i]))
 			freed += scan->v[i].bytes;
 	}
+	expect_free(s, freed);
 	return freed;
 }
 
@@ -174,10 +229,16 @@ uint64_t evict_to(struct store *s, uint64_t keep, uint64_t slack, uint64_t free_
 	uint64_t total = 0;
 	for (;;) {
 		scan_all(s, &scan);
-		uint64_t need = excess(s, keep, free_wanted);
-		if (need == 0 || need > scan.evictable)
+		struct excess excess = find_excess(s, keep, slack, free_wanted);
+		if (excess.least == 0 || excess.least > scan.evictable)
 			break;
-		uint64_t freed = evict_pass(s, &scan, keep, slack, free_wanted);
+		/* So many are held that it takes a look at each file to know
+		 * what the rest comes to. */
+		if (!scan.ask_held && !is_enough(s, &scan, excess.least)) {
+			scan.ask_held = true;
+			continue;
+		}
+		uint64_t freed = evict_pass(s, &scan, excess.all);
 		total += freed;
 		if (freed == 0)
 			break;

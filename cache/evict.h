@@ -13,8 +13,15 @@ struct store;
 void evict_count(struct store *s);
 /* Counts, and if then more than `keep` bytes are there, or less than
  * `free_wanted` are free on the file system, evicts until neither is so, and
- * then down to `slack` below `keep`. Does nothing where all of it would not be
- * enough. Bytes freed. */
+ * then down to `slack` below `keep`. What somebody holds stays. Does nothing
+ * where all the rest would not be enough. Bytes freed. */
 uint64_t evict_to(struct store *s, uint64_t keep, uint64_t slack, uint64_t free_wanted);
-/* Free on the file system for us; 0 if it does not say. */
+
+/* Free on the file system for us; 0 if it does not say. What was evicted
+ * counts as free at once, though btrfs, XFS and ZFS show it later: else each
+ * look would ask for more to go, until all of it has. */
 uint64_t evict_free_bytes(struct store *s);
+/* So many of them are about to be used, and will show as less. */
+void evict_free_taken(struct store *s, uint64_t bytes);
+/* What the file system shows now. From any thread, also outside the gate. */
+uint64_t evict_free_shown(const struct store *s);

@@ -28,6 +28,7 @@ void space_init(struct space *sp, uint64_t limit, uint64_t floor)
 			     .limit = limit,
 			     .floor = floor,
 			     .lock_ms = SPACE_LOCK_MS,
+			     .ask_disk = fstatvfs,
 			     .fd = -1};
 	lock_init(&sp->lock);
 	cond_init(&sp->free);
@@ -345,6 +346,7 @@ static int reserve_inside(struct store *s, int fd, uint64_t size, uint64_t *char
 	uint64_t total = on_disk > space_rounded(size) ? on_disk : space_rounded(size);
 	sp->account.bytes = add_capped(sub_floored(sp->account.bytes, *charged), total);
 	*charged = total;
+	evict_free_taken(s, need);
 	(void)filelock_shared(fd, FILELOCK_CHARGED);
 	return 0;
 }

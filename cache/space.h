@@ -28,6 +28,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 
 #include "base/call.h"
 #include "base/err.h"
@@ -38,9 +39,17 @@
 
 struct store;
 
+/* Blocks that were unlinked and are not shown as free yet. */
+struct late {
+	uint64_t bytes;
+	uint64_t shown; /* free when last looked */
+	int64_t until_ms;
+};
+
 struct space {
 	uint64_t limit_asked, floor;
-	int64_t lock_ms; /* SPACE_LOCK_MS; tests shorten it */
+	int64_t lock_ms;                             /* SPACE_LOCK_MS; tests shorten it */
+	int (*ask_disk)(int fd, struct statvfs *fs); /* fstatvfs; tests replace it */
 	struct lock lock;
 	struct cond free;
 	bool busy;           /* guarded by lock: a thread is inside the gate */
@@ -54,6 +63,7 @@ struct space {
 	bool locked;
 	bool owes_count;
 	struct account account;
+	struct late late;
 	uint64_t limit; /* 0: not known before the first count */
 };
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -183,6 +184,88 @@ static void where_all_is_open_memory_serves(void **state)
 	assert_int_equal(u.memory_bytes, 0);
 	for (int i = 0; i < 10; i++)
 		blob_unref(b[i]);
+}
+
+/* What is held cannot go, and the rest is not enough: it stays. */
+static void nothing_is_evicted_in_vain(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d[10], e;
+	struct blob *b[8];
+	fill(f, 10, d);
+	struct store *mine = f->store;
+	struct store *other = open_store(f, 10 * LEN, MEM);
+	/* The youngest, so that the rest would go first. */
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(store_verify(other, &d[i + 2], &f->call, &b[i], &f->err), 0);
+	f->store = mine;
+	fetch(f, 3 * LEN, 99, &e);
+	settle(f);
+	assert_false(is_there(f, &e));
+	assert_true(store_has(f->store, &e, NULL));
+	assert_true(is_there(f, &d[0]));
+	assert_true(is_there(f, &d[1]));
+	fetch(f, 2 * LEN, 98, &e);
+	settle(f);
+	assert_true(is_there(f, &e));
+	assert_false(is_there(f, &d[1]));
+	for (int i = 0; i < 8; i++)
+		blob_unref(b[i]);
+	store_close(other);
+}
+
+#define MANY 1100 /* more than one pass remembers */
+
+/* A file of a block in blobs/, held if ret_fd is not NULL. */
+static void plant(struct fixture *f, unsigned n, time_t used, int *ret_fd)
+{
+	char name[128];
+	const struct timespec times[2] = {{.tv_sec = used}, {.tv_sec = used}};
+	snprintf(name, sizeof(name), "blobs/sha256/%064u", n);
+	AUTO_FD int fd = open(path_in(f, name), O_RDWR | O_CREAT | O_CLOEXEC, 0444);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_all(fd, name, 1), 0);
+	assert_int_equal(futimens(fd, times), 0);
+	if (ret_fd == NULL)
+		return;
+	assert_int_equal(filelock_shared(fd, FILELOCK_READER), 0);
+	*ret_fd = steal_fd(&fd);
+}
+
+static void more_held_than_one_pass_sees_are_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d, e;
+	struct rlimit files;
+	int held[MANY];
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	if (files.rlim_max < 2 * MANY || setrlimit(RLIMIT_NOFILE, &files) < 0)
+		skip();
+	(void)open_store(f, (MANY + 4) * BLOCK, MEM);
+	fetch(f, BLOCK, 1, &d);
+	settle(f);
+	set_used(f, &d, 5000);
+	for (unsigned i = 0; i < MANY; i++)
+		plant(f, i, 1000, &held[i]);
+	for (unsigned i = 0; i < 3; i++)
+		plant(f, MANY + i, 2000, NULL);
+	reopen_store(f);
+	assert_int_equal(used_bytes(f), (MANY + 4) * BLOCK);
+	/* More than the rest: nothing goes. */
+	fetch(f, 5 * BLOCK, 2, &e);
+	settle(f);
+	assert_false(is_there(f, &e));
+	assert_int_equal(disk_use(f), (MANY + 4) * BLOCK);
+	fetch(f, 3 * BLOCK, 3, &e);
+	settle(f);
+	assert_true(is_there(f, &e));
+	struct stat st;
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(fstat(held[i], &st), 0);
+		assert_int_equal(st.st_nlink, 1);
+		close(held[i]);
+	}
 }
 
 static void put_goes_to_memory_too(void **state)
@@ -425,6 +508,55 @@ static void floor_is_kept_free(void **state)
 	assert_true(store_has(f->store, &e, NULL));
 }
 
+static uint64_t disk_shows;
+
+static int late_disk(int fd, struct statvfs *fs)
+{
+	(void)fd;
+	*fs = (struct statvfs){.f_frsize = 1, .f_bavail = disk_shows};
+	return 0;
+}
+
+static unsigned count_there(struct fixture *f, const struct digest *d, unsigned n)
+{
+	unsigned there = 0;
+	for (unsigned i = 0; i < n; i++)
+		there += is_there(f, &d[i]);
+	return there;
+}
+
+static void blocks_that_show_late_are_not_evicted_twice(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d[10], e;
+	(void)open_store(f, 100u << 20, MEM);
+	fill(f, 10, d);
+	f->store->space.ask_disk = late_disk;
+	f->store->space.floor = 100 * LEN;
+	disk_shows = 100 * LEN + LEN / 2;
+	/* Each takes the place of one, whatever the disk shows. */
+	for (unsigned i = 0; i < 3; i++) {
+		fetch(f, LEN, 90 + i, &e);
+		settle(f);
+		assert_true(is_there(f, &e));
+		set_used(f, &e, 5000);
+		assert_int_equal(count_there(f, d, 10), 9 - i);
+	}
+	/* Their own blocks show at once, those that went only later. */
+	fetch(f, LEN, 95, &e);
+	disk_shows -= LEN;
+	assert_int_equal(evict_free_bytes(f->store), 100 * LEN + LEN / 2);
+	disk_shows += LEN;
+	assert_int_equal(evict_free_bytes(f->store), 100 * LEN + LEN / 2);
+	settle(f);
+	assert_int_equal(count_there(f, d, 10), 6);
+	/* What does not come for long is not waited for. */
+	fetch(f, LEN, 96, &e);
+	disk_shows -= LEN;
+	f->store->space.late.until_ms = clock_ms();
+	assert_int_equal(evict_free_bytes(f->store), disk_shows);
+}
+
 static void full_disk_is_no_failure_while_memory_lasts(void **state)
 {
 	struct fixture *f = *state;
@@ -521,6 +653,8 @@ int main(void)
 	    WITH_SMALL(open_blob_is_not_lost_to_its_reader),
 	    WITH_SMALL(blob_that_another_process_reads_is_passed_over),
 	    WITH_SMALL(where_all_is_open_memory_serves),
+	    WITH_SMALL(nothing_is_evicted_in_vain),
+	    WITH_ROOT(more_held_than_one_pass_sees_are_passed_over),
 	    WITH_SMALL(put_goes_to_memory_too),
 	    WITH_ROOT(default_cap_is_bounded),
 	    WITH_SMALL(wrong_account_is_counted_anew),
@@ -531,6 +665,7 @@ int main(void)
 	    WITH_SMALL(what_a_killed_process_reserved_is_found_free),
 	    WITH_SMALL(blob_without_its_blocks_counts_with_its_size),
 	    WITH_DISK(floor_is_kept_free),
+	    WITH_ROOT(blocks_that_show_late_are_not_evicted_twice),
 	    WITH_DISK(full_disk_is_no_failure_while_memory_lasts),
 	    WITH_DISK(disk_that_fills_up_meanwhile_moves_the_fetch_to_memory),
 	    WITH_DISK(disk_without_inodes_is_served_from_memory),
