@@ -96,7 +96,7 @@ static int try_lock(struct partial *p, int dirfd, uint64_t *ret_size)
 	if (rc < 0)
 		return rc == -EAGAIN ? rc : -EINVAL;
 	/* Whoever had the lock before may have renamed or removed the file. */
-	if (!is_named(dirfd, p->name, fd, &st))
+	if (!names_file(dirfd, p->name, fd, &st))
 		return -ESTALE;
 	p->fd = steal_fd(&fd);
 	return 0;

@@ -98,11 +98,11 @@ static int find_type(struct named *set, const char *type, uint16_t *ret)
 	return 0;
 }
 
-int named_add(struct named *set, const struct descriptor *d)
+int named_add(struct named *set, const struct descriptor *d, size_t max)
 {
 	if (set->n > 0 && *find_slot(set, &d->digest) != 0)
 		return 0;
-	if (set->n >= NAMED_MAX)
+	if (set->n >= max)
 		return -E2BIG;
 	uint16_t type;
 	if (grow(set) < 0 || find_type(set, d->media_type, &type) < 0)

@@ -30,8 +30,8 @@ struct named {
 	size_t n_types;
 };
 
-/* 1: added; 0: was there; -ENOMEM; -E2BIG: NAMED_MAX are there. */
-NODISCARD int named_add(struct named *set, const struct descriptor *d);
+/* 1: added; 0: was there; -ENOMEM; -E2BIG: max (<= NAMED_MAX) are there. */
+NODISCARD int named_add(struct named *set, const struct descriptor *d, size_t max);
 bool named_find(const struct named *set, const struct digest *d, struct descriptor *ret);
 void named_get(const struct named *set, size_t i, struct descriptor *ret);
 void named_release(struct named *set); /* empties it */

@@ -141,7 +141,7 @@ int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct err *err)
 		       s->dirs.path);
 }
 
-bool is_named(int dirfd, const char *name, int fd, struct stat *ret_st)
+bool names_file(int dirfd, const char *name, int fd, struct stat *ret_st)
 {
 	struct stat named;
 	return fstat(fd, ret_st) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -154,7 +154,7 @@ void remove_partial(struct store *s, const char *name, int fd, uint64_t charged)
 	int entered = space_enter(s, NULL, NULL);
 	AUTO_FD int dirfd = dirs_open(&s->dirs, PARTIAL_DIR);
 	struct stat st;
-	if (dirfd >= 0 && is_named(dirfd, name, fd, &st))
+	if (dirfd >= 0 && names_file(dirfd, name, fd, &st))
 		(void)unlinkat(dirfd, name, 0);
 	if (entered < 0)
 		return;

@@ -32,7 +32,7 @@ static int rename_counted(struct store *s, const struct publication *p, int fd, 
 	struct stat old, st;
 	/* In a directory that was made anew, another process may be fetching
 	 * under this name: its bytes are not those that were hashed. */
-	if (!is_named(from, p->name, fd, &st))
+	if (!names_file(from, p->name, fd, &st))
 		return -ENOENT;
 	bool replaces = fstatat(to, hex, &old, AT_SYMLINK_NOFOLLOW) == 0;
 	/* A directory in its place cannot be renamed over. */

@@ -34,7 +34,7 @@ int refs_open(struct store *s, struct refs **ret, struct err *err)
 	struct refs *r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return err_errno(err, -ENOMEM, "cache");
-	r->store = s;
+	*r = (struct refs){.store = s, .named_max = NAMED_MAX, .file_max = REFS_NAMED_FILE_MAX};
 	named_sets_init(r);
 	*ret = r;
 	return 0;
@@ -146,6 +146,9 @@ int refs_tag_save(struct refs *r, const char *origin, const char *repo, const ch
 	if (refs_repo_path(origin, repo, "", repo_path) < 0 ||
 	    refs_repo_path(origin, repo, DIR_TAGS, path) < 0 || ref_name_encode(tag, name) < 0)
 		return err_errno(err, -EIO, "cannot record a tag");
+	int rc = space_spare(r->store, (uint64_t)len, err);
+	if (rc < 0)
+		return rc;
 	AUTO_FD int repofd = refs_make_repo(r->store, repo, repo_path, err);
 	if (repofd < 0)
 		return repofd;
@@ -215,6 +218,9 @@ int refs_listing_save(struct refs *r, const char *origin, const char *repo,
 	rc = listing_place(origin, repo, path, &file);
 	if (rc < 0)
 		return err_errno(err, rc, "refs");
+	rc = space_spare(r->store, len, err);
+	if (rc < 0)
+		return rc;
 	AUTO_FD int dirfd = repo[0] == '\0' ? dirs_make(&r->store->dirs, path, err)
 					    : refs_make_repo(r->store, repo, path, err);
 	if (dirfd < 0)

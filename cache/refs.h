@@ -20,8 +20,13 @@
  * were not there. Several processes write at once: records are replaced by
  * rename or appended whole; a half-written one is never believed.
  *
- * Threads: any. Blocking: disk only. Names and tags must be grammatical (the
- * caller has checked). Errors: -ENOENT nothing recorded; -ENOSPC, -EIO.
+ * Space: nothing is written that would not leave the floor (cache/store.h);
+ * blobs are evicted for it first. The cap does not count refs/.
+ *
+ * Threads: any. Blocking: disk, and to write on a disk at its floor also other
+ * processes, for seconds. Names and tags must be grammatical (the caller has
+ * checked). Errors: -ENOENT nothing recorded; -ENOSPC no room, and what was
+ * recorded before stands; -EIO.
  */
 #pragma once
 
@@ -62,6 +67,8 @@ NODISCARD int refs_listing_save(struct refs *r, const char *origin, const char *
  * Answers from memory after the first question about a repository. */
 NODISCARD int refs_named(struct refs *r, const char *origin, const char *repo,
 			 const struct digest *d, struct descriptor *ret, struct err *err);
+/* Where it fails, this process knows them all the same, as long as it keeps the
+ * repository in memory. More than a repository may name are not kept at all. */
 NODISCARD int refs_name(struct refs *r, const char *origin, const char *repo,
 			const struct descriptor *descs, size_t n, struct err *err);
 /* All digests it named (any order), for listings. New array, free(). */

@@ -5,16 +5,20 @@
 #include <sys/queue.h>
 
 #include "base/lock.h"
+#include "cache/named.h"
 #include "cache/refs.h"
 #include "cache/store_impl.h"
 
-#define REFS_PATH_MAX 1024
+#define REFS_PATH_MAX       1024
+#define REFS_NAMED_FILE_MAX (1ull << 30) /* no further than this is read, or appended */
 
 struct named_set;
 TAILQ_HEAD(named_list, named_set);
 
 struct refs {
 	struct store *store;
+	size_t named_max; /* NAMED_MAX and REFS_NAMED_FILE_MAX; tests lower them */
+	uint64_t file_max;
 	struct lock lock;        /* a leaf; never held across I/O */
 	struct cond changed;     /* a set is no longer busy */
 	struct named_list named; /* guarded by lock; used last comes first */

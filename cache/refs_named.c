@@ -20,7 +20,6 @@
 #define SETS_MAX    64
 #define DIGESTS_MAX NAMED_MAX
 #define READ_BYTES  (64u << 10)
-#define FILE_MAX    (1ull << 30) /* no further than this is read */
 /* One write each, so that lines of two processes do not mix. */
 #define APPEND_BYTES (64u << 10)
 
@@ -142,7 +141,7 @@ static void end_busy(struct refs *r, struct named_set *set)
 /* 1 if it is new to the set. */
 static int add(struct refs *r, struct named_set *set, const struct descriptor *d) REQUIRES(r->lock)
 {
-	int rc = named_add(&set->named, d);
+	int rc = named_add(&set->named, d, r->named_max);
 	if (rc > 0)
 		r->n_digests++;
 	return rc;
@@ -180,7 +179,7 @@ static int read_lines(struct refs *r, struct named_set *set, int fd, uint64_t en
 	AUTO_FREE char *buf = malloc(READ_BYTES);
 	if (buf == NULL)
 		return -ENOMEM;
-	while (set->off < end && set->off < FILE_MAX) {
+	while (set->off < end && set->off < r->file_max) {
 		int64_t n = file_pread_full(fd, buf, READ_BYTES, set->off);
 		if (n < 0)
 			return -EIO;
@@ -279,8 +278,9 @@ static size_t format_new(struct refs *r, struct named_set *set, const struct des
 	for (; *i < n && APPEND_BYTES - len > REF_LINE_MAX; ++*i) {
 		char line[REF_LINE_MAX];
 		int line_len = ref_record_format_named(&descs[*i], line);
-		/* -E2BIG: the file has it, so that a later process may know it. */
-		if (line_len < 0 || add(r, set, &descs[*i]) == 0)
+		/* A full set would be told of it, and have it appended, again
+		 * and again. */
+		if (line_len < 0 || add(r, set, &descs[*i]) <= 0)
 			continue;
 		if (len == 0)
 			buf[len++] = '\n';
@@ -298,11 +298,18 @@ static int append(struct refs *r, const struct named_set *set, const char *buf, 
 	int rc = refs_repo_path(set->origin, set->repo, "", path);
 	if (rc < 0)
 		return err_errno(err, rc, "refs");
+	rc = space_spare(r->store, len, err);
+	if (rc < 0)
+		return rc;
 	AUTO_FD int dirfd = refs_make_repo(r->store, set->repo, path, err);
 	if (dirfd < 0)
 		return dirfd;
 	int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	AUTO_FD int fd = openat(dirfd, FILE_NAMED, flags, 0600);
+	struct stat st;
+	/* Nobody would read it. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= r->file_max)
+		return 0;
 	rc = fd < 0 ? -errno : file_write_all(fd, buf, len);
 	if (rc == 0)
 		return 0;

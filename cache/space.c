@@ -362,6 +362,27 @@ int space_reserve(struct store *s, int fd, uint64_t size, uint64_t *charged, str
 	return rc;
 }
 
+int space_spare(struct store *s, uint64_t bytes, struct err *err)
+{
+	uint64_t wanted = add_capped(s->space.floor, space_rounded(bytes));
+	/* Mostly there is plenty, and nobody has to be waited for. */
+	if (evict_free_shown(s) >= wanted)
+		return 0;
+	int rc = space_enter(s, NULL, err);
+	if (rc < 0)
+		return rc;
+	if (evict_free_bytes(s) < wanted) {
+		blobs_close_idle(s);
+		(void)evict_to(s, UINT64_MAX, 0, wanted);
+	}
+	if (evict_free_bytes(s) < wanted)
+		rc = no_room(s, bytes, err);
+	else
+		evict_free_taken(s, space_rounded(bytes));
+	space_leave(s);
+	return rc;
+}
+
 bool space_evict_more(struct store *s, uint64_t bytes)
 {
 	if (space_enter(s, NULL, NULL) < 0)

@@ -77,6 +77,9 @@ NODISCARD int space_reserve(struct store *s, int fd, uint64_t size, uint64_t *ch
 			    struct call *call, struct err *err);
 /* More of the same after the disk was full all the same: true if any was freed. */
 bool space_evict_more(struct store *s, uint64_t bytes);
+/* Whether `bytes` more leave the floor, for what is in no account (refs/).
+ * Evicts if need be. -ENOSPC. */
+NODISCARD int space_spare(struct store *s, uint64_t bytes, struct err *err);
 /* A file's share goes from one value to another. */
 void space_adjust(struct store *s, uint64_t from, uint64_t to);
 /* What a file of that size is charged with before it has its blocks. */

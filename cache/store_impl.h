@@ -170,7 +170,7 @@ uint64_t remove_blob(struct store *s, const struct digest *d, const struct file_
 NODISCARD int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct err *err);
 /* Whether the name is (still) this open file, which *ret_st describes. The
  * directory may have been removed, and made anew by another process. */
-bool is_named(int dirfd, const char *name, int fd, struct stat *ret_st);
+bool names_file(int dirfd, const char *name, int fd, struct stat *ret_st);
 /* A file of partial/ goes, and what was charged for it. */
 void remove_partial(struct store *s, const char *name, int fd, uint64_t charged);
 

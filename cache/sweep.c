@@ -51,7 +51,7 @@ static void sweep_file(struct store *s, int dirfd, const char *name)
 		return;
 	/* Locked by us, and still what the name shows: only who holds the lock
 	 * may rename or remove it, so it stays so. */
-	if (!is_named(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
+	if (!names_file(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
 		return;
 	remove_partial(s, name, fd, disk_bytes(&st));
 }

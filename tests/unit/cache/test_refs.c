@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
-#include "cache/refs.h"
+#include "cache/refs_impl.h"
 
 #define ORIGIN "https://example.org:5000"
 #define NAMED  "refs/https%3A%2F%2Fexample.org%3A5000/r/a%2Fb/named"
@@ -349,6 +349,103 @@ static void more_repositories_than_are_kept_in_memory(void **state)
 	}
 }
 
+static void what_does_not_leave_the_floor_is_not_recorded(void **state)
+{
+	struct fixture *f = *state;
+	struct tag_record rec = {.desc = describe(1), .seen_ms = 1}, got;
+	struct descriptor d = describe(2);
+	struct names in = {0}, out;
+	int64_t seen = 0;
+	uint64_t floor = f->store->space.floor;
+	assert_int_equal(names_add(&in, "v1", 2), 0);
+	f->store->space.floor = UINT64_MAX / 2;
+	assert_int_equal(refs_tag_save(refs, ORIGIN, "a/b", "v1", &rec, &f->err), -ENOSPC);
+	assert_non_null(strstr(f->err.text, "no room for"));
+	assert_int_equal(refs_listing_save(refs, ORIGIN, "a/b", &in, 42, &f->err), -ENOSPC);
+	assert_int_equal(refs_listing_save(refs, ORIGIN, "", &in, 42, &f->err), -ENOSPC);
+	assert_int_equal(refs_name(refs, ORIGIN, "a/b", &d, 1, &f->err), -ENOSPC);
+	assert_int_equal(access(path_in(f, "refs"), F_OK), -1);
+	/* In this process it is known. */
+	assert_true(is_named(ORIGIN, "a/b", 2));
+	f->store->space.floor = floor;
+	assert_int_equal(refs_tag_save(refs, ORIGIN, "a/b", "v1", &rec, &f->err), 0);
+	assert_int_equal(refs_listing_save(refs, ORIGIN, "a/b", &in, 42, &f->err), 0);
+	/* What was recorded before stands. */
+	f->store->space.floor = UINT64_MAX / 2;
+	rec.seen_ms = 2;
+	assert_int_equal(refs_tag_save(refs, ORIGIN, "a/b", "v1", &rec, &f->err), -ENOSPC);
+	assert_int_equal(refs_listing_save(refs, ORIGIN, "a/b", &in, 43, &f->err), -ENOSPC);
+	assert_int_equal(refs_tag_load(refs, ORIGIN, "a/b", "v1", &got, &f->err), 0);
+	assert_int_equal(got.seen_ms, 1);
+	assert_int_equal(refs_listing_load(refs, ORIGIN, "a/b", &out, &seen, &f->err), 0);
+	assert_int_equal(seen, 42);
+	names_release(&out);
+	names_release(&in);
+}
+
+static int disk_at_its_floor(int fd, struct statvfs *fs)
+{
+	(void)fd;
+	*fs = (struct statvfs){.f_frsize = 1, .f_bavail = 1u << 20};
+	return 0;
+}
+
+static void blobs_go_for_what_is_recorded(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d, e;
+	fetch(f, 10000, 1, &d);
+	settle(f);
+	fetch(f, 10000, 2, &e);
+	settle(f);
+	f->store->space.ask_disk = disk_at_its_floor;
+	f->store->space.floor = 1u << 20;
+	name("a/b", 1);
+	reopen_refs(f);
+	assert_true(is_named(ORIGIN, "a/b", 1));
+	assert_int_equal(count_files(f, "blobs/sha256"), 1);
+}
+
+static off_t named_size(struct fixture *f)
+{
+	struct stat st;
+	assert_int_equal(stat(path_in(f, NAMED), &st), 0);
+	return st.st_size;
+}
+
+static void full_set_appends_no_more(void **state)
+{
+	struct fixture *f = *state;
+	refs->named_max = 3;
+	for (unsigned i = 0; i < 3; i++)
+		name("a/b", i);
+	off_t size = named_size(f);
+	for (int again = 0; again < 2; again++) {
+		for (unsigned i = 0; i < 5; i++)
+			name("a/b", i);
+		assert_int_equal(named_size(f), size);
+		assert_true(is_named(ORIGIN, "a/b", 2));
+		assert_false(is_named(ORIGIN, "a/b", 3));
+		reopen_refs(f);
+		refs->named_max = 3;
+	}
+}
+
+static void full_file_is_not_appended_to(void **state)
+{
+	struct fixture *f = *state;
+	name("a/b", 1);
+	off_t size = named_size(f);
+	for (int again = 0; again < 2; again++) {
+		refs->file_max = (uint64_t)size;
+		name("a/b", 2);
+		assert_int_equal(named_size(f), size);
+		assert_true(is_named(ORIGIN, "a/b", 1));
+		assert_true(is_named(ORIGIN, "a/b", 2));
+		reopen_refs(f);
+	}
+}
+
 #define APPENDERS 4
 #define EACH      100
 
@@ -420,6 +517,10 @@ int main(void)
 	    WITH_REFS(symlinks_are_not_followed),
 	    WITH_REFS(vanished_directory_is_made_anew),
 	    WITH_REFS(more_repositories_than_are_kept_in_memory),
+	    WITH_REFS(what_does_not_leave_the_floor_is_not_recorded),
+	    WITH_REFS(blobs_go_for_what_is_recorded),
+	    WITH_REFS(full_set_appends_no_more),
+	    WITH_REFS(full_file_is_not_appended_to),
 	    WITH_REFS(everybody_appends_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
