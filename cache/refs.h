@@ -71,6 +71,8 @@ NODISCARD int refs_named(struct refs *r, const char *origin, const char *repo,
  * repository in memory. More than a repository may name are not kept at all. */
 NODISCARD int refs_name(struct refs *r, const char *origin, const char *repo,
 			const struct descriptor *descs, size_t n, struct err *err);
+/* Whether it named anything, as far as can be read. */
+bool refs_named_any(struct refs *r, const char *origin, const char *repo);
 /* All digests it named (any order), for listings. New array, free(). */
 NODISCARD int refs_named_all(struct refs *r, const char *origin, const char *repo,
 			     struct descriptor **ret, size_t *ret_n, struct err *err);

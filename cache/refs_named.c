@@ -22,6 +22,8 @@
 #define READ_BYTES  (64u << 10)
 /* One write each, so that lines of two processes do not mix. */
 #define APPEND_BYTES (64u << 10)
+/* Records that are read or copied in one hold of the lock. */
+#define LINES_AT_ONCE 16
 
 struct named_set {
 	char *origin, *repo;
@@ -147,21 +149,38 @@ static int add(struct refs *r, struct named_set *set, const struct descriptor *d
 	return rc;
 }
 
-/* Whole lines of text; what is no record is skipped. Bytes used. */
+/* Records of whole lines, up to LINES_AT_ONCE. Bytes used; what is no record is
+ * skipped. */
+static size_t parse_lines(const char *text, size_t len, struct descriptor *ret, size_t *ret_n)
+{
+	size_t used = 0, n = 0;
+	const char *end;
+	while (n < LINES_AT_ONCE && (end = memchr(text + used, '\n', len - used)) != NULL) {
+		size_t line_len = (size_t)(end - (text + used));
+		if (ref_record_parse_named(text + used, line_len, &ret[n]) == 0)
+			n++;
+		used += line_len + 1;
+	}
+	*ret_n = n;
+	return used;
+}
+
+/* Bytes of text used: whole lines. Parsed without the lock, which who asks
+ * about another repository needs too. */
 static size_t add_lines(struct refs *r, struct named_set *set, const char *text, size_t len)
 {
-	size_t used = 0;
-	const char *end;
-	lock_take(&r->lock);
-	while (used < len && (end = memchr(text + used, '\n', len - used)) != NULL) {
-		struct descriptor d;
-		size_t n = (size_t)(end - (text + used));
+	struct descriptor d[LINES_AT_ONCE];
+	size_t used = 0, more, n;
+	int rc = 0;
+	while (rc >= 0 && (more = parse_lines(text + used, len - used, d, &n)) > 0) {
+		lock_take(&r->lock);
+		for (size_t i = 0; rc >= 0 && i < n; i++)
+			rc = add(r, set, &d[i]);
+		lock_drop(&r->lock);
 		/* A full set forgets the rest: it will be asked about again. */
-		if (ref_record_parse_named(text + used, n, &d) == 0 && add(r, set, &d) < 0)
-			break;
-		used += n + 1;
+		if (rc >= 0)
+			used += more;
 	}
-	lock_drop(&r->lock);
 	return used;
 }
 
@@ -268,26 +287,33 @@ int refs_named(struct refs *r, const char *origin, const char *repo, const struc
 	return rc;
 }
 
+/* Whether it is new to the set. */
+static bool add_one(struct refs *r, struct named_set *set, const struct descriptor *d)
+{
+	lock_take(&r->lock);
+	int rc = add(r, set, d);
+	lock_drop(&r->lock);
+	return rc > 0;
+}
+
 /* Lines of those that are new, beginning with an empty one: where an earlier
  * line was cut, it must not swallow the first of ours. */
 static size_t format_new(struct refs *r, struct named_set *set, const struct descriptor *descs,
 			 size_t n, size_t *i, char buf[APPEND_BYTES])
 {
 	size_t len = 0;
-	lock_take(&r->lock);
 	for (; *i < n && APPEND_BYTES - len > REF_LINE_MAX; ++*i) {
 		char line[REF_LINE_MAX];
 		int line_len = ref_record_format_named(&descs[*i], line);
 		/* A full set would be told of it, and have it appended, again
 		 * and again. */
-		if (line_len < 0 || add(r, set, &descs[*i]) <= 0)
+		if (line_len < 0 || !add_one(r, set, &descs[*i]))
 			continue;
 		if (len == 0)
 			buf[len++] = '\n';
 		memcpy(buf + len, line, (size_t)line_len);
 		len += (size_t)line_len;
 	}
-	lock_drop(&r->lock);
 	return len;
 }
 
@@ -351,6 +377,40 @@ int refs_name(struct refs *r, const char *origin, const char *repo, const struct
 	return appended < 0 ? appended : rc;
 }
 
+static size_t count(struct refs *r, const struct named_set *set)
+{
+	lock_take(&r->lock);
+	size_t n = set->named.n;
+	lock_drop(&r->lock);
+	return n;
+}
+
+bool refs_named_any(struct refs *r, const char *origin, const char *repo)
+{
+	struct named_set *set = begin_use(r, origin, repo, NULL);
+	if (set == NULL)
+		return false;
+	bool any = count(r, set) > 0;
+	if (!any && load(r, set, true, NULL) == 0)
+		any = count(r, set) > 0;
+	end_use(r, set);
+	return any;
+}
+
+/* Of a million, a few at a time: others want the lock. What is there stays as
+ * it is and where it is. */
+static struct descriptor *copy_all(struct refs *r, const struct named_set *set, size_t n)
+{
+	struct descriptor *all = calloc(n > 0 ? n : 1, sizeof(*all));
+	for (size_t i = 0; all != NULL && i < n;) {
+		lock_take(&r->lock);
+		for (size_t end = i + LINES_AT_ONCE; i < n && i < end; i++)
+			named_get(&set->named, i, &all[i]);
+		lock_drop(&r->lock);
+	}
+	return all;
+}
+
 int refs_named_all(struct refs *r, const char *origin, const char *repo, struct descriptor **ret,
 		   size_t *ret_n, struct err *err)
 {
@@ -358,17 +418,11 @@ int refs_named_all(struct refs *r, const char *origin, const char *repo, struct 
 	if (set == NULL)
 		return -ENOMEM;
 	int rc = load(r, set, true, err);
-	lock_take(&r->lock);
-	size_t n = set->named.n;
-	struct descriptor *all = calloc(n > 0 ? n : 1, sizeof(*all));
-	for (size_t i = 0; all != NULL && i < n; i++)
-		named_get(&set->named, i, &all[i]);
-	lock_drop(&r->lock);
+	size_t n = rc == 0 ? count(r, set) : 0;
+	struct descriptor *all = rc == 0 ? copy_all(r, set, n) : NULL;
 	end_use(r, set);
-	if (rc < 0 || all == NULL) {
-		free(all);
+	if (all == NULL)
 		return rc < 0 ? rc : err_errno(err, -ENOMEM, "cache");
-	}
 	*ret = all;
 	*ret_n = n;
 	return 0;

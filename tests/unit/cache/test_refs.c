@@ -190,6 +190,28 @@ static void named_digests_stay_named(void **state)
 	assert_described(&got, 1);
 }
 
+static void whether_anything_was_named_is_known(void **state)
+{
+	struct fixture *f = *state;
+	struct refs *mine = refs;
+	struct tag_record rec = {.desc = describe(1)};
+	assert_false(refs_named_any(refs, ORIGIN, "a/b"));
+	assert_int_equal(refs_tag_save(refs, ORIGIN, "a/b", "v1", &rec, NULL), 0);
+	assert_false(refs_named_any(refs, ORIGIN, "a/b"));
+	/* By another process. */
+	assert_int_equal(refs_open(f->store, &refs, NULL), 0);
+	name("a/b", 1);
+	refs_close(refs);
+	refs = mine;
+	assert_true(refs_named_any(refs, ORIGIN, "a/b"));
+	assert_false(refs_named_any(refs, ORIGIN, "a"));
+	/* From memory. */
+	assert_int_equal(unlink(path_in(f, NAMED)), 0);
+	assert_true(refs_named_any(refs, ORIGIN, "a/b"));
+	reopen_refs(f);
+	assert_false(refs_named_any(refs, ORIGIN, "a/b"));
+}
+
 static void all_named_digests_are_listed(void **state)
 {
 	struct fixture *f = *state;
@@ -509,6 +531,7 @@ int main(void)
 	    WITH_REFS(long_names_have_a_place_too),
 	    WITH_REFS(listings_come_back_sorted),
 	    WITH_REFS(named_digests_stay_named),
+	    WITH_REFS(whether_anything_was_named_is_known),
 	    WITH_REFS(all_named_digests_are_listed),
 	    WITH_REFS(what_another_process_appended_is_seen),
 	    WITH_REFS(cut_lines_are_no_records_and_spoil_none),
