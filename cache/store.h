@@ -39,7 +39,7 @@
  *
  * Threads: every function from any thread. store_get never waits for more
  * than a directory lookup; the others may block on the disk, store_partial
- * and store_verify also on another process, until their call ends.
+ * and store_verify also on another thread or process, until their call ends.
  *
  * Errors: -ENOENT not there · -EAGAIN not yet hashed · -EBADMSG bytes do not
  * match, and have been dropped · -EFBIG larger than the cap could ever hold ·

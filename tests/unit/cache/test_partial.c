@@ -500,6 +500,7 @@ static void local_refusal_is_eio(void **state)
 	assert_non_null(strstr(f->err.text, "/partial is no directory"));
 	assert_int_equal(store_errno(-EACCES), -EIO);
 	assert_int_equal(store_errno(-EMFILE), -EIO);
+	assert_int_equal(store_errno(-EBUSY), -EIO);
 	assert_int_equal(store_errno(-EDQUOT), -ENOSPC);
 }
 

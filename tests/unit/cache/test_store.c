@@ -384,7 +384,7 @@ static void given_up_verification_says_so_and_can_be_repeated(void **state)
 	blob_unref(b);
 }
 
-#define HUGE (1ll << 40)
+#define HUGE ((off_t)1 << 40)
 
 struct verifier {
 	struct fixture *f;
