@@ -270,9 +270,7 @@ bool catalog_repo_known(struct catalog *c, const char *repo)
 	if (tags == KNOWN_FRESH || tags == KNOWN_STALE ||
 	    memo_get(c->repos, repo, strlen(repo), nothing))
 		return true;
-	AUTO_FREE struct descriptor *v = NULL;
-	size_t n = 0;
-	return catalog_named_all(c, repo, &v, &n, NULL) == 0 && n > 0;
+	return refs_named_any(c->o.refs, c->o.origin, repo);
 }
 
 void catalog_repo_put(struct catalog *c, const char *repo)
