@@ -273,6 +273,22 @@ bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes
 	return open;
 }
 
+bool blob_is_intact(struct blob *b)
+{
+	struct stat st;
+	struct file_id now;
+	lock_take(&b->store->lock);
+	bool on_disk = b->state != BLOB_MEMORY;
+	struct file_id id = b->id;
+	lock_drop(&b->store->lock);
+	if (!on_disk)
+		return true;
+	if (fstat(b->fd, &st) < 0)
+		return false;
+	file_id_of(&st, &now);
+	return file_id_equal(&now, &id);
+}
+
 void blobs_disown(struct store *s, struct blob *b)
 {
 	lock_take(&s->lock);

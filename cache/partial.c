@@ -329,6 +329,13 @@ static int commit_disk(struct partial *p, struct blob **ret, struct err *err)
 		partial_drop(p);
 		return err_set(err, -EIO, "the file of a fetched blob changed under us");
 	}
+	/* A disk may refuse what it was given long after it took it. What was started
+	 * during the fetch (publish_flush) leaves little to wait for. */
+	if (fdatasync(p->fd) < 0) {
+		int code = errno == ENOSPC || errno == EDQUOT ? -ENOSPC : -EIO;
+		partial_drop(p);
+		return err_errno(err, code, "cannot sync a fetched blob");
+	}
 	int reader = open_again(p->fd);
 	if (reader < 0) {
 		partial_close(p);

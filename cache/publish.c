@@ -106,16 +106,6 @@ static void publish(struct publish_job *p)
 	/* Left as a partial, to be resumed. */
 	if (worker_abandoned(&s->worker))
 		return;
-	if (fdatasync(p->fd) < 0) {
-		(void)err_errno(&err, -errno, "cannot sync %s/" PARTIAL_DIR "/%s", s->dirs.path,
-				p->what.name);
-		note_failure(s, &err);
-		/* The kernel may forget pages that it could not write: nobody
-		 * new is given this file. */
-		blobs_disown(s, p->blob);
-		withdraw(p);
-		return;
-	}
 	if (!blobs_wanted(s, p->blob)) {
 		withdraw(p);
 		return;

@@ -143,6 +143,8 @@ static void read_account(struct store *s)
 		sp->owes_count = false;
 	if (sp->limit == 0) {
 		uint64_t part = add_capped(evict_free_bytes(s), sp->account.bytes) / 4;
+		if (part < STORE_LIMIT_LEAST)
+			part = STORE_LIMIT_LEAST;
 		sp->limit = part < STORE_LIMIT_DEFAULT ? part : STORE_LIMIT_DEFAULT;
 	}
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -40,6 +41,15 @@ static void tick(void *ctx)
 		space_leave(s);
 }
 
+static uint64_t default_floor(const struct dirs *d)
+{
+	struct statvfs v;
+	if (fstatvfs(d->fd, &v) < 0)
+		return STORE_FLOOR_DEFAULT;
+	uint64_t part = (uint64_t)v.f_blocks * v.f_frsize / 20;
+	return part < STORE_FLOOR_DEFAULT ? part : STORE_FLOOR_DEFAULT;
+}
+
 int store_open(const struct store_options *o, struct store **ret, struct err *err)
 {
 	struct store *s = calloc(1, sizeof(*s));
@@ -50,7 +60,7 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 		free(s);
 		return rc;
 	}
-	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : STORE_FLOOR_DEFAULT);
+	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : default_floor(&s->dirs));
 	s->memory_budget = o->memory_budget != 0 ? o->memory_budget : STORE_MEMORY_DEFAULT;
 	s->stall_ms = PARTIAL_STALL_MS;
 	s->sync_ms = PARTIAL_SYNC_MS;
@@ -100,10 +110,16 @@ void store_usage(struct store *s, struct store_usage *ret)
 int store_get(struct store *s, const struct digest *d, struct blob **ret, struct err *err)
 {
 	struct file_id known;
-	int found = blobs_find(s, d, ret, &known);
-	if (found == 0)
-		return 0;
 	struct stat st;
+	int found = blobs_find(s, d, ret, &known);
+	if (found == 0 && blob_is_intact(*ret))
+		return 0;
+	if (found == 0) {
+		blobs_disown(s, *ret);
+		blob_unref(*ret);
+		*ret = NULL;
+		return err_set(err, -EAGAIN, "it is no longer the file that was hashed");
+	}
 	AUTO_FD int fd = open_blob(s, d, &st, err);
 	if (fd == -ENOENT)
 		return err_set(err, -ENOENT, "not in the cache");

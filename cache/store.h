@@ -20,9 +20,9 @@
  *	VERIFIED   struct blob: an open file whose bytes matched. Eviction and
  *	           other processes only unlink names, so it stays readable.
  *
- * A commit makes the blob VERIFIED before it is durable: the caller may serve
- * it at once, while a thread of the store syncs and renames it into blobs/.
- * A crash in between leaves a partial, nothing wrong.
+ * A commit syncs what matched and makes it VERIFIED: the caller may serve it at
+ * once, while a thread of the store renames it into blobs/. A crash in between
+ * leaves a partial, nothing wrong.
  *
  * Calling sequence
  *
@@ -68,7 +68,11 @@ struct store_options {
 	uint64_t memory_budget; /* bytes; 0: STORE_MEMORY_DEFAULT */
 };
 
-#define STORE_LIMIT_DEFAULT  (10ull << 30)
+#define STORE_LIMIT_DEFAULT (10ull << 30)
+/* The default of a disk that happens to be full: what there is room for is the
+ * floor's to say, and may change. */
+#define STORE_LIMIT_LEAST    (256ull << 20)
+/* Or a twentieth of the file system, if that is less. */
 #define STORE_FLOOR_DEFAULT  (256ull << 20)
 #define STORE_MEMORY_DEFAULT (64ull << 20)
 

@@ -128,6 +128,8 @@ NODISCARD int blobs_add(struct store *s, const struct digest *d, int fd, const s
 /* Takes it out of the table; who has it open keeps it. orphan_bytes: what its
  * file, unlinked by us, goes on using while it is open. True if it is open. */
 bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes);
+/* Whether its file is as it was when it was hashed. */
+bool blob_is_intact(struct blob *b);
 /* Only if it is this very blob: it cannot be trusted to stay what it was. */
 void blobs_disown(struct store *s, struct blob *b);
 /* False: it was dropped meanwhile and must not keep its name. */
@@ -182,7 +184,7 @@ struct publication {
 };
 /* Renames a complete partial into blobs/ and settles the account. */
 NODISCARD int publish_rename(struct store *s, const struct publication *p, int fd, struct err *err);
-/* In the background: sync, rename, sync. Takes over the writer's fd; keeps a
+/* In the background: rename, sync of the directory. Takes over the writer's fd; keeps a
  * reference to b until done. -ENOMEM: nothing taken. */
 NODISCARD int publish_later(struct store *s, const struct publication *p, int fd, struct blob *b);
 /* Starts write-back of a part that was just written, in the background. */

@@ -211,6 +211,9 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
 	AUTO_FREE char *buf = malloc(size);
 	int64_t n = buf ? file_pread_full(blob_fd(blob), buf, size, (uint64_t)off) : -ENOMEM;
+	/* Somebody has cut the file: an end that is none must not look like one. */
+	if (n >= 0 && (uint64_t)n < size && (uint64_t)off + (uint64_t)n < blob_size(blob))
+		n = -EIO;
 	blob_unref(blob);
 	if (n < 0) {
 		log_failure("fs", "read", "reading a cached blob: %s", strerror((int)-n));

@@ -325,6 +325,12 @@ static struct verdict timed_out(struct http_exchange *x, bool sent)
 				connected_us > 0 ? HTTP_FAULT_TLS_SLOW : HTTP_FAULT_CONNECT_SLOW};
 }
 
+/* libcurl has one code for a connection that broke and for bytes that make no sense. */
+static bool made_no_sense(const struct http_exchange *x)
+{
+	return strstr(x->curl_text, "chunked-encoding") || strstr(x->curl_text, "response headers");
+}
+
 static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, bool odd)
 {
 	if (code == CURLE_OK)
@@ -344,9 +350,12 @@ static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, b
 		return timed_out(x, sent);
 	case CURLE_SSL_CONNECT_ERROR:
 		return (struct verdict){-EPROTO, HTTP_FAULT_TLS};
+	case CURLE_RECV_ERROR:
+		if (made_no_sense(x))
+			return (struct verdict){-EPROTO, HTTP_FAULT_PROTOCOL};
+		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CUT};
 	case CURLE_GOT_NOTHING:
 	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
 	case CURLE_PARTIAL_FILE:
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CUT};
 	case CURLE_OUT_OF_MEMORY:

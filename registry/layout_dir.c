@@ -55,6 +55,18 @@ static int index_fault(int rc, struct err *err)
 	return fault(rc, "index.json", err);
 }
 
+/* Who makes a layout anew often removes the old one first. */
+static void revive(const struct layout_dir *l)
+{
+	struct stat st;
+
+	if (fstat(l->fd, &st) < 0 || st.st_nlink > 0)
+		return;
+	AUTO_FD int fd = open(l->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		(void)dup3(fd, l->fd, O_CLOEXEC);
+}
+
 static int identify_index(const struct layout_dir *l, struct layout_identity *ret, struct err *err)
 {
 	struct stat st;
@@ -95,6 +107,7 @@ int layout_dir_index(struct layout_dir *l, struct manifest **ret, struct err *er
 {
 	struct layout_identity now;
 	struct manifest *index = NULL;
+	revive(l);
 	int rc = identify_index(l, &now, err);
 	if (rc < 0)
 		return rc;
@@ -134,6 +147,7 @@ int layout_dir_open_blob(const struct layout_dir *l, const struct digest *d, uin
 	char path[BLOB_PATH_MAX];
 	struct stat st;
 
+	revive(l);
 	blob_path(d, path);
 	AUTO_FD int fd = file_open_beneath(l->fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd < 0)
@@ -154,6 +168,7 @@ int layout_dir_read_blob(const struct layout_dir *l, const struct digest *d, cha
 	AUTO_FREE char *bytes = NULL;
 	size_t len = 0;
 
+	revive(l);
 	blob_path(d, path);
 	int rc = file_read_small(l->fd, path, SOURCE_DOCUMENT_MAX, &bytes, &len);
 	if (rc < 0)
@@ -197,6 +212,8 @@ int layout_dir_open(const char *path, struct layout_dir *ret, struct err *err)
 	if (fd < 0)
 		return err_errno(err, -errno, "the directory");
 	l.fd = fd;
+	if (snprintf(l.path, sizeof(l.path), "%s", path) >= (int)sizeof(l.path))
+		return err_set(err, -EINVAL, "the path is too long");
 	int rc = check_version(&l, err);
 	if (rc == 0)
 		rc = identify_index(&l, &l.index_is, err);

@@ -2,10 +2,10 @@
 /* layout_dir — the files of a local OCI image layout (image spec,
  * image-layout.md). Layer: registry/, internal to the layout source.
  *
- * The directory is opened once; everything below it is opened without
- * following a symlink and without waiting (a FIFO in place of a blob must not
- * hang us), and is taken only if it is a regular file. index.json is read again
- * whenever it has become another file.
+ * The directory is opened once, and again by its path when it has been removed;
+ * everything below it is opened without following a symlink and without waiting
+ * (a FIFO in place of a blob must not hang us), and is taken only if it is a
+ * regular file. index.json is read again whenever it has become another file.
  *
  * Threads: any, but for open and release. The lock guards the index in memory
  * and is a leaf; files are read outside of it: two callers may read a new index
@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,7 +38,8 @@ struct layout_identity {
 };
 
 struct layout_dir {
-	int fd;
+	char path[PATH_MAX];
+	int fd; /* the number stays; what is behind it may become another directory */
 	struct lock lock;
 	struct manifest *index;          /* guarded by lock */
 	struct layout_identity index_is; /* guarded by lock */

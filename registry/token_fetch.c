@@ -118,6 +118,8 @@ static int send_once(const struct token_question *q, const struct transport_requ
 		if (r == 0)
 			r = transport_body(reply.x, TOKEN_BODY_MAX, ret->status != 200, call,
 					   &ret->body, &ret->len, err);
+		if (r == -EFBIG) /* limits that a user is told of are those of content */
+			r = -EPROTO;
 		*fault = http_fault(reply.x);
 	}
 	transport_release(&reply);
