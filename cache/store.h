@@ -71,7 +71,7 @@ struct store_options {
 #define STORE_LIMIT_DEFAULT (10ull << 30)
 /* The default of a disk that happens to be full: what there is room for is the
  * floor's to say, and may change. */
-#define STORE_LIMIT_LEAST    (256ull << 20)
+#define STORE_LIMIT_LEAST (256ull << 20)
 /* Or a twentieth of the file system, if that is less. */
 #define STORE_FLOOR_DEFAULT  (256ull << 20)
 #define STORE_MEMORY_DEFAULT (64ull << 20)

@@ -256,7 +256,7 @@ int xattr_list(struct op *op, const struct node *node, char **ret, size_t *ret_l
 {
 	struct subject s;
 	struct descriptor desc;
-	struct image *image;
+	struct image *image = NULL;
 	struct list l = {0};
 	/* Listings ask this of each tag, and cost no request for any. */
 	bool unasked = node->kind == NODE_TAG && !digest_is_set(&node->digest);
