@@ -6,6 +6,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/help.h"
+#include "fs/cli/process.h"
 #include "fs/cli/suggest.h"
 
 /* A full disk behind stdout is a failure too. */
@@ -73,6 +74,7 @@ static const char *base_name(const char *path)
 
 int main(int argc, char **argv)
 {
+	process_open_standard();
 	if (argc > 0 && strcmp(base_name(argv[0]), "mount.wasmocifs") == 0)
 		return helper_main(argc, argv);
 	if (argc < 2)

@@ -14,7 +14,7 @@ import pytest
 
 import artifacts
 import samples
-from harness import NOBODY, SLOW, Child, Clock, identity, mountinfo, read, run
+from harness import NOBODY, SLOW, Child, Clock, Mount, identity, mountinfo, read, run
 from registry import behaviours as b
 
 MS_BIND = 4096
@@ -54,6 +54,59 @@ def bind(source, target):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None) != 0:
         raise OSError(ctypes.get_errno(), "mount --bind")
+
+
+def script(path, *lines):
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return path
+
+
+def closing(binary, work, closed):
+    """The program as a caller starts its mounts who has closed some of the standard descriptors."""
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    return script(work / "closing", f'[ "$1" = mount ] && exec {binary} "$@" {redirections}', f'exec {binary} "$@"')
+
+
+CLOSED = [[number for number in range(3) if mask & 1 << number] for mask in range(8)]
+
+
+def null_or_open(pid, closed):
+    """Nothing but /dev/null may have landed on a descriptor that was closed."""
+    return all(os.readlink(f"/proc/{pid}/fd/{number}") == "/dev/null" for number in closed)
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_closed_descriptors_in_the_background(binary, work, registry, image, closed):
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    run([closing(binary, work, closed), "mount", "--cache", work / "cache", registry.address, mountpoint],
+        timeout=30 * SLOW).ok()
+    try:
+        assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data
+        status = json.loads(run([binary, "status", "--json", mountpoint]).ok().out)[0]
+        assert null_or_open(status["pid"], range(3)) and status["state"] == "serving"
+    finally:
+        run([binary, "unmount", mountpoint]).ok()
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_closed_descriptors_in_the_foreground(binary, work, registry, image, closed):
+    m = Mount(closing(binary, work, closed), registry.address, work / "m", work / "cache", ["--log-level", "debug"])
+    try:
+        m.wait_ready()
+        assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+        assert null_or_open(m.pid(), closed)
+    finally:
+        wrong = m.finish()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("arguments, redirection, code", [
+    (["mount", "127.0.0.1:1", "/nowhere"], "2>&-", 1), (["mount"], "2>&-", 2), (["frobnicate"], "0>&- 1>&- 2>&-", 2),
+    (["status", "/nowhere"], "0>&- 1>&- 2>&-", 1), (["--version"], "2>&-", 0), (["--version"], "1>&-", 1)])
+def test_the_exit_status_without_descriptors(binary, work, arguments, redirection, code):
+    assert run(["sh", "-c", f'exec "$@" {redirection}', "sh", binary, *arguments]).code == code
 
 
 def test_a_stale_mount_is_replaced(mount, image, binary):
