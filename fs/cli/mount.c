@@ -9,13 +9,13 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/daemon.h"
 #include "fs/cli/path.h"
+#include "fs/cli/process.h"
 #include "fs/cli/stop.h"
 #include "fs/control.h"
 #include "fs/log.h"
@@ -130,16 +130,6 @@ static int check_device(struct err *err)
 		       "container the device (--device /dev/fuse --cap-add SYS_ADMIN)");
 }
 
-/* Each open file of the mount may be one of ours. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 /* A lock or a pipe of the calling script must not live on in the daemon. */
 static void close_inherited(int keep)
 {
@@ -228,8 +218,8 @@ int mount_main(const struct cli_args *args)
 	if (args->ready_fd >= 0)
 		(void)fcntl(args->ready_fd, F_SETFD, FD_CLOEXEC);
 	umask(077);
-	raise_file_limit();
-	if (check_mountpoint(args->operands[1], mountpoint, &err) < 0 || check_device(&err) < 0)
+	if (process_prepare_limits(&err) < 0 ||
+	    check_mountpoint(args->operands[1], mountpoint, &err) < 0 || check_device(&err) < 0)
 		return complain(CLI_FAILED, "%s", err.text);
 
 	int rc = make_fs(args, &s.fs, &err);

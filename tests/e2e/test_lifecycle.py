@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -107,6 +108,33 @@ def test_closed_descriptors_in_the_foreground(binary, work, registry, image, clo
     (["status", "/nowhere"], "0>&- 1>&- 2>&-", 1), (["--version"], "2>&-", 0), (["--version"], "1>&-", 1)])
 def test_the_exit_status_without_descriptors(binary, work, arguments, redirection, code):
     assert run(["sh", "-c", f'exec "$@" {redirection}', "sh", binary, *arguments]).code == code
+
+
+def limited(which, soft, hard):
+    """For run(): the limit of the child, before it becomes the program."""
+    return {"preexec_fn": lambda: resource.setrlimit(which, (soft, hard))}
+
+
+@pytest.mark.parametrize("which, limit, hint", [
+    *((resource.RLIMIT_NOFILE, n, "ulimit -Hn") for n in (12, *range(15, 21), 127)),
+    *((resource.RLIMIT_FSIZE, n, "ulimit -Hf") for n in (1024, 1000 << 10, 1 << 30))])
+@pytest.mark.parametrize("options", [[], ["-f"]], ids=["background", "foreground"])
+def test_a_limit_that_is_too_low(background, which, limit, hint, options):
+    result, mountpoint = background(*options, **limited(which, limit, limit))
+    assert hint in one_line(result)
+    assert str(mountpoint) not in mountinfo()
+
+
+@pytest.mark.parametrize("which, soft, hard", [
+    (resource.RLIMIT_NOFILE, 20, 1000), (resource.RLIMIT_NOFILE, 128, 128),
+    (resource.RLIMIT_FSIZE, 1024, resource.RLIM_INFINITY), (resource.RLIMIT_FSIZE, 2 << 30, 2 << 30)])
+def test_a_limit_that_will_do(background, binary, image, which, soft, hard):
+    result, mountpoint = background(**limited(which, soft, hard))
+    result.ok()
+    assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data
+    status = json.loads(run([binary, "status", "--json", mountpoint]).ok().out)[0]
+    assert status["state"] == "serving" and status["cache"]["bytes"] > len(image.layer.data) > 1024
+    assert resource.prlimit(status["pid"], which) == (hard, hard)
 
 
 def test_a_stale_mount_is_replaced(mount, image, binary):
