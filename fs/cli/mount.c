@@ -142,6 +142,18 @@ static void close_inherited(int keep)
 	(void)close_range((unsigned)keep + 1, ~0u, 0);
 }
 
+/* In the background /dev/null goes to 0, 1 and 2; in the foreground the log does,
+ * and other files would if they were closed after the report. */
+static int own_ready_fd(int fd, int *ret, struct err *err)
+{
+	*ret = fd;
+	if (fd > STDERR_FILENO)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	else if (fd >= 0)
+		*ret = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	return fd >= 0 && *ret < 0 ? err_errno(err, -errno, "--ready-fd %d", fd) : 0;
+}
+
 static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err)
 {
 	AUTO_FREE char *source = NULL;
@@ -205,21 +217,30 @@ static int start(const struct cli_args *args, struct serving *s)
 	return serve(s);
 }
 
+/* What the process needs, and where the mount is to be. */
+static int prepare(const struct cli_args *args, char mountpoint[PATH_MAX], int *ret_ready_fd,
+		   struct err *err)
+{
+	if (!args->foreground)
+		close_inherited(args->ready_fd);
+	umask(077);
+	int rc = process_prepare_limits(err);
+	if (rc == 0)
+		rc = own_ready_fd(args->ready_fd, ret_ready_fd, err);
+	if (rc == 0)
+		rc = check_mountpoint(args->operands[1], mountpoint, err);
+	return rc < 0 ? rc : check_device(err);
+}
+
 int mount_main(const struct cli_args *args)
 {
 	struct err err;
 	char mountpoint[PATH_MAX];
-	struct serving s = {.mountpoint = mountpoint, .report_fd = -1, .ready_fd = args->ready_fd};
+	struct serving s = {.mountpoint = mountpoint, .report_fd = -1, .ready_fd = -1};
 	if (check_operands(args, &err) < 0)
 		return complain(CLI_USAGE, "mount: %s", err.text);
 	log_open(args->log_level, args->log_format, false);
-	if (!args->foreground)
-		close_inherited(args->ready_fd);
-	if (args->ready_fd >= 0)
-		(void)fcntl(args->ready_fd, F_SETFD, FD_CLOEXEC);
-	umask(077);
-	if (process_prepare_limits(&err) < 0 ||
-	    check_mountpoint(args->operands[1], mountpoint, &err) < 0 || check_device(&err) < 0)
+	if (prepare(args, mountpoint, &s.ready_fd, &err) < 0)
 		return complain(CLI_FAILED, "%s", err.text);
 
 	int rc = make_fs(args, &s.fs, &err);

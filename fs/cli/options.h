@@ -48,7 +48,7 @@ enum option_kind {
 	OPTION_SIZE,      /* uint64_t, bytes */
 	OPTION_DURATION,  /* int64_t, milliseconds */
 	OPTION_CHOICE,    /* unsigned: index into choices */
-	OPTION_FD,        /* int: an open file descriptor */
+	OPTION_FD,        /* int: a file descriptor that is open for writing */
 	OPTION_WORDS,     /* -o */
 	OPTION_IGNORED,   /* taken and dropped */
 };

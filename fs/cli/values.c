@@ -105,8 +105,12 @@ int value_fd(const char *name, const char *value, int *to, struct err *err)
 	if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || n > INT32_MAX)
 		return err_set(err, -EINVAL, "%s: '%s' is not the number of a file descriptor",
 			       name, value);
-	if (fcntl((int)n, F_GETFD) < 0)
+	int flags = fcntl((int)n, F_GETFL);
+	if (flags < 0)
 		return err_set(err, -EINVAL, "%s: file descriptor %ld is not open", name, n);
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return err_set(err, -EINVAL, "%s: file descriptor %ld is not open for writing",
+			       name, n);
 	*to = (int)n;
 	return 0;
 }

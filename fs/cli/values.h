@@ -20,5 +20,5 @@ NODISCARD int value_duration(const char *name, const char *value, int64_t least_
 			     struct err *err);
 NODISCARD int value_choice(const char *name, const char *value, const char *const *choices,
 			   unsigned *to, struct err *err);
-/* An open file descriptor. */
+/* A file descriptor that is open for writing. */
 NODISCARD int value_fd(const char *name, const char *value, int *to, struct err *err);

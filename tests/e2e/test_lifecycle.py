@@ -110,6 +110,28 @@ def test_the_exit_status_without_descriptors(binary, work, arguments, redirectio
     assert run(["sh", "-c", f'exec "$@" {redirection}', "sh", binary, *arguments]).code == code
 
 
+def test_the_ready_fd_may_be_a_standard_one(background, binary, work, registry, image):
+    result, mountpoint = background("--ready-fd", "1")
+    assert (result.ok().out, result.err) == ("\n", "")
+    assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data
+    read_only = ["sh", "-c", '"$@" 0</dev/null', "sh", binary, "mount", "--ready-fd", "0"]
+    assert "not open for writing" in one_line(run([*read_only, registry.address, mountpoint]), 2)
+
+
+def test_the_log_goes_on_where_the_ready_fd_is_standard_error(binary, work, registry, image):
+    m = Mount(script(work / "on-stderr", f'[ "$1" = mount ] && exec {binary} "$@" --ready-fd 2', f'exec {binary} "$@"'),
+              registry.address, work / "m", work / "cache", ["--log-level", "debug"])
+    try:
+        m.log.wait("is mounted on")
+        m.log.wait("^$")
+        assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+        assert os.path.samestat(os.stat(f"/proc/{m.pid()}/fd/2"), os.stat(f"/proc/{m.pid()}/fd/1"))
+    finally:
+        wrong = m.finish()
+    assert not wrong, "\n".join(wrong)
+    assert m.log.find("is unmounted")
+
+
 def limited(which, soft, hard):
     """For run(): the limit of the child, before it becomes the program."""
     return {"preexec_fn": lambda: resource.setrlimit(which, (soft, hard))}

@@ -50,7 +50,7 @@ static const char *good_value(const struct option_spec *o)
 	case OPTION_CHOICE:
 		return o->choices[1];
 	case OPTION_FD:
-		return "0";
+		return "2";
 	case OPTION_WORDS:
 		return "offline";
 	case OPTION_IGNORED:
@@ -82,7 +82,7 @@ static void assert_arrived(const struct option_spec *o)
 		assert_int_equal(*(const unsigned *)at, 1);
 		break;
 	case OPTION_FD:
-		assert_int_equal(*(const int *)at, 0);
+		assert_int_equal(*(const int *)at, 2);
 		break;
 	case OPTION_WORDS:
 		assert_true(args.offline);
@@ -224,6 +224,7 @@ static const struct mistake mistakes[] = {
      "--log-level: 'loud' is not one of error, warning, info or debug"},
     {CLI_MOUNT, "--ready-fd 1x a b", "--ready-fd: '1x' is not the number of a file descriptor"},
     {CLI_MOUNT, "--ready-fd 99999 a b", "--ready-fd: file descriptor 99999 is not open"},
+    {CLI_MOUNT, "--ready-fd 0 a b", "--ready-fd: file descriptor 0 is not open for writing"},
     {CLI_MOUNT, "-o alow_other a b",
      "unknown mount option 'alow_other' after -o; did you mean 'allow-other'?"},
     {CLI_MOUNT, "-o help a b",
@@ -256,6 +257,16 @@ static void test_defaults(void **state)
 	assert_int_equal(args.n_operands, 2);
 }
 
+static int setup(void **state)
+{
+	(void)state;
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,7 +275,7 @@ int main(void)
 	    cmocka_unit_test(test_relative_paths), cmocka_unit_test(test_mistakes),
 	    cmocka_unit_test(test_defaults),
 	};
-	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, setup, NULL);
 	cli_args_release(&args);
 	return failed;
 }
