@@ -57,8 +57,8 @@ static const struct option_spec table[] = {
     {"auth-file", 0, "FILE", REGISTRY,
      "credentials, as docker login writes them (default: the files of podman and docker)",
      OPTION_FILE, CLI_MOUNT, AT(auth_file), 0, NULL},
-    {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) instead of the system's",
-     OPTION_FILE, CLI_MOUNT, AT(ca_file), 0, NULL},
+    {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) besides the system's",
+     OPTION_CERTIFICATES, CLI_MOUNT, AT(ca_file), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
      OPTION_DURATION, CLI_MOUNT, AT(timeout_ms), 100, NULL},
@@ -129,9 +129,11 @@ static int store(const struct option_spec *o, const char *written, const char *v
 		*(bool *)to = true;
 		return 0;
 	case OPTION_DIRECTORY:
-		return value_path(written, value, false, to, err);
+		return value_directory(written, value, to, err);
 	case OPTION_FILE:
-		return value_path(written, value, true, to, err);
+		return value_file(written, value, to, err);
+	case OPTION_CERTIFICATES:
+		return value_certificates(written, value, to, err);
 	case OPTION_SIZE:
 		return value_size(written, value, (uint64_t)o->least, to, err);
 	case OPTION_DURATION:

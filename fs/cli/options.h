@@ -42,15 +42,16 @@ struct cli_args {
 };
 
 enum option_kind {
-	OPTION_FLAG,      /* bool */
-	OPTION_DIRECTORY, /* char *: absolute; need not exist */
-	OPTION_FILE,      /* char *: absolute; readable */
-	OPTION_SIZE,      /* uint64_t, bytes */
-	OPTION_DURATION,  /* int64_t, milliseconds */
-	OPTION_CHOICE,    /* unsigned: index into choices */
-	OPTION_FD,        /* int: a file descriptor that is open for writing */
-	OPTION_WORDS,     /* -o */
-	OPTION_IGNORED,   /* taken and dropped */
+	OPTION_FLAG,         /* bool */
+	OPTION_DIRECTORY,    /* char *: absolute; need not exist */
+	OPTION_FILE,         /* char *: absolute; a readable regular file */
+	OPTION_CERTIFICATES, /* the same, with certificates in PEM */
+	OPTION_SIZE,         /* uint64_t, bytes */
+	OPTION_DURATION,     /* int64_t, milliseconds */
+	OPTION_CHOICE,       /* unsigned: index into choices */
+	OPTION_FD,           /* int: a file descriptor that is open for writing */
+	OPTION_WORDS,        /* -o */
+	OPTION_IGNORED,      /* taken and dropped */
 };
 
 struct option_spec {

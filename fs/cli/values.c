@@ -7,24 +7,101 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/units.h"
 #include "fs/cli/path.h"
 #include "fs/cli/suggest.h"
 
-int value_path(const char *name, const char *value, bool file, char **to, struct err *err)
+#define CERTIFICATES_LOOK (4u << 20) /* bytes; the whole world's are some 250 KiB */
+
+static int absolute(const char *name, const char *value, const char *what, char **ret,
+		    struct err *err)
 {
 	if (*value == '\0')
-		return err_set(err, -EINVAL, "%s: give the path of a %s", name,
-			       file ? "file" : "directory");
+		return err_set(err, -EINVAL, "%s: give the path of a %s", name, what);
+	int rc = path_absolute(value, ret);
+	return rc < 0 ? err_errno(err, rc, "%s %s", name, value) : 0;
+}
+
+int value_directory(const char *name, const char *value, char **to, struct err *err)
+{
 	AUTO_FREE char *path = NULL;
-	int rc = path_absolute(value, &path);
+	int rc = absolute(name, value, "directory", &path, err);
 	if (rc < 0)
-		return err_errno(err, rc, "%s %s", name, value);
-	if (file && access(path, R_OK) < 0)
+		return rc;
+	free(*to);
+	*to = steal_ptr(&path);
+	return 0;
+}
+
+/* It is read again and again later, which a pipe cannot be. */
+static int open_file(const char *name, const char *value, const char *path, int *ret,
+		     struct err *err)
+{
+	struct stat st;
+	/* A device may do something when it is opened, so it is not. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "%s: %s is %s; give a file", name, value,
+			       S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+	*ret = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (*ret < 0)
 		return err_set(err, -EINVAL, "%s: cannot read %s: %s", name, value,
 			       strerror(errno));
+	return 0;
+}
+
+int value_file(const char *name, const char *value, char **to, struct err *err)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_FD int fd = -1;
+	int rc = absolute(name, value, "file", &path, err);
+	if (rc == 0)
+		rc = open_file(name, value, path, &fd, err);
+	if (rc < 0)
+		return rc;
+	free(*to);
+	*to = steal_ptr(&path);
+	return 0;
+}
+
+/* What OpenSSL takes as the start of one. */
+static bool has_certificate(const char *text, size_t len)
+{
+	static const char *const heads[] = {"-----BEGIN CERTIFICATE-----",
+					    "-----BEGIN TRUSTED CERTIFICATE-----",
+					    "-----BEGIN X509 CERTIFICATE-----"};
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+		if (memmem(text, len, heads[i], strlen(heads[i])) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Whether they are any good is the TLS library's to say. */
+int value_certificates(const char *name, const char *value, char **to, struct err *err)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *text = malloc(CERTIFICATES_LOOK);
+	AUTO_FD int fd = -1;
+	int rc = text == NULL ? err_set(err, -ENOMEM, "out of memory") : 0;
+	if (rc == 0)
+		rc = absolute(name, value, "file", &path, err);
+	if (rc == 0)
+		rc = open_file(name, value, path, &fd, err);
+	if (rc < 0)
+		return rc;
+	int64_t len = file_pread_full(fd, text, CERTIFICATES_LOOK, 0);
+	if (len < 0)
+		return err_set(err, -EINVAL, "%s: cannot read %s: %s", name, value,
+			       strerror((int)-len));
+	if (!has_certificate(text, (size_t)len))
+		return err_set(err, -EINVAL,
+			       "%s: there is no PEM certificate (-----BEGIN CERTIFICATE-----) in "
+			       "%s; a DER one can be converted: openssl x509 -inform der",
+			       name, value);
 	free(*to);
 	*to = steal_ptr(&path);
 	return 0;

@@ -11,9 +11,12 @@
 
 #include "base/err.h"
 
-/* *to is freed and replaced by the absolute path. A file must be readable. */
-NODISCARD int value_path(const char *name, const char *value, bool file, char **to,
-			 struct err *err);
+/* *to is freed and replaced by the absolute path. A directory need not exist; a
+ * file must be a regular one that can be read. */
+NODISCARD int value_directory(const char *name, const char *value, char **to, struct err *err);
+NODISCARD int value_file(const char *name, const char *value, char **to, struct err *err);
+/* A file that holds a certificate in PEM, or looks like it. */
+NODISCARD int value_certificates(const char *name, const char *value, char **to, struct err *err);
 NODISCARD int value_size(const char *name, const char *value, uint64_t least, uint64_t *to,
 			 struct err *err);
 NODISCARD int value_duration(const char *name, const char *value, int64_t least_ms, int64_t *to,

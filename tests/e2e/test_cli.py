@@ -9,7 +9,7 @@ import re
 import pytest
 
 import samples
-from harness import SLOW, Clock, Failed, mountinfo, read, run, umount2
+from harness import NOBODY, SLOW, Clock, Failed, identity, mountinfo, read, run, umount2
 from registry import behaviours as b
 
 
@@ -64,6 +64,34 @@ def test_failures(binary, work, what):
     culprit = {"layout-missing": "nothing", "layout-none": "empty", "cache-file": "plain",
                "auth-missing": "nothing"}.get(what, str(mountpoint))
     assert culprit in result.err
+
+
+UNUSABLE = [("missing", "No such file"), ("directory", "is a directory"), ("fifo", "no regular file"),
+            ("closed", "Permission denied"), ("loop", "symbolic links")]
+
+
+@pytest.mark.parametrize("option, what, said", [
+    *(("--auth-file", *one) for one in UNUSABLE), *(("--ca-file", *one) for one in UNUSABLE),
+    ("--ca-file", "other", "no PEM certificate")])
+def test_files_that_cannot_be_used(binary, work, option, what, said):
+    """Said at once; to somebody for whom modes count."""
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    file = work / "the-file"
+    {"missing": lambda: None, "directory": file.mkdir, "fifo": lambda: os.mkfifo(file), "closed": lambda: file.touch(0),
+     "loop": lambda: file.symlink_to(file), "other": lambda: file.write_text("root:x:0:0::/:/bin/sh\n")}[what]()
+    result = run([binary, "mount", option, file, "127.0.0.1:1", mountpoint], timeout=20, **identity(NOBODY))
+    assert result.code == 2 and result.err.startswith(f"wasmocifs: mount: {option}: ") and result.err.count("\n") == 1
+    assert str(file) in result.err and said in result.err
+    assert str(mountpoint) not in mountinfo()
+
+
+def test_files_that_vanish(mount, authority, work, registry, image):
+    """What was there at the mount concerns, once it is gone, those who need it."""
+    file = authority.ca_file(work)
+    m = mount(f"http://{registry.address}", "--ca-file", file)
+    file.unlink()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
 
 
 def test_mounted_already(mount, binary, image):

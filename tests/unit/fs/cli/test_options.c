@@ -17,6 +17,7 @@
 
 static struct cli_args args;
 static struct err err;
+static char pem[] = "/tmp/wasmocifs-options-XXXXXX";
 
 /* The words are split at blanks. */
 static int parse(unsigned command, const char *line)
@@ -42,7 +43,9 @@ static const char *good_value(const struct option_spec *o)
 	case OPTION_DIRECTORY:
 		return "/srv/cache";
 	case OPTION_FILE:
-		return "/dev/null";
+		return "/proc/version";
+	case OPTION_CERTIFICATES:
+		return pem;
 	case OPTION_SIZE:
 		return "64M";
 	case OPTION_DURATION:
@@ -70,6 +73,7 @@ static void assert_arrived(const struct option_spec *o)
 		break;
 	case OPTION_DIRECTORY:
 	case OPTION_FILE:
+	case OPTION_CERTIFICATES:
 		assert_string_equal(*(char *const *)at, good_value(o));
 		break;
 	case OPTION_SIZE:
@@ -211,6 +215,16 @@ static const struct mistake mistakes[] = {
     {CLI_MOUNT, "--cache= a b", "--cache: give the path of a directory"},
     {CLI_MOUNT, "--auth-file /nowhere a b",
      "--auth-file: cannot read /nowhere: No such file or directory"},
+    {CLI_MOUNT, "--auth-file= a b", "--auth-file: give the path of a file"},
+    {CLI_MOUNT, "--auth-file /proc a b", "--auth-file: /proc is a directory; give a file"},
+    {CLI_MOUNT, "--auth-file /dev/null a b",
+     "--auth-file: /dev/null is no regular file; give a file"},
+    {CLI_MOUNT, "-o ca_file=/dev a b", "-o ca-file: /dev is a directory; give a file"},
+    {CLI_MOUNT, "--ca-file /nowhere a b",
+     "--ca-file: cannot read /nowhere: No such file or directory"},
+    {CLI_MOUNT, "--ca-file /proc/version a b",
+     "--ca-file: there is no PEM certificate (-----BEGIN CERTIFICATE-----) in /proc/version; a "
+     "DER one can be converted: openssl x509 -inform der"},
     {CLI_MOUNT, "--cache-size 8X a b", "--cache-size: '8X' is not a size; write it as 500M or 8G"},
     {CLI_MOUNT, "--cache-size -1 a b", "--cache-size: '-1' is not a size; write it as 500M or 8G"},
     {CLI_MOUNT, "--cache-size 8 a b", "--cache-size: '8' is too small; give at least 1.0 MiB"},
@@ -257,14 +271,58 @@ static void test_defaults(void **state)
 	assert_int_equal(args.n_operands, 2);
 }
 
+static void put(const char *text, off_t off)
+{
+	int fd = open(pem, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), off), strlen(text));
+	close(fd);
+}
+
+static void test_certificates(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"-----BEGIN CERTIFICATE-----",
+					   "-----BEGIN TRUSTED CERTIFICATE-----",
+					   "-----BEGIN X509 CERTIFICATE-----"};
+	static const char *const bad[] = {"", "BEGIN CERTIFICATE", "-----BEGIN PRIVATE KEY-----",
+					  "-----BEGIN CERTIFICATE REQUEST-----"};
+	char line[128];
+	snprintf(line, sizeof(line), "--ca-file %s a b", pem);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		put(bad[i], 0);
+		assert_int_equal(parse(CLI_MOUNT, line), -EINVAL);
+		assert_null(args.ca_file);
+	}
+	/* Not more than some MiB are read of what is none. */
+	put(good[0], 1 << 30);
+	assert_int_equal(parse(CLI_MOUNT, line), -EINVAL);
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		put(good[i], 1 << 20);
+		assert_int_equal(parse(CLI_MOUNT, line), 0);
+		assert_string_equal(args.ca_file, pem);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
+	static const char head[] = "-----BEGIN CERTIFICATE-----\n";
+	int made = mkstemp(pem);
+	if (made < 0 || write(made, head, strlen(head)) != (ssize_t)strlen(head))
+		return -1;
+	close(made);
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
 		return -1;
 	close(fd);
 	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return unlink(pem);
 }
 
 int main(void)
@@ -273,9 +331,9 @@ int main(void)
 	    cmocka_unit_test(test_every_option),   cmocka_unit_test(test_every_option_as_word),
 	    cmocka_unit_test(test_mount_words),    cmocka_unit_test(test_commas_in_words),
 	    cmocka_unit_test(test_relative_paths), cmocka_unit_test(test_mistakes),
-	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_defaults),       cmocka_unit_test(test_certificates),
 	};
-	int failed = cmocka_run_group_tests(tests, setup, NULL);
+	int failed = cmocka_run_group_tests(tests, setup, teardown);
 	cli_args_release(&args);
 	return failed;
 }
