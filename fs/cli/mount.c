@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
@@ -20,6 +21,9 @@
 #include "fs/control.h"
 #include "fs/log.h"
 #include "fs/mount.h"
+
+#define DEV_FUSE        "/dev/fuse"
+#define DEV_FUSE_NUMBER makedev(10, 229) /* Documentation/admin-guide/devices.txt */
 
 static int check_operands(const struct cli_args *args, struct err *err)
 {
@@ -123,11 +127,54 @@ static int check_mountpoint(const char *written, char ret[PATH_MAX], struct err 
 
 static int check_device(struct err *err)
 {
-	if (access("/dev/fuse", F_OK) == 0)
+	struct stat st;
+	if (stat(DEV_FUSE, &st) < 0)
+		return err_set(err, -ENODEV,
+			       "there is no " DEV_FUSE
+			       "; load the kernel module (modprobe fuse), or give the "
+			       "container the device (--device " DEV_FUSE " --cap-add SYS_ADMIN)");
+	if (S_ISCHR(st.st_mode) && st.st_rdev == DEV_FUSE_NUMBER)
 		return 0;
 	return err_set(err, -ENODEV,
-		       "there is no /dev/fuse; load the kernel module (modprobe fuse), or give the "
-		       "container the device (--device /dev/fuse --cap-add SYS_ADMIN)");
+		       DEV_FUSE " is not the FUSE device (character device 10:229); make it anew: "
+				"rm " DEV_FUSE " && mknod -m 666 " DEV_FUSE " c 10 229, or give "
+				"the container the device (--device " DEV_FUSE ")");
+}
+
+/* The daemon opens it by its path while it serves. Below the mountpoint it would
+ * meet its own mount there, and wait for itself. */
+static int check_not_hidden(const char *what, const char *path, const char *mountpoint,
+			    const struct mounts *mounts, struct err *err)
+{
+	char real[PATH_MAX];
+	const struct mounts_entry *mount;
+	if (path == NULL)
+		return 0;
+	int rc = path_resolve(path, mounts, real, &mount);
+	if (rc < 0)
+		return err_errno(err, rc, "%s %s", what, path);
+	if (!path_is_within(real, mountpoint))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "%s %s %s the mountpoint %s, and the mount would hide it; choose another "
+		       "one, or mount elsewhere",
+		       what, real, strcmp(real, mountpoint) == 0 ? "is" : "lies below", mountpoint);
+}
+
+static int check_paths(const struct cli_args *args, const char *cache, const char *mountpoint,
+		       struct err *err)
+{
+	struct mounts mounts;
+	int rc = mounts_read("/proc/self/mountinfo", &mounts, err);
+	if (rc < 0)
+		return rc;
+	rc = check_not_hidden("the cache (--cache)", cache, mountpoint, &mounts, err);
+	if (rc == 0)
+		rc = check_not_hidden("--auth-file", args->auth_file, mountpoint, &mounts, err);
+	if (rc == 0)
+		rc = check_not_hidden("--ca-file", args->ca_file, mountpoint, &mounts, err);
+	mounts_release(&mounts);
+	return rc;
 }
 
 /* A lock or a pipe of the calling script must not live on in the daemon. */
@@ -154,13 +201,24 @@ static int own_ready_fd(int fd, int *ret, struct err *err)
 	return fd >= 0 && *ret < 0 ? err_errno(err, -errno, "--ready-fd %d", fd) : 0;
 }
 
-static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err)
+static int choose_cache(const struct cli_args *args, char **ret, struct err *err)
+{
+	if (args->cache == NULL)
+		return default_cache(ret, err);
+	*ret = strdup(args->cache);
+	return *ret != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+static int make_fs(const struct cli_args *args, const char *mountpoint, struct fs **ret,
+		   struct err *err)
 {
 	AUTO_FREE char *source = NULL;
 	AUTO_FREE char *cache = NULL;
 	int rc = absolute_source(args->operands[0], &source, err);
-	if (rc == 0 && args->cache == NULL)
-		rc = default_cache(&cache, err);
+	if (rc == 0)
+		rc = choose_cache(args, &cache, err);
+	if (rc == 0)
+		rc = check_paths(args, cache, mountpoint, err);
 	if (rc < 0)
 		return rc;
 	struct fs_options o = {
@@ -168,7 +226,7 @@ static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err
 		       .auth_file = args->auth_file,
 		       .ca_file = args->ca_file,
 		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
-	    .store = {.dir = args->cache != NULL ? args->cache : cache, .limit = args->cache_size},
+	    .store = {.dir = cache, .limit = args->cache_size},
 	    .tag_ttl_ms = args->tag_ttl_ms,
 	    .list_ttl_ms = args->list_ttl_ms,
 	    .timeout_ms = args->timeout_ms,
@@ -243,7 +301,7 @@ int mount_main(const struct cli_args *args)
 	if (prepare(args, mountpoint, &s.ready_fd, &err) < 0)
 		return complain(CLI_FAILED, "%s", err.text);
 
-	int rc = make_fs(args, &s.fs, &err);
+	int rc = make_fs(args, mountpoint, &s.fs, &err);
 	if (rc < 0)
 		return complain(rc == -EINVAL ? CLI_USAGE : CLI_FAILED, "%s", err.text);
 	struct fs_status status;

@@ -109,3 +109,9 @@ int path_resolve(const char *path, const struct mounts *mounts, char ret[PATH_MA
 	*ret_mount = mount;
 	return 0;
 }
+
+bool path_is_within(const char *path, const char *top)
+{
+	size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
+	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "base/macros.h"
 #include "fs/cli/mounts.h"
@@ -18,3 +19,6 @@ NODISCARD int path_absolute(const char *path, char **ret);
  * NULL. -ENAMETOOLONG, -ELOOP, -errno of getcwd. */
 NODISCARD int path_resolve(const char *path, const struct mounts *mounts, char ret[PATH_MAX],
 			   const struct mounts_entry **ret_mount);
+
+/* Whether a resolved path is `top`, itself resolved, or lies below it. */
+bool path_is_within(const char *path, const char *top);

@@ -94,6 +94,51 @@ def test_files_that_vanish(mount, authority, work, registry, image):
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
 
 
+@pytest.mark.parametrize("option, where", [
+    ("--cache", "mnt"), ("--cache", "into-mnt"),
+    *((option, where) for option in ("--cache", "--auth-file", "--ca-file")
+      for where in ("mnt/deep/down", "link/file", "mnt/../mnt/file"))])
+def test_what_the_mount_would_hide(binary, work, authority, option, where):
+    mountpoint = work / "mnt"
+    (mountpoint / "deep").mkdir(parents=True)
+    (work / "link").symlink_to("mnt/deep")
+    (work / "into-mnt").symlink_to("mnt")
+    path = work / where
+    if option != "--cache":
+        authority.ca_file(work).rename(path)
+    options = [option, path] + ([] if option == "--cache" else ["--cache", work / "cache"])
+    result = run([binary, "mount", *options, "127.0.0.1:1", mountpoint], timeout=20)
+    assert result.code == 2 and result.out == "" and result.err.count("\n") == 1, result
+    assert option in result.err and f"the mountpoint {mountpoint}, and the mount would hide it" in result.err
+    assert str(mountpoint) not in mountinfo() and not (path.is_dir() and list(path.glob("*/*")))
+
+
+def test_the_default_cache_must_not_be_hidden(binary, work):
+    home = work / "home"
+    (home / ".cache").mkdir(parents=True)
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    for mountpoint, more in ((home, {}), (home / ".cache", {}), (work, {"XDG_CACHE_HOME": f"{work}/elsewhere"})):
+        result = run([binary, "mount", "127.0.0.1:1", mountpoint], env={**env, **more}, timeout=20, **identity(NOBODY))
+        assert result.code == 2 and result.err.count("\n") == 1, result
+        assert f"the mountpoint {mountpoint}, and the mount would hide it" in result.err and "--cache" in result.err
+        assert str(mountpoint) not in mountinfo()
+
+
+def test_the_mountpoint_may_lie_below_the_cache(binary, work, registry, image):
+    mountpoint = work / "cache" / "mnt"
+    mountpoint.mkdir(parents=True)
+    (work / "cache").chmod(0o700)
+    (work / "cache" / "mnt-of-another").mkdir()
+    run([binary, "mount", "--cache", work / "cache", registry.address, mountpoint], timeout=30 * SLOW).ok()
+    try:
+        assert read(mountpoint / "demo/app:v1/main.wasm") == image.layer.data
+        other = work / "cache" / "mnt-of-another"
+        run([binary, "mount", "--cache", work / "cache", registry.address, other], timeout=30 * SLOW).ok()
+        run([binary, "unmount", other]).ok()
+    finally:
+        run([binary, "unmount", mountpoint]).ok()
+
+
 def test_mounted_already(mount, binary, image):
     m = mount()
     result = run([binary, "mount", "--cache", m.cache, m.source, m], env=m.env, timeout=30)
@@ -263,6 +308,20 @@ def test_without_a_way_to_mount(binary, work):
     result = run(["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none /dev && {binary} mount -f --cache {work}/cache "
                   f"127.0.0.1:1 {mountpoint}"], timeout=30)
     assert result.code == 1 and "/dev/fuse" in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("user", [None, NOBODY], ids=["root", "nobody"])
+@pytest.mark.parametrize("impostor", ["/dev/null", "/etc/passwd"])
+def test_a_dev_fuse_that_is_none(binary, work, impostor, user):
+    if run(["unshare", "--mount", "true"]).code:
+        pytest.skip("unshare --mount does not work here")
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    become = "" if user is None else f"setpriv --reuid {user} --regid {user} --clear-groups "
+    result = run(["unshare", "--mount", "sh", "-c", f"mount --bind {impostor} /dev/fuse && exec {become}{binary} mount "
+                  f"--cache {work}/cache 127.0.0.1:1 {mountpoint}"], timeout=30)
+    assert result.code == 1 and result.err.count("\n") == 1, result
+    assert "/dev/fuse is not the FUSE device" in result.err and "mknod" in result.err
 
 
 def test_a_foreground_mount_that_is_unmounted_from_outside(mount, image):

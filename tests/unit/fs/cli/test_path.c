@@ -93,6 +93,18 @@ static void test_absolute(void **state)
 	free(path);
 }
 
+static void test_within(void **state)
+{
+	(void)state;
+	assert_true(path_is_within("/mnt", "/mnt"));
+	assert_true(path_is_within("/mnt/a/b", "/mnt"));
+	assert_false(path_is_within("/mntx", "/mnt"));
+	assert_false(path_is_within("/", "/mnt"));
+	assert_false(path_is_within("/mn", "/mnt"));
+	assert_true(path_is_within("/", "/"));
+	assert_true(path_is_within("/mnt", "/"));
+}
+
 static int make(void)
 {
 	if (mkdir("dir", 0700) < 0 || mkdir("mnt", 0700) < 0 || symlink("dir", "link") < 0 ||
@@ -129,10 +141,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_resolve),
-	    cmocka_unit_test(test_stops_at_a_mount),
-	    cmocka_unit_test(test_failures),
-	    cmocka_unit_test(test_absolute),
+	    cmocka_unit_test(test_resolve),  cmocka_unit_test(test_stops_at_a_mount),
+	    cmocka_unit_test(test_failures), cmocka_unit_test(test_absolute),
+	    cmocka_unit_test(test_within),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
