@@ -19,6 +19,7 @@
 #include "fs/cli/process.h"
 #include "fs/cli/stop.h"
 #include "fs/control.h"
+#include "fs/control_dir.h"
 #include "fs/log.h"
 #include "fs/mount.h"
 
@@ -161,6 +162,22 @@ static int check_not_hidden(const char *what, const char *path, const char *moun
 		       what, real, strcmp(real, mountpoint) == 0 ? "is" : "lies below", mountpoint);
 }
 
+/* Its socket is made once the mount is there, and before it answers. */
+static int check_control(const char *mountpoint, const struct mounts *mounts, struct err *err)
+{
+	char link[32], path[PATH_MAX];
+	AUTO_FD int dir = control_dir_make(err);
+	if (dir < 0)
+		return dir;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+	ssize_t n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return 0;
+	path[n] = '\0';
+	return check_not_hidden("the directory of the control socket", path, mountpoint, mounts,
+				err);
+}
+
 static int check_paths(const struct cli_args *args, const char *cache, const char *mountpoint,
 		       struct err *err)
 {
@@ -173,6 +190,8 @@ static int check_paths(const struct cli_args *args, const char *cache, const cha
 		rc = check_not_hidden("--auth-file", args->auth_file, mountpoint, &mounts, err);
 	if (rc == 0)
 		rc = check_not_hidden("--ca-file", args->ca_file, mountpoint, &mounts, err);
+	if (rc == 0)
+		rc = check_control(mountpoint, &mounts, err);
 	mounts_release(&mounts);
 	return rc;
 }
@@ -259,7 +278,6 @@ static int start(const struct cli_args *args, struct serving *s)
 		fs_free(s->fs);
 		return complain(CLI_FAILED, "%s: the mount was taken away at once", s->mountpoint);
 	}
-	control_sweep(geteuid(), ignore_socket, NULL);
 	if (args->foreground)
 		return serve(s);
 	pid_t child = daemon_fork(&s->report_fd, &err);
@@ -312,6 +330,8 @@ int mount_main(const struct cli_args *args)
 				      .allow_other = args->allow_other,
 				      .noexec = args->noexec};
 	stop_block_signals();
+	/* Not later: one of the places where sockets are may be below the mount. */
+	control_sweep(geteuid(), ignore_socket, NULL);
 	if (mount_open(&mount, &s.fuse_fd, &err) < 0) {
 		fs_free(s.fs);
 		return complain(CLI_FAILED, "%s", err.text);

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import tempfile
 
 import pytest
 
@@ -122,6 +123,30 @@ def test_the_default_cache_must_not_be_hidden(binary, work):
         assert result.code == 2 and result.err.count("\n") == 1, result
         assert f"the mountpoint {mountpoint}, and the mount would hide it" in result.err and "--cache" in result.err
         assert str(mountpoint) not in mountinfo()
+
+
+def test_the_control_socket_must_not_be_hidden(binary, work):
+    """The daemon would wait for itself, and take no signal."""
+    (work / "runtime").mkdir(0o700)
+    os.chown(work / "runtime", NOBODY, NOBODY)
+    env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": f"{work}/runtime"}
+    result = run([binary, "mount", "--cache", work / "cache", "127.0.0.1:1", work / "runtime"], env=env, timeout=20,
+                 **identity(NOBODY))
+    assert result.code == 2 and "control socket" in result.err and result.err.count("\n") == 1, result
+
+
+@pytest.mark.parametrize("place, code", [("/run", 2), ("/tmp", 0)])
+def test_on_a_directory_of_the_system(binary, work, image, registry, place, code):
+    """/tmp holds sockets too, but only where there is no /run."""
+    if run(["unshare", "--mount", "true"]).code:
+        pytest.skip("unshare --mount does not work here")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as cache:
+        result = run(["unshare", "--mount", "sh", "-c",
+                      f"timeout -s KILL {int(20 * SLOW)} {binary} mount --cache {cache} {registry.address} {place} && "
+                      f"cat {place}/demo/app:v1/main.wasm | wc -c && exec umount {place}"], timeout=50 * SLOW)
+    assert result.code == code and result.err.count("\n") == (code != 0), result
+    if code == 0:
+        assert int(result.out) == len(image.layer.data)
 
 
 def test_the_mountpoint_may_lie_below_the_cache(binary, work, registry, image):
