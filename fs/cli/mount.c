@@ -122,7 +122,7 @@ static int check_mountpoint(const char *written, char ret[PATH_MAX], struct err 
 	if (stat(ret, &st) < 0)
 		return err_errno(err, -errno, "%s", ret);
 	if (!S_ISDIR(st.st_mode))
-		return err_set(err, -ENOTDIR, "%s is not a directory", ret);
+		return err_set(err, -ENOTDIR, "%s is not a directory; give one to mount on", ret);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/cli/command.h"
 #include "fs/cli/suggest.h"
 #include "fs/cli/values.h"
 #include "fs/log.h"
@@ -303,6 +304,18 @@ static void write_name(const struct option_spec *o, bool is_long, char out[64])
 		snprintf(out, 64, "-%c", o->letter);
 }
 
+static int unknown_option(unsigned command, const char *name, struct err *err)
+{
+	size_t n;
+	const struct command *all = commands(&n);
+	const char *help = "mount"; /* mount.wasmocifs has none of its own */
+	for (size_t i = 0; i < n; i++) {
+		if (all[i].id == command)
+			help = all[i].name;
+	}
+	return err_set(err, -EINVAL, "unknown option %s; see 'wasmocifs %s --help'", name, help);
+}
+
 /* getopt_long has said '?' or ':': what is wrong with this word. */
 static int bad_option(unsigned command, int said, const char *word, struct err *err)
 {
@@ -314,8 +327,10 @@ static int bad_option(unsigned command, int said, const char *word, struct err *
 			return err_set(err, -EINVAL, "%s needs a value: %s %s", name, name, o->arg);
 		return err_set(err, -EINVAL, "%s takes no value", name);
 	}
-	if (optopt != 0)
-		return err_set(err, -EINVAL, "unknown option -%c", optopt);
+	if (optopt != 0) {
+		snprintf(name, sizeof(name), "-%c", optopt);
+		return unknown_option(command, name, err);
+	}
 
 	snprintf(name, sizeof(name), "%s", word);
 	name[strcspn(name, "=")] = '\0';
@@ -328,7 +343,7 @@ static int bad_option(unsigned command, int said, const char *word, struct err *
 	if (suggest_found(&best) != NULL)
 		return err_set(err, -EINVAL, "unknown option %s; did you mean --%s?", name,
 			       suggest_found(&best));
-	return err_set(err, -EINVAL, "unknown option %s", name);
+	return unknown_option(command, name, err);
 }
 
 int options_parse(unsigned command, int argc, char **argv, struct cli_args *args, struct err *err)

@@ -180,14 +180,20 @@ int value_fd(const char *name, const char *value, int *to, struct err *err)
 	errno = 0;
 	long n = strtol(value, &end, 10);
 	if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || n > INT32_MAX)
-		return err_set(err, -EINVAL, "%s: '%s' is not the number of a file descriptor",
+		return err_set(err, -EINVAL,
+			       "%s: '%s' is not the number of a file descriptor; write it as 3",
 			       name, value);
 	int flags = fcntl((int)n, F_GETFL);
 	if (flags < 0)
-		return err_set(err, -EINVAL, "%s: file descriptor %ld is not open", name, n);
+		return err_set(err, -EINVAL,
+			       "%s: file descriptor %ld is not open; open it for "
+			       "writing (%ld>FILE in a shell)",
+			       name, n, n);
 	if ((flags & O_ACCMODE) == O_RDONLY)
-		return err_set(err, -EINVAL, "%s: file descriptor %ld is not open for writing",
-			       name, n);
+		return err_set(err, -EINVAL,
+			       "%s: file descriptor %ld is not open for writing; "
+			       "open it for that (%ld>FILE in a shell)",
+			       name, n, n);
 	*to = (int)n;
 	return 0;
 }

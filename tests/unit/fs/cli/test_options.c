@@ -205,9 +205,10 @@ struct mistake {
 
 static const struct mistake mistakes[] = {
     {CLI_MOUNT, "--chace /x a b", "unknown option --chace; did you mean --cache?"},
-    {CLI_MOUNT, "--frobnicate=3 a b", "unknown option --frobnicate"},
-    {CLI_MOUNT, "-x a b", "unknown option -x"},
-    {CLI_UNMOUNT, "--cache /x a", "unknown option --cache"},
+    {CLI_MOUNT, "--frobnicate=3 a b", "unknown option --frobnicate; see 'wasmocifs mount --help'"},
+    {CLI_MOUNT, "-x a b", "unknown option -x; see 'wasmocifs mount --help'"},
+    {CLI_HELPER, "-x a b", "unknown option -x; see 'wasmocifs mount --help'"},
+    {CLI_UNMOUNT, "--cache /x a", "unknown option --cache; see 'wasmocifs unmount --help'"},
     {CLI_STATUS, "--jsn", "unknown option --jsn; did you mean --json?"},
     {CLI_MOUNT, "a b --cache", "--cache needs a value: --cache DIR"},
     {CLI_MOUNT, "a b -o", "-o needs a value: -o KEY[=VALUE],…"},
@@ -236,9 +237,14 @@ static const struct mistake mistakes[] = {
     {CLI_MOUNT, "--timeout 2000000000000h a b", "--timeout: '2000000000000h' is too long"},
     {CLI_MOUNT, "--log-level loud a b",
      "--log-level: 'loud' is not one of error, warning, info or debug"},
-    {CLI_MOUNT, "--ready-fd 1x a b", "--ready-fd: '1x' is not the number of a file descriptor"},
-    {CLI_MOUNT, "--ready-fd 99999 a b", "--ready-fd: file descriptor 99999 is not open"},
-    {CLI_MOUNT, "--ready-fd 0 a b", "--ready-fd: file descriptor 0 is not open for writing"},
+    {CLI_MOUNT, "--ready-fd 1x a b",
+     "--ready-fd: '1x' is not the number of a file descriptor; write it as 3"},
+    {CLI_MOUNT, "--ready-fd 99999 a b",
+     "--ready-fd: file descriptor 99999 is not open; open it for writing (99999>FILE in a "
+     "shell)"},
+    {CLI_MOUNT, "--ready-fd 0 a b",
+     "--ready-fd: file descriptor 0 is not open for writing; open it for that (0>FILE in a "
+     "shell)"},
     {CLI_MOUNT, "-o alow_other a b",
      "unknown mount option 'alow_other' after -o; did you mean 'allow-other'?"},
     {CLI_MOUNT, "-o help a b",
