@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control_dir — the runtime directories of fs/control.h. Layer: fs/; used by
- * control.c and control_ask.c only.
+ * control.c and control_ask.c, and by fs/cli/mount.c, which sees to it that a
+ * mount does not hide its own socket.
  *
  * A directory counts only if it is no symlink, belongs to the user in question
  * and is open to nobody else: /tmp is anybody's. Sockets are reached through
