@@ -14,7 +14,8 @@
  * namespace, and stands in mountinfo, so nobody has to touch the mount to
  * find its socket. Nothing is asked through the mount itself.
  *
- * One request for each connection: a line of JSON {"op":"status"}, answered by
+ * One request for each connection: a line of JSON {"op":"status"}, or of
+ * {"op":"why","path":"/org/hello:v1"} where an op is about a path, answered by
  * one JSON object and the end of the stream; {"error":"…"} if it failed. Only
  * the user who mounted and root are answered (SO_PEERCRED).
  *
@@ -33,7 +34,7 @@
 
 #include "base/err.h"
 
-#define CONTROL_REQUEST_MAX (4u << 10)   /* bytes */
+#define CONTROL_REQUEST_MAX (32u << 10)  /* bytes: a path, each byte of it escaped */
 #define CONTROL_REPLY_MAX   (256u << 10) /* bytes */
 #define CONTROL_TIMEOUT_MS  1000         /* for a whole exchange, on either side */
 
@@ -58,6 +59,9 @@ void control_free(struct control *c);
  * daemon says why not. Blocks at most CONTROL_TIMEOUT_MS. */
 NODISCARD int control_ask(uid_t uid, unsigned minor, const char *op, json_t **ret, pid_t *ret_pid,
 			  struct err *err);
+/* The same about a path below the mountpoint. -EINVAL: it is no text. */
+NODISCARD int control_ask_about(uid_t uid, unsigned minor, const char *op, const char *path,
+				json_t **ret, pid_t *ret_pid, struct err *err);
 
 /* Every socket of a user, after those of dead daemons were removed. */
 typedef void (*control_found_fn)(void *ctx, unsigned minor);

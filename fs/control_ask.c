@@ -82,13 +82,27 @@ static int receive(int fd, int64_t until_ms, char **ret, size_t *ret_len, struct
 	return err_set(err, -EPROTO, "the daemon's answer has no end");
 }
 
-static int exchange(int fd, const char *op, json_t **ret, struct err *err)
+static int send_request(int fd, const char *op, const char *path, struct err *err)
 {
-	char request[128];
-	int64_t until_ms = clock_ms() + CONTROL_TIMEOUT_MS;
-	int len = snprintf(request, sizeof(request), "{\"op\":\"%s\"}\n", op);
-	if (send(fd, request, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
+	json_t *request = json_pack("{s:s, s:s*}", "op", op, "path", path);
+	AUTO_FREE char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	AUTO_FREE char *line = NULL;
+	json_decref(request);
+	/* A name that is no UTF-8 is none of the tree either. */
+	if (text == NULL || asprintf(&line, "%s\n", text) < 0)
+		return err_set(err, -EINVAL, "the path cannot be put into words");
+	ssize_t len = (ssize_t)strlen(line);
+	if (send(fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
 		return err_errno(err, -ECONNREFUSED, "control socket");
+	return 0;
+}
+
+static int exchange(int fd, const char *op, const char *path, json_t **ret, struct err *err)
+{
+	int64_t until_ms = clock_ms() + CONTROL_TIMEOUT_MS;
+	int sent = send_request(fd, op, path, err);
+	if (sent < 0)
+		return sent;
 
 	AUTO_FREE char *text = NULL;
 	size_t text_len = 0;
@@ -111,6 +125,12 @@ static int exchange(int fd, const char *op, json_t **ret, struct err *err)
 int control_ask(uid_t uid, unsigned minor, const char *op, json_t **ret, pid_t *ret_pid,
 		struct err *err)
 {
+	return control_ask_about(uid, minor, op, NULL, ret, ret_pid, err);
+}
+
+int control_ask_about(uid_t uid, unsigned minor, const char *op, const char *path, json_t **ret,
+		      pid_t *ret_pid, struct err *err)
+{
 	int rc = -ENOENT;
 	for (unsigned i = 0; i < CONTROL_DIRS; i++) {
 		AUTO_FD int dir = control_dir_open(uid, i, err);
@@ -120,7 +140,7 @@ int control_ask(uid_t uid, unsigned minor, const char *op, json_t **ret, pid_t *
 			continue;
 		}
 		rc = peer(fd, uid, ret_pid, err);
-		return rc < 0 ? rc : exchange(fd, op, ret, err);
+		return rc < 0 ? rc : exchange(fd, op, path, ret, err);
 	}
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/catalog.h"
+#include "fs/failures.h"
 #include "fs/image.h"
 #include "fs/log.h"
 #include "fs/pool.h"
@@ -28,6 +29,7 @@
 struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
+	struct failures *failures;
 	struct pool *small, *disk, *ask, *transfer;
 };
 
@@ -461,9 +463,9 @@ static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob
 	return r == -EEXIST ? 0 : r; /* somebody else has fetched it: look again */
 }
 
-static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
+static int answer(struct fetcher *f, const struct flight_job *job, struct blob **ret_blob,
+		  struct err *err)
 {
-	struct fetcher *f = ctx;
 	switch (job->want->kind) {
 	case WANT_TAG:
 		return run_tag(f, job, err);
@@ -482,6 +484,18 @@ static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, 
 	return err_set(err, -EIO, "a want of no kind");
 }
 
+/* err is the flight's, and always there. */
+static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
+{
+	struct fetcher *f = ctx;
+	int r = answer(f, job, ret_blob, err);
+	if (r == 0)
+		failures_drop(f->failures, job->want);
+	else if (r != -ECANCELED)
+		failures_put(f->failures, job->want, r, err);
+	return r;
+}
+
 int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 {
 	struct fetcher *f = calloc(1, sizeof(*f));
@@ -493,7 +507,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	    pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
-	    flights_new(&flights, &f->flights)) {
+	    flights_new(&flights, &f->flights) || failures_new(&f->failures)) {
 		fetcher_free(f);
 		return -ENOMEM;
 	}
@@ -524,12 +538,18 @@ void fetcher_free(struct fetcher *f)
 	pool_free(f->disk);
 	pool_free(f->small);
 	flights_free(f->flights);
+	failures_free(f->failures);
 	free(f);
 }
 
 struct flights *fetcher_flights(struct fetcher *f)
 {
 	return f->flights;
+}
+
+struct failures *fetcher_failures(struct fetcher *f)
+{
+	return f->failures;
 }
 
 int fetch_refused(struct fetcher *f, struct err *err)

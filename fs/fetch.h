@@ -49,6 +49,7 @@ NODISCARD int fetcher_start(struct fetcher *f); /* the watch thread */
 void fetcher_stop(struct fetcher *f);
 void fetcher_free(struct fetcher *f); /* after fetcher_stop; NULL is fine */
 struct flights *fetcher_flights(struct fetcher *f);
+struct failures *fetcher_failures(struct fetcher *f);
 
 /* flight_park, with these answers at once: the errno of an origin that is known
  * to be down, and -EHOSTUNREACH for what --offline would have to ask. */

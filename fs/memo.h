@@ -29,7 +29,7 @@ struct memo_type {
 	void (*release)(void *value); /* may be NULL */
 };
 
-#define MEMO_VALUE_MAX 512
+#define MEMO_VALUE_MAX 1024
 
 NODISCARD int memo_new(const struct memo_type *type, struct memo **ret);
 void memo_free(struct memo *m); /* NULL is fine */

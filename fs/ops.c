@@ -152,31 +152,48 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	return r ? r : op_want_blob(op, &node->digest, node->size, repo);
 }
 
+/* The blob that an open of the node is served from: a new reference. */
+static int open_blob(struct op *op, const struct node *node, struct blob **ret)
+{
+	struct blob *blob = NULL;
+	if (node->kind != NODE_CONTENT && node->kind != NODE_CONTENT_WASM &&
+	    node->kind != NODE_MAIN_WASM)
+		return -EINVAL;
+	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
+	int r = content_blob(op, node, &blob);
+	if (r)
+		return r;
+	if (blob_size(blob) != node->size)
+		r = err_set(&op->err, -EBADMSG, "the blob has %llu bytes, its descriptor says %llu",
+			    (unsigned long long)blob_size(blob), (unsigned long long)node->size);
+	else if (node->kind == NODE_MAIN_WASM)
+		r = check_wasm(op, blob);
+	if (r)
+		blob_unref(blob);
+	else
+		*ret = blob;
+	return r;
+}
+
+int ops_check_open(struct op *op, const struct node *node)
+{
+	struct blob *blob = NULL;
+	int r = open_blob(op, node, &blob);
+	blob_unref(blob);
+	return r;
+}
+
 static int do_open(struct op *op)
 {
 	struct node node;
 	struct blob *blob = NULL;
 	struct backing_open open;
 	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0)
+		r = open_blob(op, &node, &blob);
 	if (r)
 		return r;
-	if (node.kind != NODE_CONTENT && node.kind != NODE_CONTENT_WASM &&
-	    node.kind != NODE_MAIN_WASM)
-		return -EINVAL;
-	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
-		return -EROFS;
-	r = content_blob(op, &node, &blob);
-	if (r)
-		return r;
-	if (blob_size(blob) != node.size)
-		r = err_set(&op->err, -EBADMSG, "the blob has %llu bytes, its descriptor says %llu",
-			    (unsigned long long)blob_size(blob), (unsigned long long)node.size);
-	else if (node.kind == NODE_MAIN_WASM)
-		r = check_wasm(op, blob);
-	if (r) {
-		blob_unref(blob);
-		return r;
-	}
 	struct backing_table *backing = op->fs->backing;
 	backing_get(backing, node.id, node.size, blob, &open);
 	blob_unref(blob);

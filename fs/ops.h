@@ -7,11 +7,18 @@
 
 #include <fuse_lowlevel.h>
 
+#include "base/macros.h"
+
 /* The userdata of the session is a struct fs. */
 extern const struct fuse_lowlevel_ops fs_ops;
 
 /* The largest READ that the kernel sends. */
 #define OPS_READ_MAX (1u << 20)
+
+struct node;
+struct op;
+/* Whether content could be opened now, as an OPEN would find out. -EINPROGRESS. */
+NODISCARD int ops_check_open(struct op *op, const struct node *node);
 
 /* ops_dir.c, for that table */
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -49,6 +49,17 @@ static const struct command table[] = {
 		    "  wasmocifs status --json | jq '.[].hosts'\n",
 	.run = status_main,
     },
+    {
+	.name = "why",
+	.id = CLI_WHY,
+	.operands = "[options] PATH",
+	.summary = "explain what stands in the way of a path",
+	.text = "Says how far PATH leads, what failed there last, who was asked, what came back,\n"
+		"and what to do. Asks the process that serves the mount; it asks the registry\n"
+		"nothing, and the path itself is not touched.\n",
+	.examples = "  wasmocifs why /mnt/oci/org/hello:v1/main.wasm\n",
+	.run = why_main,
+    },
 };
 
 const struct command *commands(size_t *ret_n)

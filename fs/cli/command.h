@@ -26,6 +26,7 @@ const struct command *command_find(const char *name); /* NULL: unknown */
 int mount_main(const struct cli_args *args);
 int unmount_main(const struct cli_args *args);
 int status_main(const struct cli_args *args);
+int why_main(const struct cli_args *args);
 /* As mount.wasmocifs; exit status of mount(8). */
 int helper_main(int argc, char **argv);
 

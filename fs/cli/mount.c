@@ -165,16 +165,16 @@ static int check_not_hidden(const char *what, const char *path, const char *moun
 /* Its socket is made once the mount is there, and before it answers. */
 static int check_control(const char *mountpoint, const struct mounts *mounts, struct err *err)
 {
-	char link[32], path[PATH_MAX];
+	char fd_link[32], real[PATH_MAX];
 	AUTO_FD int dir = control_dir_make(err);
 	if (dir < 0)
 		return dir;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
-	ssize_t n = readlink(link, path, sizeof(path) - 1);
+	snprintf(fd_link, sizeof(fd_link), "/proc/self/fd/%d", dir);
+	ssize_t n = readlink(fd_link, real, sizeof(real) - 1);
 	if (n < 0)
 		return 0;
-	path[n] = '\0';
-	return check_not_hidden("the directory of the control socket", path, mountpoint, mounts,
+	real[n] = '\0';
+	return check_not_hidden("the directory of the control socket", real, mountpoint, mounts,
 				err);
 }
 

@@ -12,7 +12,7 @@
 #include "fs/log.h"
 
 #define AT(field)   offsetof(struct cli_args, field)
-#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS)
+#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS | CLI_WHY)
 #define OPTIONS_MAX 48
 #define LONG_VAL    256 /* what getopt_long returns for table entry 0 */
 
@@ -72,8 +72,8 @@ static const struct option_spec table[] = {
     {"lazy", 'l', NULL, GENERAL,
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
      CLI_UNMOUNT, AT(lazy), 0, NULL},
-    {"json", 0, NULL, GENERAL, "an array with one object for each mount", OPTION_FLAG, CLI_STATUS,
-     AT(json), 0, NULL},
+    {"json", 0, NULL, GENERAL, "JSON: of mounts, an array with one object for each", OPTION_FLAG,
+     CLI_STATUS | CLI_WHY, AT(json), 0, NULL},
     {"help", 'h', NULL, GENERAL, "show this help", OPTION_FLAG, ALL, AT(help), 0, NULL},
 
     {NULL, 'f', NULL, NULL, NULL, OPTION_FLAG, CLI_HELPER, AT(fake), 0, NULL},

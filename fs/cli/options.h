@@ -25,6 +25,7 @@
 #define CLI_MOUNT   (1u << 0)
 #define CLI_UNMOUNT (1u << 1)
 #define CLI_STATUS  (1u << 2)
+#define CLI_WHY     (1u << 4)
 #define CLI_HELPER  (1u << 3) /* mount.wasmocifs, as mount(8) calls it */
 
 struct cli_args {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "fs/why.h"
 
 static void format_time(int64_t wall_ms, char out[32])
 {
@@ -23,31 +24,10 @@ void report_init(struct report *r, struct fs *fs, const char *mountpoint)
 	format_time(clock_wall_ms(), r->started);
 }
 
-/* The errnos that a source fails with (registry/source.h). */
 static const char *errno_name(int code)
 {
-	switch (code < 0 ? -code : code) {
-	case ENOENT:
-		return "ENOENT";
-	case EACCES:
-		return "EACCES";
-	case EHOSTUNREACH:
-		return "EHOSTUNREACH";
-	case ETIMEDOUT:
-		return "ETIMEDOUT";
-	case EBUSY:
-		return "EBUSY";
-	case EPROTO:
-		return "EPROTO";
-	case EBADMSG:
-		return "EBADMSG";
-	case EFBIG:
-		return "EFBIG";
-	case EOPNOTSUPP:
-		return "EOPNOTSUPP";
-	default:
-		return "EIO";
-	}
+	const char *name = strerrorname_np(code < 0 ? -code : code);
+	return name != NULL ? name : "EIO";
 }
 
 /* After the time for which a host counts as down, it still is the last that is
@@ -103,4 +83,17 @@ json_t *report_make(const struct report *r)
 			 make_hosts(&s), "passthrough", (int)s.passthrough, "offline",
 			 (int)s.offline, "parked", (json_int_t)s.parked, "fetches",
 			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes);
+}
+
+json_t *report_why(const struct report *r, const char *path)
+{
+	static const char *const states[] = {"fine", "failed", "unasked"};
+	struct why w;
+	char since[32];
+	fs_why(r->fs, path != NULL ? path : "", &w);
+	format_time(w.wall_ms, since);
+	return json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s?}", "path", w.at, "state",
+			 states[w.state], "errno", w.code ? errno_name(w.code) : NULL, "since",
+			 w.wall_ms ? since : NULL, "text", w.text, "hint",
+			 w.code ? why_hint(w.code) : NULL);
 }

@@ -28,3 +28,11 @@ struct report {
 void report_init(struct report *r, struct fs *fs, const char *mountpoint);
 /* New object, or NULL without memory. From memory only. */
 json_t *report_make(const struct report *r);
+/* The object of `why --json`: what stands in the way of a path below the mountpoint.
+ *
+ *	path      how far it leads, below the mountpoint
+ *	state     "fine", "failed", "unasked"
+ *	errno, since, hint   of "failed"; since is null where it is so now
+ *	text
+ */
+json_t *report_why(const struct report *r, const char *path);

@@ -23,7 +23,16 @@ static json_t *op_status(void *ctx, const json_t *request, struct err *err)
 	return reply;
 }
 
-static const struct control_op ops[] = {{"status", op_status}};
+static json_t *op_why(void *ctx, const json_t *request, struct err *err)
+{
+	const struct report *r = ctx;
+	json_t *reply = report_why(r, json_string_value(json_object_get(request, "path")));
+	if (reply == NULL)
+		(void)err_set(err, -ENOMEM, "what is known of it cannot be put into words");
+	return reply;
+}
+
+static const struct control_op ops[] = {{"status", op_status}, {"why", op_why}};
 
 /* In a thread of fs_serve, once. */
 static void on_ready(void *ctx)

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/why.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/dirlist.h"
+#include "fs/failures.h"
+#include "fs/fetch.h"
+#include "fs/fs_impl.h"
+#include "fs/op.h"
+#include "fs/ops.h"
+#include "fs/tree.h"
+
+#define DEPTH_MAX 256 /* components, those of links included */
+
+struct walk {
+	struct op *op;
+	struct why *why;
+	struct node node; /* where it has come to */
+	char todo[2 * PATH_MAX];
+	uint64_t held[DEPTH_MAX]; /* looked up, to be let go */
+	size_t depth;
+};
+
+static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, const char *text)
+{
+	w->state = state;
+	w->code = code;
+	w->wall_ms = wall_ms;
+	snprintf(w->text, sizeof(w->text), "%s", text);
+}
+
+/* What is missing is known by its want. */
+static void explain_want(struct walk *k)
+{
+	struct fs *fs = k->op->fs;
+	struct failure f;
+	struct err err = {""};
+	if (failures_find(fetcher_failures(fs->fetcher), &k->op->want, &f)) {
+		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
+		return;
+	}
+	int refused = fetch_refused(fs->fetcher, &err);
+	if (refused)
+		say(k->why, WHY_FAILED, refused, 0, err.text);
+	else
+		say(k->why, WHY_UNASKED, 0, 0,
+		    "it has not been asked for yet, or that is forgotten");
+}
+
+static void explain(struct walk *k, int code)
+{
+	const char *text = k->op->err.text;
+	if (code == -EINPROGRESS)
+		explain_want(k);
+	else if (code == -ENOENT && !text[0])
+		say(k->why, WHY_FAILED, code, 0,
+		    "there can be no such name here, or the manifest names none");
+	else
+		say(k->why, WHY_FAILED, code, 0, text[0] ? text : strerror(-code));
+}
+
+/* Takes the first component off what is to do. False: there is none. */
+static bool next_name(struct walk *k, char name[256], int *code)
+{
+	char *start = k->todo + strspn(k->todo, "/");
+	size_t len = strcspn(start, "/");
+	*code = len >= 256 ? -ENAMETOOLONG : 0;
+	if (len == 0 || *code)
+		return false;
+	memcpy(name, start, len);
+	name[len] = '\0';
+	memmove(k->todo, start + len, strlen(start + len) + 1);
+	return true;
+}
+
+/* A link's target goes before the rest. */
+static int follow(struct walk *k, const struct node *link)
+{
+	char target[PATH_MAX], rest[2 * PATH_MAX];
+	int r = tree_readlink(k->op, link, target);
+	if (r)
+		return r;
+	snprintf(rest, sizeof(rest), "%s", k->todo);
+	int n = snprintf(k->todo, sizeof(k->todo), "%s/%s", target, rest);
+	return n < (int)sizeof(k->todo) ? 0 : -ENAMETOOLONG;
+}
+
+static int step(struct walk *k, const char *name)
+{
+	struct found found = {0};
+	struct node child;
+	struct nodes *nodes = k->op->fs->nodes;
+	if (k->depth == DEPTH_MAX)
+		return -ENAMETOOLONG;
+	k->op->err.text[0] = '\0';
+	int r = tree_lookup(k->op, &k->node, name, &found);
+	if (r == 0)
+		r = node_get(nodes, &found.key, &child);
+	if (r)
+		return r;
+	k->held[k->depth++] = child.id;
+	if (child.kind == NODE_REFERENCE)
+		return follow(k, &child);
+	k->node = child;
+	return 0;
+}
+
+/* What open would do with it. */
+static int try_open(struct walk *k)
+{
+	struct dirlist *list = NULL;
+	struct stat st;
+	double s;
+	k->op->err.text[0] = '\0';
+	int r = tree_attr(k->op, &k->node, &st, &s);
+	if (r)
+		return r;
+	if (!S_ISDIR(st.st_mode))
+		return ops_check_open(k->op, &k->node);
+	r = tree_list(k->op, &k->node, &list);
+	dirlist_free(list);
+	return r;
+}
+
+static int walk(struct walk *k)
+{
+	char name[256];
+	int r = 0;
+	while (r == 0 && next_name(k, name, &r)) {
+		size_t len = strlen(k->why->at);
+		snprintf(k->why->at + len, sizeof(k->why->at) - len, "/%s", name);
+		r = step(k, name);
+	}
+	return r ? r : try_open(k);
+}
+
+void fs_why(struct fs *fs, const char *path, struct why *ret)
+{
+	struct op *op = calloc(1, sizeof(*op));
+	struct walk *k = calloc(1, sizeof(*k));
+	*ret = (struct why){0};
+	if (!op || !k || strlen(path) >= PATH_MAX) {
+		say(ret, WHY_FAILED, op && k ? -ENAMETOOLONG : -ENOMEM, 0, "too much to explain");
+	} else {
+		op->fs = fs;
+		op->accept_stale = true;
+		k->op = op;
+		k->why = ret;
+		snprintf(k->todo, sizeof(k->todo), "%s", path);
+		int r = node_read(fs->nodes, FUSE_ROOT_ID, &k->node);
+		r = r ? r : walk(k);
+		if (r)
+			explain(k, r);
+		else
+			say(ret, WHY_FINE, 0, 0, "it is here, and needs nothing to be read");
+		while (k->depth > 0)
+			node_forget(fs->nodes, k->held[--k->depth], 1);
+	}
+	free(k);
+	free(op);
+}
+
+const char *why_hint(int code)
+{
+	switch (code < 0 ? -code : code) {
+	case ENOENT:
+		return "check the spelling; a name that is new at the registry is seen after 10 s";
+	case EACCES:
+		return "log in (docker login, podman login) or name a file with --auth-file: it "
+		       "counts at the next try, without a remount; registries also say this of "
+		       "what does not exist";
+	case EHOSTUNREACH:
+		return "see whether the host answers (curl -I https://HOST/v2/); it is tried again "
+		       "after 5 s, and what is cached is served meanwhile";
+	case ETIMEDOUT:
+		return "see whether the host is well; --timeout allows more time";
+	case EBUSY:
+		return "the registry limits requests: log in, wait, or use a mirror";
+	case EBADMSG:
+		return "nothing of it was kept; try again, and if it stays so tell who runs the "
+		       "registry: what it serves is not what was published";
+	case EPROTO:
+		return "the registry, or a proxy on the way, does not speak as it should; see what "
+		       "it says to curl";
+	case EFBIG:
+		return "a larger --cache-size may help, if it is not a manifest";
+	case ENOSPC:
+		return "make room on the disk of the cache, or mount with another --cache";
+	case EOPNOTSUPP:
+		return "it cannot be verified, so it is not served; publish it anew with sha256";
+	case ENOEXEC:
+		return "main.wasm is opened only if it is WebAssembly; its bytes are in layers/";
+	case EKEYREJECTED:
+		return "it carries no signature that the policy accepts";
+	default:
+		return "a fault of this machine: see the log (journalctl -t wasmocifs)";
+	}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* why — what stands in the way of a path. Layer: fs/.
+ *
+ * Walks the path as the kernel would, by the same functions (fs/tree.h), and ends
+ * at the first thing that is missing: then the last failure of just that is the
+ * answer (fs/failures.h). Nothing is asked of the origin, and nothing of the
+ * kernel: what is known, and a small local file, must do.
+ *
+ * Threads: any.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct fs;
+
+enum why_state {
+	WHY_FINE,    /* it is there, and needs nothing to be read */
+	WHY_FAILED,  /* code says with what; text says what happened */
+	WHY_UNASKED, /* nobody has asked for what is missing, or it has been forgotten */
+};
+
+struct why {
+	enum why_state state;
+	char at[PATH_MAX]; /* how far it leads, below the mountpoint: "/org/hello:v1" */
+	int code;          /* WHY_FAILED: -errno */
+	int64_t wall_ms;   /* WHY_FAILED: when; 0: it is so now */
+	char text[ERR_TEXT_MAX];
+};
+
+/* path: below the mountpoint, "" or "/…". */
+void fs_why(struct fs *fs, const char *path, struct why *ret);
+/* What to do about an errno of DESIGN §2.4. */
+const char *why_hint(int code);

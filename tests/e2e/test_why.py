@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wasmocifs why PATH`: every failure can be explained afterwards, and explaining asks nobody."""
+
+import json
+import os
+import time
+from errno import EACCES, EBADMSG, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, errorcode
+
+import pytest
+
+import samples
+from harness import raises, read, run, until
+from registry import behaviours as b
+
+
+@pytest.fixture
+def image(registry):
+    return samples.push_wasm(registry.store, "demo/app", "v1", size=20_000)
+
+
+def why(m, path, json_too=True):
+    text = run([m.binary, "why", m / path], env=m.env).ok().out
+    if not json_too:
+        return text
+    answer = json.loads(run([m.binary, "why", "--json", m / path], env=m.env).ok().out)
+    assert answer["text"] in text
+    return answer
+
+
+FAULTS = {EACCES: lambda: b.error(403, "DENIED", "pay first"), EHOSTUNREACH: lambda: b.error(503, "UNAVAILABLE", "later"),
+          EBADMSG: lambda: b.flip(1000), EPROTO: lambda: b.answer(418, "short and stout")}
+
+
+@pytest.mark.parametrize("code", FAULTS, ids=lambda code: errorcode[code])
+def test_a_blob_that_failed(mount, registry, image, code):
+    registry.on(None, "/blobs/", FAULTS[code]())
+    m = mount(None, "--timeout", "2s")
+    with raises(code):
+        read(m / "demo/app:v1/main.wasm")
+    asked = registry.count()
+    answer = why(m, "demo/app:v1/main.wasm")
+    assert answer["state"] == "failed" and answer["errno"] == errorcode[code]
+    assert registry.address in answer["text"] and image.layer.digest in answer["text"]
+    assert answer["hint"] and answer["since"].startswith(time.strftime("%Y-", time.gmtime()))
+    assert answer["path"] == f"/demo/app:v1/manifests/sha256/{image.hex}/main.wasm".replace("app:v1/", "app:v1/app/")
+    assert registry.count() == asked, "nobody is asked"
+    registry.heal()
+    until(lambda: os.path.exists(m / "demo/app:v1/main.wasm") and opens(m / "demo/app:v1/main.wasm"), what="it opening")
+    assert why(m, "demo/app:v1/main.wasm")["state"] == "fine"
+
+
+def opens(path):
+    try:
+        return bool(read(path))
+    except OSError:
+        return False
+
+
+def test_a_tag_and_a_listing_that_failed(mount, registry, image):
+    registry.on(None, "/manifests/|/tags/list", b.error(403, "DENIED", "not for you"))
+    m = mount()
+    with raises(EACCES):
+        os.readlink(m / "demo/app:v1")
+    answer = why(m, "demo/app:v1")
+    assert answer["errno"] == "EACCES" and "not for you" in answer["text"] and answer["path"] == "/demo/app:v1"
+    assert "docker login" in answer["hint"]
+    with raises(EACCES):
+        os.listdir(m / "demo/app/tags")
+    assert "not for you" in why(m, "demo/app/tags")["text"]
+
+
+def test_what_does_not_exist(mount, registry, image):
+    m = mount()
+    with raises(ENOENT):
+        os.readlink(m / "demo/app:nope")
+    assert "nope" in why(m, "demo/app:nope")["text"]
+    read(m / "demo/app:v1/manifest.json")
+    for path in ("demo/app:v1/nothing", "UPPER", "demo/app:" + "t" * 129):
+        assert why(m, path)["errno"] == "ENOENT"
+
+
+def test_main_wasm_that_is_none(mount, registry):
+    samples.push_wasm(registry.store, "demo/fake", "v1", b"\x7fELF" + samples.noise(500))
+    m = mount()
+    with raises(ENOEXEC):
+        read(m / "demo/fake:v1/main.wasm")
+    answer = why(m, "demo/fake:v1/main.wasm")
+    assert answer["errno"] == "ENOEXEC" and "layers/" in answer["hint"]
+
+
+def test_what_nobody_has_asked_for(mount, registry, image):
+    m = mount()
+    assert why(m, "demo/app:v1/main.wasm")["state"] == "unasked"
+    assert why(m, "")["state"] in ("unasked", "fine")
+    assert registry.count() == 0
+
+
+def test_down_and_offline(mount, registry, image):
+    m = mount(None, "--timeout", "2s")
+    registry.stop()
+    with raises(EHOSTUNREACH):
+        os.readlink(m / "demo/app:v1")
+    assert why(m, "demo/app:v1")["errno"] == "EHOSTUNREACH"
+    m.unmount()
+    offline = mount(None, "--offline")
+    answer = why(offline, "demo/app:v1")
+    assert answer["errno"] == "EHOSTUNREACH" and "--offline" in answer["text"]
+    registry.start()
+
+
+def test_silence_is_explained_while_it_lasts(mount, registry, image):
+    registry.pause()
+    m = mount()
+    text = why(m, "demo/app:v1/main.wasm", json_too=False)
+    assert "state   unasked" in text
+    registry.resume()
+
+
+def test_paths_of_other_mounts(mount, registry, binary, work):
+    m = mount()
+    result = run([binary, "why", work], env=m.env)
+    assert result.code == 1 and "lies in no wasmocifs mount" in result.err
+    result = run([binary, "why"], env=m.env)
+    assert result.code == 2
+    result = run([binary, "why", f"{m}/a\x1b[31m"], env=m.env)
+    assert result.code in (0, 1) and "\x1b" not in result.out + result.err
+    m.kill()
+    result = run([binary, "why", f"{m}/x"], env=m.env)
+    assert result.code == 1 and "has died" in result.err
