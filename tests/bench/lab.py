@@ -139,6 +139,9 @@ class BlobServer:
         return self.process.stdout.readline().strip()
 
     def close(self):
+        """Once or twice."""
+        if self.process.stdin.closed:
+            return
         self.process.stdin.close()
         self.process.terminate()
         self.process.wait()
