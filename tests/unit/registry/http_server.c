@@ -18,7 +18,7 @@
 #include "base/clock.h"
 
 #define CONNECTIONS_MAX 256
-#define SEEN_MAX        4096
+#define SEEN_MAX        16384
 
 struct connection {
 	struct server *server;
