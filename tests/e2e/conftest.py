@@ -6,6 +6,7 @@ tests smaller and limits longer, for binaries built with sanitizers.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -158,21 +159,25 @@ def authority():
 
 
 class DockerRegistry:
-    """Debian's docker-registry as a process of ours: no service, loopback only, its storage in `directory`."""
+    """Debian's docker-registry as a process of ours: no service, loopback only, its storage in `directory`, or that of
+    another one. `more` goes into its configuration, section by section."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, storage=None, **more):
         self.directory = directory
+        self.storage = storage or directory / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
-        config = directory / "config.yml"
-        config.write_text(f"version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {directory}/data}}\n"
-                          f"  delete: {{enabled: true}}\nhttp: {{addr: {self.address}, secret: test}}\n")
-        self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL,
+        config = {"version": "0.1", "log": {"level": "info"},
+                  "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}}, **more}
+        config["http"] = {"addr": self.address, "secret": "test", **more.get("http", {})}
+        path = directory / f"config-{self.port}.yml"
+        path.write_text(json.dumps(config))  # which is YAML too
+        self.process = subprocess.Popen(["docker-registry", "serve", str(path)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         env={**os.environ, "OTEL_TRACES_EXPORTER": "none"})
-        self.log = harness.LineLog(directory / "registry.log", self.process.stdout)
+        self.log = harness.LineLog(directory / f"registry-{self.port}.log", self.process.stdout)
         self.log.wait(r"listening on ")
 
     def close(self):
@@ -180,12 +185,24 @@ class DockerRegistry:
         self.process.wait(20)
         self.log.join()
 
+    def answers(self, status, path=""):
+        """How many requests for such a path it has logged with that status."""
+        return len(self.log.find(rf'"(GET|HEAD) [^"]*{path}[^"]*" {status} '))
+
 
 @pytest.fixture
-def docker_registry(work):
+def docker_registries(work):
+    """Makes them: docker_registries(auth={...}); on the storage of another with storage=other.storage."""
     if shutil.which("docker-registry") is None:
         pytest.skip("docker-registry is not installed (Debian package docker-registry)")
     directory = work / "docker-registry"
     directory.mkdir()
-    with contextlib.closing(DockerRegistry(directory)) as server:
-        yield server
+    with contextlib.ExitStack() as made:
+        def make(**more):
+            return made.enter_context(contextlib.closing(DockerRegistry(directory, **more)))
+        yield make
+
+
+@pytest.fixture
+def docker_registry(docker_registries):
+    return docker_registries()

@@ -83,11 +83,15 @@ class TokenServer(Server):
             return unauthorized('Basic realm="token"')
         if who is not None and self.users.get(who[0]) != who[1]:
             return unauthorized('Basic realm="token"', message="incorrect username or password")
-        token = secrets.token_urlsafe(24)
+        user = who[0] if who else None
+        token = self.make_token(user, form.get("scope", ""))
         with self._tokens_lock:
-            self.tokens[token] = (who[0] if who else None, form.get("scope", ""))
+            self.tokens[token] = (user, form.get("scope", ""))
         body = {"token": token, "access_token": token, "expires_in": self.expires_in}
         return Response(200, [("Content-Type", "application/json")], json.dumps(body).encode())
+
+    def make_token(self, user, scopes):
+        return secrets.token_urlsafe(24)
 
     def holder(self, token):
         """(user, scopes) of a token, or None if it is not one of ours."""
