@@ -245,14 +245,16 @@ enum known catalog_listing(struct catalog *c, const char *repo, struct listing *
 	return left > 0 ? KNOWN_FRESH : KNOWN_STALE;
 }
 
-int catalog_listing_put(struct catalog *c, const char *repo, struct names *names, struct err *err)
+int catalog_listing_put(struct catalog *c, const char *repo, struct names *names, bool whole,
+			struct err *err)
 {
 	struct listing_value v = {.seen_ms = clock_ms(), .listing = listing_new(names)};
 	if (!v.listing)
 		return err_set(err, -ENOMEM, "%s: no memory for its listing", repo);
 	memo_put(c->listings, repo, strlen(repo), &v);
-	int r = refs_listing_save(c->o.refs, c->o.origin, repo, &v.listing->names, clock_wall_ms(),
-				  err);
+	int r = whole ? refs_listing_save(c->o.refs, c->o.origin, repo, &v.listing->names,
+					  clock_wall_ms(), err)
+		      : 0;
 	listing_unref(v.listing);
 	return r;
 }

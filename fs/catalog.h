@@ -80,10 +80,11 @@ void listing_unref(struct listing *l); /* NULL is fine */
 /* For STALE and FRESH a new reference in *ret (may be NULL). */
 enum known catalog_listing(struct catalog *c, const char *repo, struct listing **ret,
 			   int64_t *ret_left_ms);
-/* Takes over the content of names, whatever the result. -ENOMEM; -ENOSPC, -EIO
- * from the disk leave it known in memory. */
+/* Takes over the content of names, whatever the result. One that is not whole is
+ * known for its time only: it must not replace on disk what was. -ENOMEM; -ENOSPC,
+ * -EIO from the disk leave it known in memory. */
 NODISCARD int catalog_listing_put(struct catalog *c, const char *repo, struct names *names,
-				  struct err *err);
+				  bool whole, struct err *err);
 void catalog_listing_absent(struct catalog *c, const char *repo);
 
 /* Whether the repository was found to exist: by a listing or a digest of it, or

@@ -297,10 +297,16 @@ static int run_tag(struct fetcher *f, const struct flight_job *job, struct err *
 }
 
 /* Keeps a listing, which is known even if the disk does not take it. */
-static int keep_listing(struct fetcher *f, const char *repo, struct names *names, struct err *err)
+static int keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,
+			struct err *err)
 {
 	struct err disk;
-	int r = catalog_listing_put(f->o.catalog, repo, names, &disk);
+	if (!whole)
+		log_failure("fs", "partial listing",
+			    "%s: %s: %zu tags, and no more are given, "
+			    "though there are some",
+			    source_title(f->o.source), repo, names->n);
+	int r = catalog_listing_put(f->o.catalog, repo, names, whole, &disk);
 	if (r == -ENOMEM)
 		return err_set(err, r, "%s", disk.text);
 	if (r)
@@ -312,12 +318,13 @@ static int run_listing(struct fetcher *f, const struct flight_job *job, struct e
 {
 	const struct want *w = job->want;
 	struct names names = {0};
+	bool whole = true;
 	int r = w->kind == WANT_CATALOG
 		    ? source_catalog(f->o.source, job->call, &names, err)
-		    : source_tags(f->o.source, w->repo, false, job->call, &names, NULL, err);
+		    : source_tags(f->o.source, w->repo, false, job->call, &names, &whole, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, w->repo);
-	return r ? r : keep_listing(f, w->repo, &names, err);
+	return r ? r : keep_listing(f, w->repo, &names, whole, err);
 }
 
 /* One page tells that it exists, and is often the whole listing. */
@@ -332,7 +339,7 @@ static int run_repo(struct fetcher *f, const struct flight_job *job, struct err 
 	if (r)
 		return r;
 	if (whole)
-		return keep_listing(f, repo, &names, err);
+		return keep_listing(f, repo, &names, true, err);
 	names_release(&names);
 	catalog_repo_put(f->o.catalog, repo);
 	return 0;

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "registry/http_source.h"
-#include "registry/link.h"
 #include "registry/listing.h"
+#include "registry/pages.h"
 
 #define PAGE_ENTRIES 1000 /* more is an error with some */
 #define PAGES_MAX    10000
@@ -22,71 +22,32 @@ struct walk {
 	struct names *names;
 	struct call *call;
 
-	char *target;                                 /* of the page to ask for; owned */
-	bool sized;                                   /* it says how many we want */
-	enum { BY_LINK, BY_GUESS, BY_RESCUE } turned; /* how we came to it */
+	struct pages pages;
+	bool sized;                                   /* we say how many we want */
+	enum { BY_LINK, BY_GUESS, BY_RESCUE } turned; /* how we came to the page */
 	bool links;                                   /* this registry sends them */
 	struct listing_page page;
 	char before[sizeof((struct listing_page){0}.last)]; /* last of the page before */
 	struct digest seen;                                 /* the page before, as bytes */
-	char *mark; /* a page from before, to notice a circle; owned */
-	unsigned pages, next_mark;
 	bool first_only;
+	bool cut;   /* the registry has more, and does not give it */
 	bool whole; /* there are no more */
 };
 
-static int set_target(struct walk *w, bool sized, const char *last)
+/* To the first page, or to the one after the name `last`. */
+static int turn_to(struct walk *w, const char *last)
 {
-	char *target;
+	char *target = NULL;
 	int n;
 
-	if (sized)
-		n = asprintf(&target, "%s?n=%d%s%s", w->path, PAGE_ENTRIES, last ? "&last=" : "",
-			     last ? last : "");
+	if (!last)
+		last = "";
+	if (w->sized)
+		n = asprintf(&target, "%s?n=%d%s%s", w->path, PAGE_ENTRIES, *last ? "&last=" : "",
+			     last);
 	else
-		n = asprintf(&target, "%s", w->path);
-	if (n < 0)
-		return -ENOMEM;
-	free(w->target);
-	w->target = target;
-	w->sized = sized;
-	return 0;
-}
-
-/* The target of the next page, or none. */
-static int follow_link(struct walk *w, const struct answer *a, char **ret)
-{
-	AUTO_FREE char *link = NULL;
-	struct url page = {0}, next = {0};
-	int r = a->link ? link_next(a->link, strlen(a->link), &link) : 0;
-
-	*ret = NULL;
-	if (r <= 0)
-		return r;
-	/* Seen from our own origin, whoever answered. */
-	r = url_resolve(&a->url, w->target, &page);
-	if (r == 0)
-		r = link_resolve(&page, link, &next);
-	if (r == 0) {
-		*ret = strdup(next.target);
-		r = *ret ? 0 : -ENOMEM;
-	}
-	url_release(&page);
-	url_release(&next);
-	return r;
-}
-
-/* A circle of any length is noticed by comparing with one page, which moves
- * on at growing distances. */
-static int note_mark(struct walk *w, bool *circle)
-{
-	*circle = w->mark && strcmp(w->mark, w->target) == 0;
-	if (w->pages < w->next_mark)
-		return 0;
-	w->next_mark = w->pages * 2;
-	free(w->mark);
-	w->mark = strdup(w->target);
-	return w->mark ? 0 : -ENOMEM;
+		n = asprintf(&target, "%s%s%s", w->path, *last ? "?last=" : "", last);
+	return n < 0 ? -ENOMEM : pages_turn(&w->pages, target);
 }
 
 /* Reads the page into the list. *repeated: it was the one before again. */
@@ -110,43 +71,50 @@ static int take_page(struct walk *w, const struct answer *a, bool *repeated, str
 /* Turns to the page after this answer. 1: there is one. */
 static int turn(struct walk *w, const struct answer *a)
 {
-	char *next = NULL;
-	int r = follow_link(w, a, &next);
+	int r = pages_follow(&w->pages, a);
 
-	if (r == -EINVAL)
-		r = 0; /* a link to nowhere is none */
-	if (r < 0)
-		return r;
-	if (next) {
-		free(w->target);
-		w->target = next;
+	if (r > 0) {
 		w->turned = BY_LINK;
 		w->links = true;
-		return 1;
 	}
+	if (r != 0)
+		return r;
 	/* Registries of the time before Link cut the list without a word. */
 	if (w->links || !w->sized || w->page.entries != PAGE_ENTRIES || !w->page.last[0] ||
 	    strcmp(w->page.last, w->before) == 0)
 		return 0;
 	w->turned = BY_GUESS;
-	r = set_target(w, true, w->page.last);
+	r = turn_to(w, w->page.last);
 	return r < 0 ? r : 1;
 }
 
-/* A page was refused: perhaps there is another way to ask. 1: there is. */
+/* Of a page that the registry named itself, but does not give. Who we are is
+ * another matter. */
+static bool is_broken_link(const struct walk *w, int status)
+{
+	return w->turned != BY_GUESS && w->pages.count > 1 && status >= 400 && status < 500 &&
+	       status != 401 && status != 403;
+}
+
+/* A page was refused: perhaps there is another way to ask. 1: there is. 0: what
+ * is there must do. */
 static int turn_refused(struct walk *w, const struct question *q, const struct answer *a,
 			struct err *err)
 {
 	int r;
 
-	if (w->pages == 1 && w->sized && (a->status == 400 || a->status == 405)) {
-		r = set_target(w, false, NULL);
+	if (w->pages.count == 1 && w->sized && (a->status == 400 || a->status == 405)) {
+		w->sized = false;
+		r = turn_to(w, NULL);
 	} else if (w->turned == BY_GUESS) {
 		return 0;
-	} else if (w->turned == BY_LINK && w->links && a->status >= 400 && a->status < 500 &&
-		   w->page.last[0]) {
+	} else if (w->turned == BY_LINK && w->links && w->page.last[0] &&
+		   is_broken_link(w, a->status)) {
 		w->turned = BY_RESCUE;
-		r = set_target(w, true, w->page.last);
+		r = turn_to(w, w->page.last);
+	} else if (w->links && w->names->n > 0 && is_broken_link(w, a->status)) {
+		w->cut = true;
+		return 0;
 	} else {
 		return client_refusal(w->h->client, q, a, err);
 	}
@@ -157,7 +125,7 @@ static int turn_refused(struct walk *w, const struct question *q, const struct a
 static int walk_page(struct walk *w, int *refused, struct err *err)
 {
 	struct question q = {.method = "GET",
-			     .target = w->target,
+			     .target = w->pages.target,
 			     .repo = w->repo,
 			     .accept = "application/json",
 			     .body_max = LISTING_PAGE_MAX};
@@ -166,7 +134,6 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 	int r;
 
 	*refused = 0;
-	w->pages++;
 	r = client_ask(w->h->client, &q, w->call, &a, err);
 	if (r == 0 && a.status != 200) {
 		*refused = a.status;
@@ -174,7 +141,9 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 	} else if (r == 0) {
 		r = take_page(w, &a, &repeated, err);
 		*refused = r == -EPROTO ? a.status : 0;
-		if (r == 0 && !repeated)
+		if (r == 0 && repeated)
+			w->cut = w->turned != BY_GUESS;
+		else if (r == 0)
 			r = turn(w, &a);
 		if (r == -ENOMEM)
 			err_set(err, r, "out of memory");
@@ -187,22 +156,28 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 static int walk(struct walk *w, int *refused, struct err *err)
 {
 	bool circle = false;
-	int r = set_target(w, true, NULL);
+	int r;
 
-	w->next_mark = 1;
+	w->sized = true;
+	r = turn_to(w, NULL);
+	if (r == 0)
+		r = pages_begin(&w->pages, &circle);
 	if (r < 0)
-		return err_set(err, r, "out of memory");
-	do {
+		err_set(err, r, "out of memory");
+	else
+		r = 1;
+	while (r == 1 && !circle) {
 		r = walk_page(w, refused, err);
-		if (r == 1 && w->pages >= PAGES_MAX)
+		if (r == 1 && w->first_only && !*refused)
+			break;
+		if (r == 1 && w->pages.count >= PAGES_MAX)
 			r = err_set(err, -EFBIG, "%s: GET %s: more than %d pages",
 				    w->h->client->title, w->path, PAGES_MAX);
-		if (r == 1 && note_mark(w, &circle) < 0)
+		if (r == 1 && pages_begin(&w->pages, &circle) < 0)
 			r = err_set(err, -ENOMEM, "out of memory");
-	} while (r == 1 && !circle && (*refused || !w->first_only));
-	w->whole = r == 0;
-	free(w->target);
-	free(w->mark);
+	}
+	w->whole = r == 0 && !w->cut;
+	pages_release(&w->pages);
 	if (r < 0)
 		return r;
 	names_sort(w->names);
