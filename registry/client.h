@@ -67,6 +67,7 @@ struct answer {
 	char *content_range;             /* or NULL */
 	char *link;                      /* or NULL */
 	bool encoded;                    /* Content-Encoding */
+	bool challenged;                 /* WWW-Authenticate */
 	int64_t content_length;          /* -1: not told */
 };
 

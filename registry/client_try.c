@@ -163,7 +163,7 @@ static void take_media_type(const char *s, char out[MEDIA_TYPE_MAX])
 
 static int take_fields(struct http_exchange *x, struct answer *a, int64_t *retry_after)
 {
-	AUTO_FREE char *type = NULL, *encoding = NULL, *after = NULL;
+	AUTO_FREE char *type = NULL, *encoding = NULL, *after = NULL, *challenge = NULL;
 	int r = http_field(x, "Docker-Content-Digest", &a->digest);
 
 	if (r == 0)
@@ -176,9 +176,12 @@ static int take_fields(struct http_exchange *x, struct answer *a, int64_t *retry
 		r = http_field(x, "Content-Encoding", &encoding);
 	if (r == 0)
 		r = http_field(x, "Retry-After", &after);
+	if (r == 0)
+		r = http_field(x, "WWW-Authenticate", &challenge);
 	if (r < 0)
 		return r;
 	a->status = http_status(x);
+	a->challenged = challenge && *challenge;
 	a->content_length = http_content_length(x);
 	a->encoded = encoding && *encoding && strcasecmp(encoding, "identity") != 0;
 	if (type)

@@ -73,6 +73,7 @@ static const struct source_ops ops = {
     .stat = http_source_stat,
     .blob = http_source_blob,
     .tags = http_source_tags,
+    .referrers = http_source_referrers,
     .catalog = http_source_catalog,
 };
 

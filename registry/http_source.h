@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_source — the source that is a registry. Layer: registry/, internal:
- * shared by http_source.c (what it is), http_manifest.c, http_blob.c and
- * http_list.c (what it answers). The operations are those of registry/source.h.
+ * shared by http_source.c (what it is), http_manifest.c, http_blob.c,
+ * http_list.c and http_referrers.c (what it answers). The operations are those of
+ * registry/source.h.
  *
- * Locks: http_source.lock guards the catalog's refusal only.
+ * Locks: http_source.lock guards what is remembered of refusals only.
  */
 #pragma once
 
@@ -23,6 +24,7 @@ struct http_source {
 	int catalog_code; /* 0, or what the registry refused to list with */
 	int64_t catalog_until_ms;
 	char catalog_text[ERR_TEXT_MAX];
+	int64_t referrers_absent_until_ms; /* the registry has no such API */
 };
 
 #define HTTP_TARGET_MAX (REPOSITORY_MAX + 256)
@@ -44,6 +46,8 @@ int http_source_blob(struct source *s, const char *repo, const struct digest *d,
 		     _Atomic uint64_t *progress, struct err *err);
 int http_source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 		     struct names *ret, bool *ret_whole, struct err *err);
+int http_source_referrers(struct source *s, const char *repo, const struct digest *d,
+			  struct call *call, struct referrers *ret, struct err *err);
 int http_source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err);
 
 static inline struct http_source *http_source_of(struct source *s)

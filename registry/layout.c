@@ -14,6 +14,7 @@
 #include "registry/json_util.h"
 #include "registry/layout_dir.h"
 #include "registry/layout_index.h"
+#include "registry/layout_referrers.h"
 #include "registry/manifest.h"
 #include "registry/source_impl.h"
 
@@ -338,6 +339,18 @@ static int layout_tags(struct source *s, const char *repo, bool first_page, stru
 	return answer(l, rc, &own, err);
 }
 
+static int layout_referrers(struct source *s, const char *repo, const struct digest *d,
+			    struct call *call, struct referrers *ret, struct err *err)
+{
+	struct layout *l = layout_of(s);
+	struct err own = {""};
+	int rc = check_repo(l, repo, call, &own);
+
+	if (rc == 0)
+		rc = layout_referrers_find(&l->dir, d, call, ret, &own);
+	return answer(l, rc, &own, err);
+}
+
 static int layout_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
 {
 	const struct layout *l = layout_of_const(s);
@@ -422,6 +435,7 @@ static const struct source_ops layout_ops = {
     .stat = layout_stat,
     .blob = layout_blob,
     .tags = layout_tags,
+    .referrers = layout_referrers,
     .catalog = layout_catalog,
 };
 

@@ -13,7 +13,6 @@
 
 #define LAYOUT_FILE_MAX (64u << 10) /* oci-layout: bytes */
 #define BLOB_PATH_MAX   (sizeof("blobs/sha512/") + DIGEST_HEX_MAX)
-#define OCI_INDEX       "application/vnd.oci.image.index.v1+json"
 
 /* Of a file that could not be opened or read. What a layout may not hold makes
  * it a broken one. */
@@ -97,7 +96,7 @@ static int read_index(const struct layout_dir *l, struct manifest **ret, struct 
 	int rc = file_read_small(l->fd, "index.json", SOURCE_DOCUMENT_MAX, &bytes, &len);
 	if (rc < 0)
 		return index_fault(rc, err);
-	rc = manifest_parse(bytes, len, &unknown, OCI_INDEX, ret, err);
+	rc = manifest_parse(bytes, len, &unknown, MEDIA_TYPE_INDEX, ret, err);
 	return rc < 0 ? err_wrap(err, rc, "index.json") : 0;
 }
 

@@ -18,6 +18,8 @@
 #include "base/descriptor.h"
 #include "base/err.h"
 
+#define MEDIA_TYPE_INDEX         "application/vnd.oci.image.index.v1+json"
+
 #define MANIFEST_LAYERS_MAX      20000
 #define MANIFEST_ANNOTATIONS_MAX 20000
 

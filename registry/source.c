@@ -102,6 +102,12 @@ int source_tags(struct source *s, const char *repo, bool first_page, struct call
 	return r;
 }
 
+int source_referrers(struct source *s, const char *repo, const struct digest *d, struct call *call,
+		     struct referrers *ret, struct err *err)
+{
+	return s->ops->referrers(s, repo, d, call, ret, err);
+}
+
 int source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
 {
 	return s->ops->catalog(s, call, ret, err);

@@ -49,6 +49,7 @@
 #define SOURCE_SLOW_BYTES_S (16u << 10)
 #define SOURCE_SLOW_S       30
 
+struct referrers; /* registry/referrers.h */
 struct source;
 
 /* A manifest or an index, byte for byte as served, digest checked.
@@ -134,6 +135,13 @@ NODISCARD int source_blob(struct source *s, const char *repo, const struct diges
  * that the repository exists; *ret_whole (may be NULL): they are all. */
 NODISCARD int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 			  struct names *ret, bool *ret_whole, struct err *err);
+/* The manifests that refer to this one (registry/referrers.h): by the registry's
+ * API, which is not looked for again for SOURCE_REFERRERS_ABSENT_MS where it is
+ * missing, else by the tag that stands in for it; and those that cosign keeps under
+ * tags of its own. None: an empty list. -ENOENT: there is no such repository. */
+#define SOURCE_REFERRERS_ABSENT_MS (60 * 60 * 1000)
+NODISCARD int source_referrers(struct source *s, const char *repo, const struct digest *d,
+			       struct call *call, struct referrers *ret, struct err *err);
 /* All repositories below the SOURCE's namespace, as paths below it, sorted. A
  * registry that refuses to list (registry-client.md §1.9) is -EACCES or
  * -ENOENT, and is not asked again for SOURCE_CATALOG_REFUSED_MS. */

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "registry/layout_index.h"
+#include "registry/referrers.h"
 #include "registry/source_impl.h"
 
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
@@ -601,6 +602,57 @@ static void hostile_entries_are_harmless(void **state)
 	said(f, "is not a digest");
 }
 
+/* A manifest with a subject, listed by nothing but its digest; an index under the tag of the
+ * schema; what cosign tags; and a listed one that is not there. */
+static void referrers_are_found_by_subject_and_by_tag(void **state)
+{
+	struct fixture *f = *state;
+	struct referrers found = {0};
+	char subject[DIGEST_STRING_MAX], own[1024], index[1024], entries[4096], tag[160];
+	const struct digest gone = {.alg = DIGEST_SHA256, .len = 32};
+	digest_string(&f->manifest_digest, subject);
+	(void)snprintf(own, sizeof(own),
+		       "{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/sig\","
+		       "\"digest\":\"%s\",\"size\":2},\"layers\":[],\"subject\":{\"digest\":\"%s\","
+		       "\"size\":%zu},\"annotations\":{\"k\":\"v\"}}",
+		       subject, subject, strlen(f->manifest));
+	struct digest own_digest = add_blob(f, own, strlen(own));
+	(void)snprintf(index, sizeof(index), "{\"schemaVersion\":2,\"manifests\":[%s,%s]}",
+		       entry(&own_digest, 1, "x"), entry(&f->child_digest, 2, "y"));
+	struct digest index_digest = add_blob(f, index, strlen(index));
+	(void)snprintf(tag, sizeof(tag), "sha256-%s", subject + 7);
+	size_t n = (size_t)snprintf(entries, sizeof(entries), "%s,%s,%s,", entry(&gone, 9, "gone"),
+				    entry(&own_digest, strlen(own), "-"),
+				    entry(&index_digest, strlen(index), tag));
+	strcat(tag, ".att");
+	(void)snprintf(entries + n, sizeof(entries) - n, "%s", entry(&f->big_digest, BIG, tag));
+	write_index(f, entries);
+	open_layout(f);
+	assert_int_equal(source_referrers(f->source, "my-layout", &f->manifest_digest, &f->call,
+					  &found, &f->err),
+			 0);
+	assert_int_equal(found.n, 3);
+	for (size_t i = 0; i < found.n; i++) {
+		const struct referrer *r = &found.v[i];
+		bool is_own = digest_equal(&r->desc.digest, &own_digest);
+		bool is_att = digest_equal(&r->desc.digest, &f->big_digest);
+		assert_true(is_own || is_att || digest_equal(&r->desc.digest, &f->child_digest));
+		assert_int_equal(r->type_is_own, is_own);
+		assert_int_equal(r->annotation_count, is_att ? 0 : 1);
+		if (is_own)
+			assert_string_equal(r->artifact_type, "application/sig");
+		if (is_att)
+			assert_string_equal(r->cosign, "att");
+	}
+	referrers_release(&found);
+	assert_int_equal(
+	    source_referrers(f->source, "my-layout", &f->big_digest, &f->call, &found, &f->err), 0);
+	assert_int_equal(found.n, 0);
+	assert_int_equal(
+	    source_referrers(f->source, "other", &f->big_digest, &f->call, &found, &f->err),
+	    -ENOENT);
+}
+
 #define WITH_LAYOUT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -622,6 +674,7 @@ int main(void)
 	    WITH_LAYOUT(a_layout_that_goes_away_is_no_absence),
 	    WITH_LAYOUT(what_is_no_layout_is_not_opened),
 	    WITH_LAYOUT(hostile_entries_are_harmless),
+	    WITH_LAYOUT(referrers_are_found_by_subject_and_by_tag),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
