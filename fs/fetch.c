@@ -13,6 +13,7 @@
 #include "fs/image.h"
 #include "fs/log.h"
 #include "fs/pool.h"
+#include "registry/inline_blob.h"
 #include "registry/manifest.h"
 #include "registry/source.h"
 
@@ -91,6 +92,23 @@ static int put(struct fetcher *f, const struct document *doc, struct err *err)
 			  err);
 	blob_unref(blob);
 	return r;
+}
+
+static int put_inline_one(void *ctx, const struct digest *d, const void *data, size_t len)
+{
+	struct fetcher *f = ctx;
+	struct blob *blob = NULL;
+	if (!store_has(f->o.store, d, NULL) && store_put(f->o.store, d, data, len, &blob, NULL))
+		return -EIO; /* it can be fetched when the disk is well again */
+	blob_unref(blob);
+	return 0;
+}
+
+/* What a manifest carries itself is not asked for. */
+static void put_inline(struct fetcher *f, const char *bytes, uint64_t len)
+{
+	int r = inline_blob_each(bytes, (size_t)len, put_inline_one, f);
+	(void)r;
 }
 
 /* Everything that a manifest names, itself included, now belongs to the repository. */
@@ -173,7 +191,10 @@ static int learn_cached(struct fetcher *f, const char *repo, const struct digest
 	blob_unref(blob);
 	if (r == 0)
 		r = parse(f, repo, bytes, &desc, "", &m, err);
-	return r ? r : learn(f, repo, m, err);
+	if (r)
+		return r;
+	put_inline(f, bytes, desc.size);
+	return learn(f, repo, m, err);
 }
 
 /* *ret has a size once the bytes are known to be those of its digest: a document that
@@ -193,6 +214,8 @@ static int learn_fetched(struct fetcher *f, const char *repo, const char *refere
 		r = check_type(f, repo, &doc, m, err);
 	if (r == 0)
 		r = put(f, &doc, err);
+	if (r == 0 && parsed == 0)
+		put_inline(f, doc.bytes, doc.desc.size);
 	if (r == 0) {
 		*ret = parsed == 0 ? m->desc : doc.desc;
 		r = parsed ? err_set(err, parsed, "%s", own.text)
@@ -217,8 +240,10 @@ static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
 static bool is_cached(struct fetcher *f, const struct want *w)
 {
 	struct descriptor named;
+	size_t len;
 	if (w->kind == WANT_BLOB)
-		return w->size == 0 || store_has(f->o.store, &w->digest, NULL);
+		return w->size == 0 || inline_blob_known(&w->digest, &len) ||
+		       store_has(f->o.store, &w->digest, NULL);
 	return w->kind == WANT_MANIFEST && store_has(f->o.store, &w->digest, NULL) &&
 	       catalog_named(f->o.catalog, w->repo, &w->digest, &named) == KNOWN_FRESH;
 }
@@ -452,12 +477,28 @@ static int fetch_elsewhere(struct fetcher *f, const struct flight_job *job, stru
 	return r;
 }
 
+/* What everybody knows is not asked for. `known` is its bytes; NULL: it is nothing. */
+static int make_blob(struct fetcher *f, const struct flight_job *job, const char *known, size_t len,
+		     struct blob **ret, struct err *err)
+{
+	const struct want *w = job->want;
+	char digest[DIGEST_STRING_MAX];
+	if (w->size == len)
+		return store_put(f->o.store, &w->digest, known ? known : "", len, ret, err);
+	digest_string(&w->digest, digest);
+	return err_set(err, -EBADMSG, "%s: %s@%s: declared with %llu bytes, and has %zu",
+		       source_title(f->o.source), job->repo, digest, (unsigned long long)w->size,
+		       len);
+}
+
 static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 		    struct err *err)
 {
 	const struct want *w = job->want;
-	if (w->size == 0)
-		return store_put(f->o.store, &w->digest, "", 0, ret, err);
+	size_t len = 0;
+	const char *known = inline_blob_known(&w->digest, &len);
+	if (known || w->size == 0)
+		return make_blob(f, job, known, len, ret, err);
 	if (w->local) {
 		(void)begin_local(job);
 		return look_again(from_cache(f, &w->digest, job->call, ret, err));
