@@ -29,21 +29,31 @@ static struct question manifest_question(const char *method, const char *repo,
 
 /* ---- documents ---- */
 
+/* A digest is that of the stored bytes. We ask for no encoding, and undo none. */
+static const char *encoding_of(const struct answer *a)
+{
+	return a->encoded ? "; they came with a Content-Encoding that nobody asked for" : "";
+}
+
 /* A tag's document is what its bytes hash to; the registry must not say
- * otherwise. */
+ * otherwise. It chooses the algorithm, so that this answer and that to a HEAD
+ * name one digest. */
 static int check_by_tag(const struct answer *a, struct digest *ret, struct err *err)
 {
 	struct digest said = {0};
-	int r = 0;
+	bool told = a->digest && digest_parse(a->digest, strlen(a->digest), &said) == 0;
+	enum digest_alg alg = told ? (enum digest_alg)said.alg : DIGEST_SHA256;
+	int r = digest_of(alg, a->body, a->body_len, ret);
 
-	if (a->digest && digest_parse(a->digest, strlen(a->digest), &said) == 0)
-		r = digest_of((enum digest_alg)said.alg, a->body, a->body_len, ret);
-	if (r == 0 && digest_is_set(&said) && !digest_equal(&said, ret))
+	if (r < 0)
+		return err_set(err, r, "cannot hash");
+	if (told && !digest_equal(&said, ret))
 		return err_set(err, -EBADMSG,
-			       "the bytes do not match the digest that goes with them");
-	if (r == 0)
-		r = digest_of(DIGEST_SHA256, a->body, a->body_len, ret);
-	return r < 0 ? err_set(err, r, "cannot hash") : 0;
+			       "the bytes do not match the digest that goes with them%s",
+			       encoding_of(a));
+	if (!told && a->encoded)
+		return err_set(err, -EPROTO, "no digest goes with the bytes%s", encoding_of(a));
+	return 0;
 }
 
 static int check_by_digest(const struct answer *a, const struct digest *want, struct digest *ret,
@@ -54,8 +64,8 @@ static int check_by_digest(const struct answer *a, const struct digest *want, st
 	if (r < 0)
 		return err_set(err, r, "cannot hash");
 	if (!digest_equal(want, ret))
-		return err_set(err, -EBADMSG, "the %zu bytes received do not match the digest",
-			       a->body_len);
+		return err_set(err, -EBADMSG, "the %zu bytes received do not match the digest%s",
+			       a->body_len, encoding_of(a));
 	return 0;
 }
 

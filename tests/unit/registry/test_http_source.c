@@ -130,6 +130,7 @@ static void a_tag_costs_one_head(void **state)
 struct head_script {
 	int status;
 	bool with_digest;
+	const char *raw; /* all of it, instead */
 };
 
 static void odd_head(void *ctx, struct connection *c, const struct seen *q)
@@ -137,14 +138,32 @@ static void odd_head(void *ctx, struct connection *c, const struct seen *q)
 	const struct head_script *how = ctx;
 	bool head = strcmp(q->method, "HEAD") == 0;
 
-	send_manifest(c, head ? how->status : 200, head ? how->with_digest : false);
+	if (head && how->raw)
+		send_text(c, how->raw);
+	else
+		send_manifest(c, head ? how->status : 200, head ? how->with_digest : false);
 }
 
 static void where_head_does_not_tell_get_does(void **state)
 {
-	static const struct head_script ways[] = {{200, false}, {405, false}, {403, true}};
+	static const char hex[] =
+	    "abababababababababababababababababababababababababababababababab";
+	char no_length[400], odd_digest[400], no_type[400];
+	const struct head_script ways[] = {
+	    {200, false, NULL}, {405, false, NULL},    {403, true, NULL},      {400, false, NULL},
+	    {501, false, NULL}, {0, false, no_length}, {0, false, odd_digest}, {0, false, no_type}};
 
 	(void)state;
+	snprintf(no_length, sizeof(no_length),
+		 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nDocker-Content-Digest: %s\r\n\r\n",
+		 MANIFEST_TYPE, manifest_digest);
+	snprintf(odd_digest, sizeof(odd_digest),
+		 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: 9\r\n"
+		 "Docker-Content-Digest: blake3:%s\r\n\r\n",
+		 MANIFEST_TYPE, hex);
+	snprintf(no_type, sizeof(no_type),
+		 "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nDocker-Content-Digest: %s\r\n\r\n",
+		 manifest_digest);
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		struct head_script how = ways[i];
 		struct descriptor d = {0};
@@ -156,6 +175,78 @@ static void where_head_does_not_tell_get_does(void **state)
 		digest_string(&d.digest, digest);
 		assert_string_equal(digest, manifest_digest);
 		assert_int_equal(server_count(r.server), 2);
+		rig_close(&r);
+	}
+}
+
+/* The digest that goes with a document, and how its bytes are sent. */
+struct digest_script {
+	const char *digest;
+	bool encoded;
+};
+
+static void with_digest(void *ctx, struct connection *c, const struct seen *q)
+{
+	const struct digest_script *how = ctx;
+	char fields[400];
+
+	(void)q;
+	snprintf(fields, sizeof(fields), "Content-Type: %s\r\n%s%s%s%s", MANIFEST_TYPE,
+		 how->digest ? "Docker-Content-Digest: " : "", how->digest ? how->digest : "",
+		 how->digest ? "\r\n" : "", how->encoded ? "Content-Encoding: gzip\r\n" : "");
+	reply_text(c, 200, fields, MANIFEST);
+}
+
+static void the_digest_that_goes_with_a_document(void **state)
+{
+	char right[DIGEST_STRING_MAX], wrong[DIGEST_STRING_MAX], got[DIGEST_STRING_MAX];
+	struct digest d;
+
+	(void)state;
+	assert_int_equal(digest_of(DIGEST_SHA512, MANIFEST, strlen(MANIFEST), &d), 0);
+	digest_string(&d, right);
+	assert_int_equal(digest_of(DIGEST_SHA512, "other", 5, &d), 0);
+	digest_string(&d, wrong);
+	const struct {
+		struct digest_script how;
+		int code;
+		const char *want;
+	} v[] = {{{NULL, false}, 0, manifest_digest},
+		 {{manifest_digest, false}, 0, manifest_digest},
+		 {{right, false}, 0, right},
+		 {{"blake3:0123", false}, 0, manifest_digest},
+		 {{"nonsense", false}, 0, manifest_digest},
+		 {{other_digest, false}, -EBADMSG, "do not match the digest that goes with them"},
+		 {{wrong, false}, -EBADMSG, "do not match the digest that goes with them"},
+		 {{manifest_digest, true}, 0, manifest_digest},
+		 {{other_digest, true}, -EBADMSG, "Content-Encoding"},
+		 {{NULL, true}, -EPROTO, "Content-Encoding"}};
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct digest_script how = v[i].how;
+		struct document doc = {0};
+		struct rig r;
+
+		rig_open(&r, with_digest, &how, "http://", "", NULL, NULL);
+		assert_int_equal(source_document(r.source, "x", "v1", &r.call, &doc, &r.err),
+				 v[i].code);
+		if (v[i].code == 0) {
+			struct descriptor head = {0};
+
+			digest_string(&doc.desc.digest, got);
+			assert_string_equal(got, v[i].want);
+			document_release(&doc);
+			assert_int_equal(
+			    source_resolve(r.source, "x", "v1", NULL, &r.call, &head, &r.err), 0);
+			digest_string(&head.digest, got);
+			assert_string_equal(got, v[i].want);
+			/* Asked for by a digest, it is the bytes alone that count. */
+			assert_int_equal(
+			    source_document(r.source, "x", manifest_digest, &r.call, &doc, &r.err),
+			    0);
+			document_release(&doc);
+		} else if (!strstr(r.err.text, v[i].want)) {
+			fail_msg("'%s' is not in '%s'", v[i].want, r.err.text);
+		}
 		rig_close(&r);
 	}
 }
@@ -525,6 +616,7 @@ int main(void)
 	    cmocka_unit_test(absence_is_the_origins_word),
 	    cmocka_unit_test(a_tag_costs_one_head),
 	    cmocka_unit_test(where_head_does_not_tell_get_does),
+	    cmocka_unit_test(the_digest_that_goes_with_a_document),
 	    cmocka_unit_test(a_document_has_limits),
 	    cmocka_unit_test(a_500_about_a_layers_digest_is_no_outage),
 	    cmocka_unit_test(a_digest_of_unknown_kind),

@@ -158,6 +158,11 @@ static void schema_1_is_not_supported(void **state)
 	refused("{\"schemaVersion\":1,\"fsLayers\":[]}", "", -EOPNOTSUPP, "schema 1");
 	refused("not even JSON", "application/vnd.docker.distribution.manifest.v1+prettyjws",
 		-EOPNOTSUPP, "schema 1");
+	refused("{\"schemaVersion\":1,\"fsLayers\":[]}", "text/plain; charset=utf-8", -EOPNOTSUPP,
+		"schema 1");
+	refused("{\"schemaVersion\":2,\"manifests\":[]}",
+		"APPLICATION/vnd.docker.distribution.manifest.v1+json; x=y", -EOPNOTSUPP,
+		"schema 1");
 	refused("{\"schemaVersion\":3,\"manifests\":[]}", "", -EPROTO, "schemaVersion");
 	refused("{\"schemaVersion\":\"2\",\"manifests\":[]}", "", -EPROTO, "schemaVersion");
 }
