@@ -3,15 +3,17 @@
 
 import ctypes
 import os
+import pathlib
+import re
 import stat
 import struct
-from errno import ENOENT
+from errno import EACCES, EFBIG, EHOSTUNREACH, ENOENT
 
 import pytest
 
 import samples
 from faulty_registry import Pages
-from harness import raises, read, run, scaled
+from harness import SLOW, raises, read, run, scaled, until
 from registry import behaviours as b
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -85,6 +87,135 @@ def test_links_as_registries_write_them(mount, registry, link):
     registry.pages = Pages(20, link)
     m = mount()
     assert len(os.listdir(m / "demo/app/tags")) == 51
+
+
+@pytest.mark.parametrize("link", [lambda url: f'<{url}&x=a,b;c>; title="a, <b>; rel=prev"; REL="Next last"',
+                                  lambda url: f'<https://other.invalid:1{url}>; rel="next"', lambda url: f"<{url}> ; rel = next",
+                                  lambda url: f'<list?{url.split("?")[1]}>; rel="next"'],
+                         ids=["commas", "other-scheme", "blanks", "relative"])
+def test_more_links_as_registries_write_them(mount, registry, link):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(50):
+        registry.store.tag("demo/app", f"t{i}", image.digest)
+    registry.pages = Pages(20, link)
+    m = mount()
+    assert len(os.listdir(m / "demo/app/tags")) == 51
+    assert registry.count() == registry.count("GET", "/tags/list") == 4, "a page for the lookup, and three"
+
+
+@pytest.mark.parametrize("status, code", [(400, "PAGINATION_NUMBER_INVALID"), (405, "UNSUPPORTED")])
+def test_a_number_that_is_refused_is_left_out(mount, registry, status, code):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", r"[?&]n=", b.error(status, code))
+    registry.pages = Pages(None)
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == ["v1"]
+    assert [r.target.partition("?")[2] for r in registry.requests("GET", "/tags/list")] == ["n=1000", ""]
+
+
+def test_a_page_that_is_refused_leaves_what_came(mount, registry):
+    """It is said, it is looked at again in time, and it does not replace what the disk knew."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(50):
+        registry.store.tag("demo/app", f"t{i:02}", image.digest)
+    registry.pages = Pages(20)
+    rule = registry.on("GET", "last=", b.error(400, "UNSUPPORTED", "invalid next token"))
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == [f"t{i:02}" for i in range(20)]
+    assert m.log.wait("demo/app: 20 tags, and no more are given")
+    assert registry.count("GET", "/tags/list") == 4, "a page for the lookup; the page, its Link, and one probe"
+    m.unmount()
+    rule.remove()
+    m.restart()
+    assert len(os.listdir(m / "demo/app/tags")) == 51
+    m.unmount()
+    registry.on("GET", "last=", b.error(400, "UNSUPPORTED", "invalid next token"))
+    m.restart()
+    os.listdir(m / "demo/app/tags")
+    m.unmount()
+    registry.stop()
+    m.restart()
+    assert len(os.listdir(m / "demo/app/tags")) == 51, "the last that was whole"
+
+
+@pytest.mark.parametrize("status, code", [(401, EACCES), (403, EACCES), (503, EHOSTUNREACH)])
+def test_a_page_that_fails_fails_the_listing(mount, registry, status, code):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    for i in range(50):
+        registry.store.tag("demo/app", f"t{i:02}", image.digest)
+    registry.pages = Pages(20)
+    registry.on("GET", "last=", b.error(status))
+    m = mount(None, "--timeout", "2s")
+    with raises(code):
+        os.listdir(m / "demo/app/tags")
+    assert m.log.wait(f"/tags/list: {status}")
+    registry.heal()
+    m.unmount()
+    m.restart()
+    assert len(os.listdir(m / "demo/app/tags")) == 51, "nothing of it was kept"
+
+
+def test_exactly_a_page_and_no_link(mount, registry):
+    """Registries of the time before Link cut a listing without a word."""
+    image = samples.push_wasm(registry.store, "demo/app", "t0000")
+    for i in range(1001):
+        registry.store.tag("demo/app", f"t{i:04}", image.digest)
+    registry.on("GET", "/tags/list", b.drop_header("Link"))
+    m = mount()
+    assert len(os.listdir(m / "demo/app/tags")) == 1001
+    assert [r.query.get("last") for r in registry.requests("GET", "/tags/list")] == [None, None, "t0999"]
+
+
+def test_order_and_repetition_are_the_mounts_own(mount, registry):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/tags/list", b.answer(200, '{"tags":["v9","v10","a","v9","B"]}', content_type="text/plain"))
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == ["B", "a", "v10", "v9"]
+
+
+def test_two_hundred_pages_in_bounded_memory(mount, registry):
+    names = [f"release-{i:06}" for i in range(200_000)]
+    samples.push_wasm(registry.store, "demo/app", names[0])
+    registry.store.find("demo/app").tags.update(dict.fromkeys(names, registry.store.find("demo/app").tags[names[0]]))
+    m = mount()
+    assert sum(1 for _ in os.scandir(m / "demo/app/tags")) == 200_000
+    assert registry.count("GET", "/tags/list") == 201
+    status = pathlib.Path(f"/proc/{m.pid()}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+    assert peak < 200_000 * SLOW, f"{peak} KiB"
+
+
+def test_a_page_that_is_too_large(mount, registry):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/tags/list", b.endless(b'"tag",' * 10_000))
+    m = mount()
+    with raises(EFBIG):
+        os.listdir(m / "demo/app/tags")
+    registry.wait_count(1, "GET", "/tags/list", state="gone")
+
+
+@pytest.mark.parametrize("refusal", [b.error(401, "UNAUTHORIZED"), b.error(403, "DENIED"), b.error(404, "NAME_UNKNOWN"),
+                                     b.error(405, "UNSUPPORTED"), b.error(400, "NAME_INVALID"), b.error(501, "UNSUPPORTED"),
+                                     b.answer(200, "<html>hello</html>", content_type="text/html")],
+                         ids=["401", "403", "404", "405", "400", "501", "html"])
+def test_a_catalog_that_is_refused(mount, registry, refusal):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/_catalog", refusal)
+    m = mount(None, "--list-ttl", "1s")
+    assert os.listdir(m) == []
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    asked = registry.count("GET", "/_catalog")
+    until(lambda: os.listdir(m) == ["demo"], what="what was looked up listed")
+    assert registry.count("GET", "/_catalog") == asked <= 2, "the refusal is remembered"
+
+
+def test_repositories_within_repositories(mount, registry):
+    for repo in ("a", "a/b", "a/b/c"):
+        samples.push_wasm(registry.store, repo, "v1", seed=len(repo))
+    m = mount()
+    assert os.listdir(m) == ["a"] and "b" in os.listdir(m / "a") and "c" in os.listdir(m / "a/b")
+    for path in ("a:v1", "a/b:v1", "a/b/c:v1"):
+        assert read(m / path / "main.wasm")[:4] == b"\0asm"
 
 
 def test_a_listing_that_goes_in_circles_ends(mount, registry):
