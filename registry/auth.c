@@ -385,7 +385,7 @@ int auth_refused(struct auth *a, const struct url *registry, struct auth_round *
 		return code;
 	if (ch.bearer)
 		code = answer_bearer(a, registry, r, &ch, peer, &c, call, err);
-	else if (ch.basic)
+	else if (ch.basic && (challenge || !r->basic)) /* without one it is no word about us */
 		code = answer_basic(a, r, &c, err);
 	credential_release(&c);
 	return code;

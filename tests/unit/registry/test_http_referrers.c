@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "registry/referrers.h"
@@ -345,6 +346,42 @@ static void the_tag_of_a_long_digest_is_cut(void **state)
 	done(&a);
 }
 
+/* Harbor 2.7 with a login: a 401 of the API alone, without a challenge. */
+static void behind_a_login(void *ctx, struct connection *c, const struct seen *q)
+{
+	(void)ctx;
+	if (!seen_field(q, "Authorization"))
+		reply_text(c, 401, "WWW-Authenticate: Basic realm=\"harbor\"\r\n", "{}");
+	else if (strstr(q->target, "/referrers/"))
+		reply_text(c, 401, "", "{}");
+	else if (strstr(q->target, "sha256-" HEX_A "."))
+		reply_text(c, 404, "", "{}");
+	else
+		reply_text(c, one.status, one.fields, one.body);
+}
+
+static void a_401_of_the_api_does_not_cost_the_login(void **state)
+{
+	static const char json[] = "{\"auths\":{\"127.0.0.1:%u\":{\"auth\":\"dTpw\"}}}";
+	char path[] = "/tmp/test_referrers.XXXXXX";
+	struct digest d = subject("sha256:" HEX_A);
+	int fd = mkstemp(path);
+	struct asked a = {0};
+
+	(void)state;
+	assert_true(fd >= 0);
+	rig_open(&a.rig, behind_a_login, NULL, "http://", "", path, NULL);
+	dprintf(fd, json, server_port(a.rig.server));
+	close(fd);
+	assert_int_equal(
+	    source_referrers(a.rig.source, "a/b", &d, &a.rig.call, &a.found, &a.rig.err), 0);
+	assert_int_equal(a.found.n, 1);
+	assert_digest(&a.found.v[0], HEX_B);
+	assert_int_equal(server_count_of(a.rig.server, NULL, "/referrers/"), 2);
+	done(&a);
+	unlink(path);
+}
+
 /* ---- errors ---- */
 
 static void an_error_is_never_none(void **state)
@@ -487,6 +524,7 @@ int main(void)
 	    cmocka_unit_test(what_the_tag_may_be),
 	    cmocka_unit_test(a_failed_tag_leaves_the_api_unjudged),
 	    cmocka_unit_test(the_tag_of_a_long_digest_is_cut),
+	    cmocka_unit_test(a_401_of_the_api_does_not_cost_the_login),
 	    cmocka_unit_test(an_error_is_never_none),
 	    cmocka_unit_test(a_503_is_tried_again),
 	    cmocka_unit_test(what_is_read_is_bounded),
