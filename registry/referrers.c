@@ -108,7 +108,7 @@ int referrers_add_index(struct referrers *l, const struct manifest *index, bool 
 int referrers_add_manifest(struct referrers *l, const struct manifest *m, struct err *err)
 {
 	const char *type = m->artifact_type;
-	struct referrer *r;
+	struct referrer *r = NULL;
 	int rc = count_bytes(l, m, err);
 
 	if (rc == 0)
