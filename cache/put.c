@@ -72,6 +72,8 @@ static int put_in_memory(struct store *s, const struct digest *d, const void *da
 		rc = memory_blob(s, d, steal_fd(&fd), len, ret);
 	else
 		memory_return(s, len);
+	if (rc == -EMFILE || rc == -ENFILE)
+		return err_errno(err, -EIO, "no descriptor for a blob (%s)", strerrorname_np(-rc));
 	return rc < 0 ? err_errno(err, -ENOSPC, "no memory for a blob (%s)", strerrorname_np(-rc))
 		      : 0;
 }

@@ -36,7 +36,7 @@ struct catalog {
 	struct memo *listings; /* struct listing_value */
 	struct memo *images;   /* struct image * */
 	struct memo *repos;    /* nothing: they exist */
-	struct memo *sizes;    /* int64_t of a digest whose size was said differently; -1: ask */
+	struct memo *sizes;    /* uint64_t, by repository and digest: see size_key() */
 };
 
 static void listing_retain(void *value)
@@ -83,7 +83,7 @@ int catalog_new(const struct catalog_options *o, struct catalog **ret)
 						.value_size = sizeof(int64_t)};
 	static const struct memo_type repos = {.max = CATALOG_REPOS_MAX};
 	static const struct memo_type sizes = {.max = CATALOG_SIZES_MAX,
-					       .value_size = sizeof(int64_t)};
+					       .value_size = sizeof(uint64_t)};
 	static const struct memo_type listings = {.max = CATALOG_LISTINGS_MAX,
 						  .value_size = sizeof(struct listing_value),
 						  .bytes_max = CATALOG_LISTINGS_BYTES,
@@ -343,27 +343,40 @@ void catalog_digest_absent(struct catalog *c, const char *repo, const struct dig
 	memo_put(c->absent, key, len, &seen);
 }
 
-enum known catalog_size(struct catalog *c, const struct digest *d, uint64_t *ret)
+/* With "" for the repository: whether there is a dispute at all. */
+static size_t size_key(const char *repo, const struct digest *d, char key[KEY_MAX])
 {
-	int64_t size;
-	if (!memo_get(c->sizes, d, sizeof(*d), &size))
+	char text[DIGEST_STRING_MAX];
+	digest_string(d, text);
+	return make_key(repo, text, key);
+}
+
+enum known catalog_size(struct catalog *c, const char *repo, const struct digest *d, uint64_t *ret)
+{
+	char key[KEY_MAX];
+	uint64_t size;
+	if (!memo_get(c->sizes, key, size_key("", d, key), &size))
 		return KNOWN_NOT;
-	if (size < 0)
+	if (!memo_get(c->sizes, key, size_key(repo, d, key), &size))
 		return KNOWN_STALE;
-	*ret = (uint64_t)size;
+	*ret = size;
 	return KNOWN_FRESH;
 }
 
-void catalog_size_put(struct catalog *c, const struct digest *d, uint64_t size)
+void catalog_size_dispute(struct catalog *c, const char *repo, const struct digest *d)
 {
-	int64_t value = size <= INT64_MAX ? (int64_t)size : INT64_MAX;
-	memo_put(c->sizes, d, sizeof(*d), &value);
+	char key[KEY_MAX];
+	uint64_t none = 0;
+	memo_put(c->sizes, key, size_key("", d, key), &none);
+	memo_drop(c->sizes, key, size_key(repo, d, key));
 }
 
-void catalog_size_dispute(struct catalog *c, const struct digest *d)
+void catalog_size_answer(struct catalog *c, const char *repo, const struct descriptor *said)
 {
-	int64_t value = -1;
-	memo_put(c->sizes, d, sizeof(*d), &value);
+	char key[KEY_MAX];
+	uint64_t size;
+	if (memo_get(c->sizes, key, size_key("", &said->digest, key), &size))
+		memo_put(c->sizes, key, size_key(repo, &said->digest, key), &said->size);
 }
 
 int catalog_namers(struct catalog *c, const struct digest *d, const char *except, size_t max,

@@ -103,11 +103,14 @@ enum known catalog_named(struct catalog *c, const char *repo, const struct diges
 NODISCARD int catalog_name(struct catalog *c, const char *repo, const struct descriptor *descs,
 			   size_t n, struct err *err);
 void catalog_digest_absent(struct catalog *c, const char *repo, const struct digest *d);
-/* The size of a digest that the cache does not have, if it was declared wrongly once:
- * KNOWN_FRESH: as the origin says; KNOWN_STALE: it is to be asked; KNOWN_NOT. */
-enum known catalog_size(struct catalog *c, const struct digest *d, uint64_t *ret);
-void catalog_size_put(struct catalog *c, const struct digest *d, uint64_t size);
-void catalog_size_dispute(struct catalog *c, const struct digest *d);
+/* The size of a digest that the cache does not have, if what was declared proved wrong
+ * once, here or in another repository. KNOWN_FRESH: as this repository's origin said
+ * when it was asked then; KNOWN_STALE: it is to be asked; KNOWN_NOT. */
+enum known catalog_size(struct catalog *c, const char *repo, const struct digest *d, uint64_t *ret);
+/* It proved wrong, and so did what this repository answered, if it did. */
+void catalog_size_dispute(struct catalog *c, const char *repo, const struct digest *d);
+/* The origin's answer, which counts only where there is a dispute. */
+void catalog_size_answer(struct catalog *c, const char *repo, const struct descriptor *said);
 /* Adds at most `max` repositories that named the digest, without `except`. -ENOMEM. */
 NODISCARD int catalog_namers(struct catalog *c, const struct digest *d, const char *except,
 			     size_t max, struct names *ret);

@@ -25,13 +25,13 @@
 #define LOCAL_QUICK_MS 1000
 
 /* How many other repositories are asked for a blob that the first does not give. */
-#define BLOB_REPOS_MAX 4
+#define BLOB_REPOS_MAX 32
 
 struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
 	struct failures *failures;
-	struct pool *small, *disk, *ask, *transfer;
+	struct pool *small, *disk, *ask, *quick, *transfer;
 };
 
 /* Work on the disk takes as long as it takes, and its waiters know; it ends when
@@ -253,7 +253,7 @@ static int run_named(struct fetcher *f, const struct flight_job *job, struct err
 	struct descriptor desc;
 	int r = ask_named(f, job->want, job->call, &desc, err);
 	if (r == 0)
-		catalog_size_put(f->o.catalog, &job->want->digest, desc.size);
+		catalog_size_answer(f->o.catalog, job->want->repo, &desc);
 	return r;
 }
 
@@ -457,7 +457,7 @@ static int fetch_from(struct fetcher *f, const struct flight_job *job, const cha
 	    is_manifest != document)
 		r = fetch_as(f, job, repo, is_manifest, ret, err);
 	if (r == -EBADMSG) /* perhaps for a size that somebody only said */
-		catalog_size_dispute(f->o.catalog, d);
+		catalog_size_dispute(f->o.catalog, repo, d);
 	char digest[DIGEST_STRING_MAX];
 	digest_string(d, digest);
 	return r ? err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest) : 0;
@@ -497,8 +497,12 @@ static int run_blob(struct fetcher *f, const struct flight_job *job, struct blob
 	const struct want *w = job->want;
 	size_t len = 0;
 	const char *known = inline_blob_known(&w->digest, &len);
-	if (known || w->size == 0)
-		return make_blob(f, job, known, len, ret, err);
+	if (known || w->size == 0) {
+		int made = make_blob(f, job, known, len, ret, err);
+		if (made == -EBADMSG)
+			catalog_size_dispute(f->o.catalog, job->repo, &w->digest);
+		return made;
+	}
 	if (w->local) {
 		(void)begin_local(job);
 		return look_again(from_cache(f, &w->digest, job->call, ret, err));
@@ -554,6 +558,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	if (pool_new("small", FETCH_SMALL_THREADS, &f->small) ||
 	    pool_new("disk", FETCH_DISK_THREADS, &f->disk) ||
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
+	    pool_new("quick", FETCH_QUICK_THREADS, &f->quick) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
 	    flights_new(&flights, &f->flights) || failures_new(&f->failures)) {
 		fetcher_free(f);
@@ -572,6 +577,7 @@ void fetcher_stop(struct fetcher *f)
 {
 	flights_stop(f->flights);
 	pool_stop(f->transfer);
+	pool_stop(f->quick);
 	pool_stop(f->ask);
 	pool_stop(f->disk);
 	pool_stop(f->small);
@@ -582,6 +588,7 @@ void fetcher_free(struct fetcher *f)
 	if (!f)
 		return;
 	pool_free(f->transfer);
+	pool_free(f->quick);
 	pool_free(f->ask);
 	pool_free(f->disk);
 	pool_free(f->small);
@@ -614,6 +621,13 @@ static struct pool *local_pool(struct fetcher *f, const struct want *want)
 	return want->kind != WANT_BLOB || want->size <= FETCH_SMALL_BYTES ? f->small : f->disk;
 }
 
+static struct pool *remote_pool(struct fetcher *f, const struct want *want)
+{
+	if (want->kind != WANT_BLOB)
+		return f->ask;
+	return want->size <= FETCH_QUICK_BYTES ? f->quick : f->transfer;
+}
+
 int fetch_park(struct fetcher *f, const struct want *want, const char *repo, struct waiter *w,
 	       struct err *err)
 {
@@ -624,6 +638,6 @@ int fetch_park(struct fetcher *f, const struct want *want, const char *repo, str
 	int r = fetch_refused(f, err);
 	if (r)
 		return r;
-	return flight_park(f->flights, &full, repo, want->kind == WANT_BLOB ? f->transfer : f->ask,
+	return flight_park(f->flights, &full, repo, remote_pool(f, want),
 			   w);
 }

@@ -9,7 +9,8 @@
  *	small      what the cache has, if it is small: manifests above all
  *	disk       the rest of that, which may take minutes to hash
  *	ask        questions to the origin: tags, manifests, listings
- *	transfer   blobs
+ *	quick      small blobs, which the large ones must not keep waiting
+ *	transfer   the rest of them
  *
  * so that a silent registry delays neither what is cached nor, by its blobs,
  * the questions. The first two never wait for the network.
@@ -24,6 +25,8 @@
 #include "base/err.h"
 #include "fs/flight.h"
 
+#define FETCH_QUICK_THREADS    4
+#define FETCH_QUICK_BYTES      SOURCE_QUICK_BYTES
 #define FETCH_SMALL_THREADS    2
 #define FETCH_SMALL_BYTES      (4u << 20)
 #define FETCH_DISK_THREADS     2

@@ -135,12 +135,17 @@ static void note_movement(struct flights *f, int64_t now) REQUIRES(f->lock)
 	f->movement = movement;
 }
 
-/* How long who wants it has patience, if it waited for its turn while others moved. */
+/* How long who wants it has patience, if it waited for its turn while others moved:
+ * not for ever, since others may move as slowly as they like. */
 static int64_t patience(const struct flights *f, const struct flight *fl) REQUIRES(f->lock)
 {
 	if (fl->want.kind != WANT_BLOB)
 		return 0;
-	return fl->begun ? fl->patience_ms : f->moved_ms + f->o.timeout_ms;
+	if (fl->begun)
+		return fl->patience_ms;
+	int64_t most = fl->started_ms + FLIGHT_TURNS * f->o.timeout_ms;
+	int64_t moving = f->moved_ms + f->o.timeout_ms;
+	return moving < most ? moving : most;
 }
 
 static void begin(struct flights *f, struct flight *fl)

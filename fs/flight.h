@@ -53,6 +53,10 @@ struct pool;
 
 #define WATCH_MS 100
 
+/* How many times the time of one call a transfer may wait for its turn while others
+ * bring bytes. */
+#define FLIGHT_TURNS 20
+
 enum want_kind {
 	WANT_TAG = 1,  /* what repo:tag names now */
 	WANT_MANIFEST, /* the parsed manifest repo@digest */

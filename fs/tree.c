@@ -2,6 +2,7 @@
 #include "fs/tree.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,18 @@ struct want tree_want(enum want_kind kind, const char *repo)
 	return w;
 }
 
+int tree_absent(struct op *op, const struct want *w, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+	op->want = *w;
+	va_start(args, fmt);
+	if (vsnprintf(text, sizeof(text), fmt, args) < 0)
+		text[0] = '\0';
+	va_end(args);
+	return err_set(&op->err, -ENOENT, "%s", text);
+}
+
 int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX])
 {
 	char path[NODE_REPO_MAX];
@@ -72,10 +85,10 @@ int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor
 		*ret_left_s = left_s(left);
 	if (known == KNOWN_FRESH)
 		return 0;
-	if (known == KNOWN_ABSENT)
-		return err_set(&op->err, -ENOENT, "%s: no tag %s", repo, tag);
 	struct want w = tree_want(WANT_TAG, repo);
 	strncat(w.tag, tag, sizeof(w.tag) - 1);
+	if (known == KNOWN_ABSENT)
+		return tree_absent(op, &w, "%s: no tag %s", repo, tag);
 	if (known == KNOWN_NOT)
 		return op_want(op, &w, 0);
 	if (!op->accept_stale)
@@ -93,9 +106,9 @@ int tree_repo_exists(struct op *op, const char *repo)
 {
 	if (catalog_repo_known(op->fs->catalog, repo))
 		return 0;
-	if (catalog_listing(op->fs->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
-		return err_set(&op->err, -ENOENT, "%s: no such repository", repo);
 	struct want w = tree_want(WANT_REPO, repo);
+	if (catalog_listing(op->fs->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
+		return tree_absent(op, &w, "%s: no such repository", repo);
 	return op_want(op, &w, 0);
 }
 
@@ -262,23 +275,32 @@ static int lookup_alg(const struct node *parent, const char *name, enum node_kin
 	return 0;
 }
 
+/* Whether the repository has the manifest. 0, -ENOENT, -EINPROGRESS. */
+static int has_manifest(struct op *op, const char *repo, const struct digest *d)
+{
+	struct descriptor desc;
+	struct want w = tree_want(WANT_MANIFEST, repo);
+	w.digest = *d;
+	enum known known = catalog_named(op->fs->catalog, repo, d, &desc);
+	if (known == KNOWN_ABSENT)
+		return tree_absent(op, &w, "%s: no such manifest", repo);
+	struct image *image = known == KNOWN_FRESH ? catalog_image(op->fs->catalog, d) : NULL;
+	if (!image)
+		return op_want(op, &w, 0);
+	image_unref(image);
+	return 0;
+}
+
 static int lookup_manifest(struct op *op, const struct node *parent, const char *repo,
 			   const char *hex, struct found *ret)
 {
-	struct descriptor desc;
 	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
 		return not_found(ret, TREE_FOREVER_S);
-	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
-	if (known == KNOWN_ABSENT)
+	int r = has_manifest(op, repo, &ret->digest);
+	if (r == -ENOENT)
 		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
-	struct image *image =
-	    known == KNOWN_FRESH ? catalog_image(op->fs->catalog, &ret->digest) : NULL;
-	if (!image) {
-		struct want w = tree_want(WANT_MANIFEST, repo);
-		w.digest = ret->digest;
-		return op_want(op, &w, 0);
-	}
-	image_unref(image);
+	if (r)
+		return r;
 	found_named(ret, parent, NODE_MANIFEST, hex, TREE_FOREVER_S);
 	ret->key.digest = &ret->digest;
 	return 0;
@@ -294,7 +316,7 @@ static int blob_bytes(struct op *op, const char *repo, const struct digest *d,
 		return 0;
 	*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
 	*ret = named->size;
-	if (catalog_size(op->fs->catalog, d, ret) != KNOWN_STALE)
+	if (catalog_size(op->fs->catalog, repo, d, ret) != KNOWN_STALE)
 		return 0;
 	struct want w = tree_want(WANT_NAMED, repo);
 	w.digest = *d;
@@ -309,13 +331,14 @@ static int lookup_blob(struct op *op, const struct node *parent, const char *rep
 	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
 		return not_found(ret, TREE_FOREVER_S);
 	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
-	if (known == KNOWN_ABSENT)
+	struct want w = tree_want(WANT_NAMED, repo);
+	w.digest = ret->digest;
+	if (known == KNOWN_ABSENT) {
+		(void)tree_absent(op, &w, "%s: no such blob", repo);
 		return not_found(ret, CATALOG_NEGATIVE_MS / 1000.0);
-	if (known != KNOWN_FRESH) {
-		struct want w = tree_want(WANT_NAMED, repo);
-		w.digest = ret->digest;
-		return op_want(op, &w, 0);
 	}
+	if (known != KNOWN_FRESH)
+		return op_want(op, &w, 0);
 	int r = blob_bytes(op, repo, &ret->digest, &desc, &size, &ret->entry_s);
 	if (r)
 		return r;
@@ -398,21 +421,6 @@ static int link_repo(struct op *op, const struct node *link, size_t name_len,
 	return source_repository(op->fs->source, path, ret) ? -ENOENT : 0;
 }
 
-/* Whether the repository has the manifest. Asked here, where nothing is locked, and
- * not by the names on the way there, which would have to list the repository. */
-static int check_digest(struct op *op, const char *repo, const struct digest *d)
-{
-	struct descriptor desc;
-	enum known known = catalog_named(op->fs->catalog, repo, d, &desc);
-	if (known == KNOWN_FRESH)
-		return 0;
-	if (known == KNOWN_ABSENT)
-		return err_set(&op->err, -ENOENT, "%s: no such manifest", repo);
-	struct want w = tree_want(WANT_MANIFEST, repo);
-	w.digest = *d;
-	return op_want(op, &w, 0);
-}
-
 int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 {
 	struct entry_reference ref;
@@ -424,8 +432,10 @@ int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 	r = node_read(op->fs->nodes, node->parent, &parent);
 	if (r == 0)
 		r = link_repo(op, node, ref.name_len, repo);
+	/* Asked here, where nothing is locked, and not by the names on the way there, which
+	 * would have to list the repository. */
 	if (r == 0 && digest_is_set(&ref.digest)) {
-		r = check_digest(op, repo, &ref.digest);
+		r = has_manifest(op, repo, &ref.digest);
 	} else if (r == 0) {
 		struct descriptor desc;
 		r = tree_tag(op, repo, ref.tag, &desc, NULL);

@@ -88,6 +88,8 @@ NODISCARD int tree_lookup_image(struct op *op, const struct node *parent, const 
 /* Names of the tree. */
 bool tree_is_fixed_entry(const char *name); /* tags, manifests, blobs, index.json, oci-layout */
 struct want tree_want(enum want_kind kind, const char *repo);
+/* -ENOENT: the origin said so lately, of this want, which `why` looks up. */
+int tree_absent(struct op *op, const struct want *w, const char *fmt, ...) PRINTF(3, 4);
 
 /* Below files/: the entry that a directory node stands for, in image->names. */
 NODISCARD int tree_files_entry(struct fs *fs, const struct node *node, const struct image *image,

@@ -113,7 +113,7 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 	struct listing *tags = NULL;
 	enum known known = catalog_listing(op->fs->catalog, repo, &tags, NULL);
 	if (known == KNOWN_ABSENT)
-		return err_set(&op->err, -ENOENT, "%s: no such repository", repo);
+		return tree_absent(op, &w, "%s: no such repository", repo);
 	if (known == KNOWN_NOT || (known == KNOWN_STALE && !op->accept_stale)) {
 		listing_unref(tags);
 		return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);

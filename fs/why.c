@@ -54,8 +54,13 @@ static void explain_want(struct walk *k)
 static void explain(struct walk *k, int code)
 {
 	const char *text = k->op->err.text;
+	struct failure f;
+	bool said = code == -ENOENT && k->op->want.kind != 0 &&
+		    failures_find(fetcher_failures(k->op->fs->fetcher), &k->op->want, &f);
 	if (code == -EINPROGRESS)
 		explain_want(k);
+	else if (said)
+		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
 	else if (code == -ENOENT && !text[0])
 		say(k->why, WHY_FAILED, code, 0,
 		    "there can be no such name here, or the manifest names none");
@@ -77,13 +82,23 @@ static bool next_name(struct walk *k, char name[256], int *code)
 	return true;
 }
 
-/* A link's target goes before the rest. */
+/* What an earlier step said or wanted. */
+static void forget(struct op *op)
+{
+	op->err.text[0] = '\0';
+	memset(&op->want, 0, sizeof(op->want));
+}
+
+/* A link's target goes before the rest, and takes its place in the path. */
 static int follow(struct walk *k, const struct node *link)
 {
 	char target[PATH_MAX], rest[2 * PATH_MAX];
 	int r = tree_readlink(k->op, link, target);
 	if (r)
 		return r;
+	char *last = strrchr(k->why->at, '/');
+	if (last)
+		*last = '\0';
 	snprintf(rest, sizeof(rest), "%s", k->todo);
 	int n = snprintf(k->todo, sizeof(k->todo), "%s/%s", target, rest);
 	return n < (int)sizeof(k->todo) ? 0 : -ENAMETOOLONG;
@@ -96,7 +111,7 @@ static int step(struct walk *k, const char *name)
 	struct nodes *nodes = k->op->fs->nodes;
 	if (k->depth == DEPTH_MAX)
 		return -ENAMETOOLONG;
-	k->op->err.text[0] = '\0';
+	forget(k->op);
 	int r = tree_lookup(k->op, &k->node, name, &found);
 	if (r == 0)
 		r = node_get(nodes, &found.key, &child);
@@ -115,7 +130,7 @@ static int try_open(struct walk *k)
 	struct dirlist *list = NULL;
 	struct stat st;
 	double s;
-	k->op->err.text[0] = '\0';
+	forget(k->op);
 	int r = tree_attr(k->op, &k->node, &st, &s);
 	if (r)
 		return r;

@@ -25,7 +25,7 @@ enum why_state {
 
 struct why {
 	enum why_state state;
-	char at[PATH_MAX]; /* how far it leads, below the mountpoint: "/org/hello:v1" */
+	char at[PATH_MAX]; /* how far it leads, below the mountpoint, links followed */
 	int code;          /* WHY_FAILED: -errno */
 	int64_t wall_ms;   /* WHY_FAILED: when; 0: it is so now */
 	char text[ERR_TEXT_MAX];

@@ -162,8 +162,23 @@ def test_unmount_frees_who_waits(mount, registry, hot, park):
     assert not m.is_mounted()
 
 
+def test_ctrl_c_frees_one_of_a_thousand(mount, registry, hot, park):
+    m = mount()
+    read(m / "demo/cold:v1/manifest.json")
+    os.listdir(m / "demo/cold:v1/files")
+    samples.push_files(registry.store, "demo/links", "one", {"x": b"one"})
+    registry.pause()
+    parked(m, park)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL) * 3:
+        cat = Child(["cat", m / "demo/links:one/manifest.json"]).waiting("open")
+        cat.send(number)
+        assert cat.ends(2.0 * SLOW)[0] == -number
+    registry.resume()
+
+
 def test_waiting_lookups_do_not_lock_their_directory(mount, registry, hot):
-    """LOOKUP is the one request whose wait locks something: other names, listings and mkdir go on beside it."""
+    """LOOKUP is the one request whose wait locks something: other names and listings go on beside it. (A mkdir waits for
+    them, in the kernel; that is why a LOOKUP waits no longer than 5 s.)"""
     m = mount()
     read(m / "demo/app:v1/main.wasm")
     os.listdir(m / "demo/app/manifests/sha256")

@@ -5,14 +5,14 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from errno import EACCES, EBADMSG, EPROTO
+from errno import EACCES, EBADMSG, ENOENT, EPROTO, ETIMEDOUT
 
 import pytest
 
 import artifacts
 import samples
 from artifacts import Blob
-from harness import Clock, raises, read, run, until
+from harness import Child, Clock, raises, read, run, until
 from registry import behaviours as b
 
 HEAD_FAULTS = {"type": lambda: b.content_type("text/html"), "index type": lambda: b.content_type(artifacts.INDEX),
@@ -266,3 +266,130 @@ def test_a_killed_caller_is_let_go_whenever_its_signal_came(mount, registry):
         ended = list(pool.map(lambda i: run(["/usr/bin/python3", "-c", program, m / f"x/y:v{i}", i % 10], timeout=30).code,
                               range(40)))
     assert ended == [-9] * 40
+
+
+# what was found by trying
+
+
+def one_layer(store, repo, tag, data, size=None, title="f.bin"):
+    """A manifest of one layer that it declares with this size."""
+    layer, config = Blob(data, "application/octet-stream", title), Blob(b"{}", "application/vnd.x+json")
+    for blob in (layer, config):
+        store.add_blob(repo, blob.data)
+    manifest = {"schemaVersion": 2, "mediaType": artifacts.MANIFEST, "config": config.descriptor(),
+                "layers": [{**layer.descriptor(), "size": len(data) if size is None else size}]}
+    store.add_manifest(repo, json.dumps(manifest).encode(), artifacts.MANIFEST, tag)
+    return layer
+
+
+@pytest.mark.parametrize("size", ["0", "5", "999999"])
+def test_a_wrong_length_of_a_lone_blob_heals(mount, registry, size):
+    image = samples.push_wasm(registry.store, "x/y", "v1", seed=1)
+    path = "x/y/blobs/sha256/" + image.layer.hex
+    registry.on("HEAD", "/blobs/", b.set_header("Content-Length", size), times=1)
+    m = mount(None, "--tag-ttl", "1s")
+    os.listdir(m / "x/y/tags")
+    with raises(EBADMSG):
+        read(m / path)
+    until(lambda: os.stat(m / path).st_size == len(image.layer.data), what="the right size")
+    assert read(m / path) == image.layer.data
+    m.unmount()
+    assert read(mount() / path) == image.layer.data
+
+
+def test_a_manifest_that_declares_nothing(mount, registry):
+    data = samples.noise(5000, 3)
+    layer = one_layer(registry.store, "x/y", "lie", data, 0)
+    one_layer(registry.store, "x/y", "v1", data)
+    m = mount(None, "--tag-ttl", "1s")
+    with raises(EBADMSG):
+        read(m / "x/y:lie/files/f.bin")
+    path = m / "x/y/blobs/sha256" / layer.hex
+    until(lambda: os.stat(path).st_size == len(data), what="the right size")
+    assert read(path) == data
+    assert read(m / "x/y:v1/files/f.bin") == data
+
+
+def test_what_another_repository_says_of_a_size(mount, registry):
+    image = samples.push_wasm(registry.store, "good/app", "v1", seed=1)
+    registry.store.add_blob("evil/app", image.layer.data)
+    samples.push_wasm(registry.store, "evil/app", "x", seed=8)
+    registry.on("HEAD", "/evil/app/blobs/", b.set_header("Content-Length", "999"))
+    m = mount()
+    os.listdir(m / "evil/app/tags")
+    os.listdir(m / "good/app:v1/layers")
+    assert os.stat(m / "evil/app/blobs/sha256" / image.layer.hex).st_size == 999
+    assert read(m / "good/app/blobs/sha256" / image.layer.hex) == image.layer.data
+
+
+def test_many_that_refuse_and_one_that_gives(mount, registry):
+    data = samples.noise(3000, 4)
+    repos = [f"n/a{i}" for i in range(9)] + ["n/z"]
+    for repo in repos:
+        one_layer(registry.store, repo, "v", data)
+    registry.on("GET", r"/v2/n/a\d/blobs/", b.error(403, "DENIED", "not for you"))
+    m = mount()
+    for repo in repos:
+        os.listdir(m / f"{repo}:v/files")
+    os.stat(m / "n/z:v/files/f.bin")
+    os.stat(m / "n/a6:v/files/f.bin")  # the last that is looked up
+    assert read(m / "n/z:v/files/f.bin") == data
+
+
+def test_a_layer_is_no_manifest(mount, registry):
+    layer = one_layer(registry.store, "x/y", "v", samples.noise(3000, 5))
+    m = mount()
+    link = m / f"x/y@{layer.digest}"
+    with raises(ENOENT):
+        os.readlink(link)
+    os.listdir(m / "x/y:v/files")
+    with raises(ENOENT):
+        os.readlink(link)
+    read(m / "x/y:v/files/f.bin")
+    with raises(ENOENT, EPROTO):  # by now its bytes are here, and no manifest
+        os.readlink(link)
+
+
+def test_what_cannot_be_parsed_is_no_link_the_second_time_either(mount, registry):
+    digest = registry.store.add_manifest("x/y", b"<html>", artifacts.MANIFEST, "v1")
+    m = mount()
+    for _ in range(3):
+        with raises(EPROTO):
+            os.readlink(m / f"x/y@{digest}")
+
+
+def test_a_small_blob_does_not_wait_behind_large_ones(mount, registry):
+    for i in range(8):
+        one_layer(registry.store, "x/slow", f"v{i}", samples.noise(3 << 20, i))
+    fast = one_layer(registry.store, "x/fast", "v", b"hello" * 100)
+    m = mount()
+    for i in range(8):
+        os.stat(m / f"x/slow:v{i}/files/f.bin")
+    os.stat(m / "x/fast:v/files/f.bin")
+    rule = registry.on("GET", "/x/slow/blobs/", b.trickle(20_000, 0.5))
+    slow = [Child(["cat", m / f"x/slow:v{i}/files/f.bin"]).waiting("open") for i in range(8)]
+    registry.wait_count(6, "GET", "/x/slow/blobs/")
+    with Clock() as took:
+        assert read(m / "x/fast:v/files/f.bin") == fast.data
+    assert took.seconds < 3
+    for one in slow:
+        one.send(9)
+    rule.remove()
+    for one in slow:
+        one.ends(10)
+
+
+def test_a_turn_that_never_comes_has_an_end(mount, registry):
+    for i in range(7):
+        one_layer(registry.store, "x/slow", f"v{i}", samples.noise(3 << 20, i))
+    m = mount(None, "--timeout", "200ms")
+    for i in range(7):
+        os.stat(m / f"x/slow:v{i}/files/f.bin")
+    registry.on("GET", "/x/slow/blobs/", b.trickle(10_000, 0.1))
+    slow = [Child(["cat", m / f"x/slow:v{i}/files/f.bin"]).waiting("open") for i in range(6)]
+    registry.wait_count(6, "GET", "/x/slow/blobs/")
+    with Clock() as took, raises(ETIMEDOUT):
+        read(m / "x/slow:v6/files/f.bin")
+    assert 1 < took.seconds < 15, "longer than one call, and not for ever"
+    for one in slow:
+        one.send(9).ends(10)
