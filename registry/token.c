@@ -50,10 +50,11 @@ int token_parse(const char *body, size_t len, struct token *ret, struct err *err
 	const char *s;
 	size_t n;
 	char *text;
-	int r = json_util_parse(body, len, "the token server's answer", &root, err);
+	/* Not in jansson's words: they quote what they do not like. */
+	int r = json_util_parse(body, len, "", &root, NULL);
 
 	if (r < 0)
-		return r;
+		return err_set(err, r, "its answer is not a JSON object");
 	s = json_string_value(json_object_get(root, "access_token"));
 	if (!s || !*s)
 		s = json_string_value(json_object_get(root, "token"));
@@ -246,6 +247,7 @@ int token_cache_get(struct token_cache *c, const struct digest *key, token_fetch
 		    void *ctx, struct call *call, char **ret, bool *ret_fresh, struct err *err)
 {
 	struct entry *e;
+	bool waited = false;
 	int r = 1;
 
 	*ret_fresh = false;
@@ -275,11 +277,13 @@ int token_cache_get(struct token_cache *c, const struct digest *key, token_fetch
 			err_set(err, r, "out of memory");
 		} else if (r == 0) {
 			*ret = text;
+			*ret_fresh = waited;
 		} else if (mine) {
 			*ret_fresh = true;
 			r = fetch_one(c, e, fetch, ctx, call, ret, err);
 		} else {
 			r = share(c, e, rounds, call, err);
+			waited = true;
 		}
 	}
 	lock_take(&c->lock);

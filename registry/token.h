@@ -40,7 +40,8 @@ typedef int (*token_fetch_fn)(void *ctx, struct call *call, struct token *ret, s
 
 NODISCARD int token_cache_new(struct token_cache **ret);
 void token_cache_free(struct token_cache *c); /* NULL is fine */
-/* The token of this key, new; fetched if there is none (*ret_fresh). */
+/* The token of this key, new; fetched if there is none. *ret_fresh: it was fetched
+ * since it was asked for, by whomever. */
 NODISCARD int token_cache_get(struct token_cache *c, const struct digest *key, token_fetch_fn fetch,
 			      void *ctx, struct call *call, char **ret, bool *ret_fresh,
 			      struct err *err);
