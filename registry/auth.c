@@ -8,31 +8,17 @@
 #include <strings.h>
 
 #include "base/clock.h"
-#include "base/lock.h"
-#include "registry/challenge.h"
+#include "registry/auth_memory.h"
 #include "registry/park.h"
 #include "registry/token.h"
 #include "registry/token_fetch.h"
-
-#define REFUSED_COUNT 8
-
-struct refusal {
-	struct digest id;
-	int64_t until_ms;
-};
 
 struct auth {
 	struct auth_options o;
 	char *host;
 	struct credentials *credentials;
 	struct token_cache *tokens;
-
-	struct lock lock;
-	/* guarded by lock: the registry's last challenge */
-	struct challenge last;
-	enum address_class last_peer;
-	struct refusal refused[REFUSED_COUNT];
-	unsigned refused_next;
+	struct auth_memory memory;
 };
 
 int auth_new(const struct auth_options *o, struct auth **ret)
@@ -43,7 +29,7 @@ int auth_new(const struct auth_options *o, struct auth **ret)
 	if (!a)
 		return -ENOMEM;
 	a->o = *o;
-	lock_init(&a->lock);
+	auth_memory_init(&a->memory);
 	a->host = strdup(o->host);
 	r = a->host ? credentials_open(o->auth_file, &a->credentials) : -ENOMEM;
 	if (r == 0)
@@ -62,7 +48,7 @@ void auth_free(struct auth *a)
 		return;
 	credentials_free(a->credentials);
 	token_cache_free(a->tokens);
-	lock_release(&a->lock);
+	auth_memory_release(&a->memory);
 	free(a->host);
 	free(a);
 }
@@ -80,49 +66,6 @@ void auth_end(struct auth_round *r)
 	wipe(&r->header);
 	wipe(&r->token);
 	wipe(&r->scopes);
-}
-
-/* ---- what is remembered ---- */
-
-static void remember(struct auth *a, const struct challenge *ch, enum address_class peer)
-{
-	lock_take(&a->lock);
-	a->last = *ch;
-	a->last_peer = peer;
-	lock_drop(&a->lock);
-}
-
-static enum address_class recall(struct auth *a, struct challenge *ch)
-{
-	enum address_class peer;
-
-	lock_take(&a->lock);
-	*ch = a->last;
-	peer = a->last_peer;
-	lock_drop(&a->lock);
-	ch->scope[0] = '\0'; /* that was another question's */
-	ch->error[0] = '\0';
-	return peer;
-}
-
-static void note_refused(struct auth *a, const struct credential *c)
-{
-	lock_take(&a->lock);
-	a->refused[a->refused_next++ % REFUSED_COUNT] =
-	    (struct refusal){.id = c->id, .until_ms = clock_ms() + AUTH_REFUSED_MS};
-	lock_drop(&a->lock);
-}
-
-static bool was_refused(struct auth *a, const struct credential *c)
-{
-	bool found = false;
-
-	lock_take(&a->lock);
-	for (size_t i = 0; i < REFUSED_COUNT; i++)
-		found |=
-		    a->refused[i].until_ms > clock_ms() && digest_equal(&a->refused[i].id, &c->id);
-	lock_drop(&a->lock);
-	return found;
 }
 
 /* ---- headers ---- */
@@ -145,7 +88,8 @@ static int use_basic(struct auth_round *r, const struct credential *c)
 	if (code == 0)
 		code = set_header(r, "", value);
 	wipe(&value);
-	r->basic = code == 0;
+	if (code == 0)
+		r->shown = c->id;
 	return code;
 }
 
@@ -157,24 +101,8 @@ static int use_bearer(struct auth_round *r, const struct credential *c)
 
 /* ---- tokens ---- */
 
-struct fetch {
-	struct auth *auth;
-	struct token_question q;
-};
-
-static int fetch(void *ctx, struct call *call, struct token *ret, struct err *err)
-{
-	struct fetch *f = ctx;
-	bool refused;
-	int code = token_fetch(&f->q, call, ret, &refused, err);
-
-	if (refused)
-		note_refused(f->auth, f->q.credential);
-	return code;
-}
-
-static int token_key(const struct challenge *ch, const struct auth_round *r,
-		     const struct credential *c, struct digest *ret)
+/* Of what a question is about, and who asks it: tokens are kept under it. */
+static int set_key(struct auth_round *r, const struct challenge *ch, const struct credential *c)
 {
 	AUTO_FREE char *all = NULL;
 	char id[DIGEST_STRING_MAX] = "";
@@ -183,16 +111,25 @@ static int token_key(const struct challenge *ch, const struct auth_round *r,
 	if (digest_is_set(&c->id))
 		digest_string(&c->id, id);
 	n = asprintf(&all, "%s\n%s\n%s\n%s", ch->realm, ch->service, r->scope, id);
-	return n < 0 ? -ENOMEM : digest_of(DIGEST_SHA256, all, (size_t)n, ret);
+	return n < 0 ? -ENOMEM : digest_of(DIGEST_SHA256, all, (size_t)n, &r->key);
 }
 
 /* Both name the same thing: equal up to the last ':', behind which stand the
  * actions. */
-static bool same_resource(const char *a, const char *b)
+static bool same_resource(const char *a, size_t a_len, const char *b)
 {
-	const char *end_a = strrchr(a, ':'), *end_b = strrchr(b, ':');
+	const char *end_a = memrchr(a, ':', a_len), *end_b = strrchr(b, ':');
 
 	return end_a && end_b && end_a - a == end_b - b && strncmp(a, b, (size_t)(end_a - a)) == 0;
+}
+
+/* "repository:…", "repository(plugin):…" or "registry:…". A token for the catalog
+ * is asked for alone: some servers refuse all of a question for a part of it. */
+static bool same_type(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "(:");
+
+	return n > 0 && n == strcspn(b, "(:") && strncmp(a, b, n) == 0;
 }
 
 static bool is_weak(const struct challenge *ch)
@@ -200,19 +137,61 @@ static bool is_weak(const struct challenge *ch)
 	return strcasecmp(ch->error, "insufficient_scope") == 0;
 }
 
+/* Adds those scopes of a challenge that are of our type, and not about `own`. */
+static int add_scopes(char **all, const char *own, const char *scopes)
+{
+	for (const char *s = scopes; *s; s += strspn(s, " ")) {
+		size_t n = strcspn(s, " ");
+		char *more;
+
+		if (same_type(s, own) && !same_resource(s, n, own)) {
+			if (asprintf(&more, "%s %.*s", *all, (int)n, s) < 0)
+				return -ENOMEM;
+			free(*all);
+			*all = more;
+		}
+		s += n;
+	}
+	return 0;
+}
+
 /* What to ask for: our own scope first, since some servers look no further;
  * then the registry's, if it is about something else. What the registry said
  * to a token that was too weak goes alone. */
 static int scopes_for(const struct challenge *ch, const struct auth_round *r, char **ret)
 {
-	bool theirs = ch->scope[0] && !same_resource(ch->scope, r->scope);
-	int n;
+	bool theirs = is_weak(ch) && same_type(ch->scope, r->scope);
 
-	if (is_weak(ch) && ch->scope[0])
-		n = asprintf(ret, "%s", ch->scope);
-	else
-		n = asprintf(ret, "%s%s%s", r->scope, theirs ? " " : "", theirs ? ch->scope : "");
-	return n < 0 ? -ENOMEM : 0;
+	*ret = strdup(theirs ? ch->scope : r->scope);
+	if (!*ret)
+		return -ENOMEM;
+	return theirs ? 0 : add_scopes(ret, r->scope, ch->scope);
+}
+
+struct fetch {
+	struct auth *auth;
+	struct digest key;
+	struct token_question q;
+};
+
+/* Of however many ask for one token, it is one who does. */
+static int fetch(void *ctx, struct call *call, struct token *ret, struct err *err)
+{
+	struct fetch *f = ctx;
+	struct auth *a = f->auth;
+	const struct credential *c = f->q.credential;
+	bool refused;
+	int code = token_fetch(&f->q, call, ret, &refused, err);
+
+	if (code == 0 && c->kind != CREDENTIAL_NONE)
+		auth_memory_accept(&a->memory, &c->id);
+	if (refused) {
+		auth_memory_refuse(&a->memory, &c->id, err->text);
+		credentials_refused(a->credentials, &c->id);
+	} else if (code == -EACCES) {
+		auth_memory_deny(&a->memory, &f->key, err->text);
+	}
+	return code;
 }
 
 static int judge_realm(const struct url *registry, const char *realm, struct url *ret,
@@ -232,12 +211,13 @@ static int judge_realm(const struct url *registry, const char *realm, struct url
 	return code;
 }
 
+/* Under r->key, which is set. */
 static int use_token(struct auth *a, const struct url *registry, struct auth_round *r,
 		     const struct challenge *ch, enum address_class peer,
 		     const struct credential *c, struct call *call, struct err *err)
 {
 	struct url realm = {0};
-	struct fetch f = {.auth = a};
+	struct fetch f = {.auth = a, .key = r->key};
 	int code = judge_realm(registry, ch->realm, &realm, err);
 
 	if (code < 0)
@@ -245,8 +225,6 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 	wipe(&r->token);
 	wipe(&r->scopes);
 	code = scopes_for(ch, r, &r->scopes);
-	if (code == 0)
-		code = token_key(ch, r, c, &r->key);
 	if (code < 0) {
 		err_set(err, code, "out of memory");
 	} else {
@@ -270,20 +248,46 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 	return code < 0 ? err_set(err, code, "out of memory") : 0;
 }
 
-/* ---- a question's rounds ---- */
+/* ---- before the first answer ---- */
 
-static int find_credential(struct auth *a, const struct auth_round *r, struct credential *ret,
-			   struct err *err)
+/* 0 with ret->kind NONE where there is none. */
+static int find_credential(struct auth *a, const struct auth_round *r, struct call *call,
+			   struct credential *ret, struct err *err)
 {
-	int code = credentials_find(a->credentials, a->host, r->repo, ret, err);
+	struct err why = {""};
+	int code = credentials_find(a->credentials, a->host, r->repo, call, ret, err);
 
 	if (code <= 0)
 		return code;
-	if (was_refused(a, ret)) {
+	if (auth_memory_is_refused(&a->memory, &ret->id, &why)) {
 		credential_release(ret);
-		return err_set(err, -EACCES, "the credentials for %s were refused", a->host);
+		return err_set(err, -EACCES, "the credentials for %s were refused: %s", a->host,
+			       why.text);
 	}
 	return 0;
+}
+
+static bool is_catalog(const struct auth_round *r)
+{
+	return r->repo[0] == '\0';
+}
+
+static int begin_with(struct auth *a, const struct url *registry, struct auth_round *r,
+		      const struct challenge *ch, enum address_class peer,
+		      const struct credential *c, struct call *call, struct err *err)
+{
+	struct err why = {""};
+
+	if (set_key(r, ch, c) < 0)
+		return -ENOMEM;
+	if (!ch->bearer)
+		return c->kind == CREDENTIAL_PASSWORD ? use_basic(r, c) : 0;
+	if (c->kind == CREDENTIAL_BEARER)
+		return use_bearer(r, c);
+	/* There is no token to be had, and it is said why. */
+	if (auth_memory_is_denied(&a->memory, &r->key, &why) && why.text[0])
+		return 0;
+	return use_token(a, registry, r, ch, peer, c, call, err);
 }
 
 int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r, struct call *call,
@@ -291,24 +295,21 @@ int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 {
 	struct credential c = {0};
 	struct challenge ch;
-	enum address_class peer = recall(a, &ch);
-	int code = 0;
+	enum address_class peer = auth_memory_recall(&a->memory, is_catalog(r), &ch);
+	int code;
 
 	if (!ch.bearer && !ch.basic)
 		return 0;
-	if (find_credential(a, r, &c, NULL) < 0)
-		return 0; /* auth_refused will say it */
-	if (ch.bearer && c.kind == CREDENTIAL_BEARER)
-		code = use_bearer(r, &c);
-	else if (ch.bearer)
-		code = use_token(a, registry, r, &ch, peer, &c, call, err);
-	else if (c.kind == CREDENTIAL_PASSWORD)
-		code = use_basic(r, &c);
+	code = find_credential(a, r, call, &c, err);
+	if (code == 0)
+		code = begin_with(a, registry, r, &ch, peer, &c, call, err);
 	credential_release(&c);
 	if (code == -ENOMEM)
 		return err_set(err, code, "out of memory");
-	return code == -EACCES ? 0 : code;
+	return code == -EACCES ? 0 : code; /* auth_answered will say it */
 }
+
+/* ---- answers ---- */
 
 /* Another token would be just as weak. */
 static bool is_hopeless(const struct challenge *ch, const struct auth_round *r)
@@ -321,10 +322,26 @@ static bool is_hopeless(const struct challenge *ch, const struct auth_round *r)
 	       (scopes_for(ch, r, &scopes) < 0 || strcmp(scopes, r->scopes) == 0);
 }
 
+/* The 401 stands, whatever was sent. */
+static void blame(struct auth *a, const struct auth_round *r)
+{
+	if (r->token && r->fresh) {
+		auth_memory_deny(&a->memory, &r->key, "");
+	} else if (digest_is_set(&r->shown) && !auth_memory_is_denied(&a->memory, &r->key, NULL)) {
+		if (!auth_memory_strike(&a->memory, &r->shown)) {
+			auth_memory_deny(&a->memory, &r->key, "");
+			return;
+		}
+		auth_memory_refuse(&a->memory, &r->shown, "the registry said 401 to them");
+		credentials_refused(a->credentials, &r->shown);
+	}
+}
+
 static int answer_bearer(struct auth *a, const struct url *registry, struct auth_round *r,
 			 const struct challenge *ch, enum address_class peer,
 			 const struct credential *c, struct call *call, struct err *err)
 {
+	struct err why = {""};
 	int code;
 
 	if (c->kind == CREDENTIAL_BEARER) {
@@ -338,55 +355,140 @@ static int answer_bearer(struct auth *a, const struct url *registry, struct auth
 		code = park_sleep(call, clock_ms() + a->o.skew_ms, err);
 		return code < 0 ? code : 1;
 	}
+	if (is_hopeless(ch, r)) {
+		blame(a, r);
+		return 0;
+	}
+	if (set_key(r, ch, c) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (auth_memory_is_denied(&a->memory, &r->key, &why) && (why.text[0] || r->token))
+		return why.text[0] ? err_set(err, -EACCES, "%s", why.text) : 0;
 	if (r->token)
 		token_cache_drop(a->tokens, &r->key, r->token);
-	if (is_hopeless(ch, r))
-		return 0;
 	code = use_token(a, registry, r, ch, peer, c, call, err);
 	return code < 0 ? code : 1;
 }
 
-static int answer_basic(struct auth *a, struct auth_round *r, const struct credential *c,
-			struct err *err)
+static int answer_basic(struct auth *a, struct auth_round *r, const struct challenge *ch,
+			const struct credential *c, struct err *err)
 {
 	int code;
 
 	if (c->kind != CREDENTIAL_PASSWORD)
 		return 0;
-	if (r->basic) {
-		note_refused(a, c);
+	if (digest_equal(&r->shown, &c->id)) {
+		blame(a, r);
 		return 0;
 	}
-	code = use_basic(r, c);
+	code = set_key(r, ch, c);
+	if (code == 0)
+		code = use_basic(r, c);
 	return code < 0 ? err_set(err, code, "out of memory") : 1;
 }
 
-int auth_refused(struct auth *a, const struct url *registry, struct auth_round *r,
-		 const char *challenge, enum address_class peer, struct call *call, struct err *err)
+static int answer(struct auth *a, const struct url *registry, struct auth_round *r,
+		  const struct challenge *ch, enum address_class peer, const struct credential *c,
+		  struct call *call, struct err *err)
+{
+	if (ch->bearer)
+		return answer_bearer(a, registry, r, ch, peer, c, call, err);
+	return ch->basic ? answer_basic(a, r, ch, c, err) : 0;
+}
+
+/* What the registry wants. One that shows Basic to a token that it does not like
+ * (Harbor) still wants a token: the password is not for it. For its catalog it does
+ * want the password. */
+static enum address_class learn(struct auth *a, const struct auth_round *r, const char *challenge,
+				enum address_class peer, struct challenge *ret)
+{
+	bool catalog = is_catalog(r);
+
+	*ret = (struct challenge){0};
+	if (challenge)
+		challenge_parse(challenge, strlen(challenge), ret);
+	if ((!ret->bearer && !ret->basic) || (!ret->bearer && r->token && !catalog))
+		return auth_memory_recall(&a->memory, catalog, ret);
+	auth_memory_learn(&a->memory, catalog, ret, peer);
+	return peer;
+}
+
+static int unauthorized(struct auth *a, const struct url *registry, struct auth_round *r,
+			const struct challenge *ch, enum address_class peer, struct call *call,
+			struct err *err)
 {
 	struct credential c = {0};
-	struct challenge ch = {0};
 	int code;
 
-	r->sends++;
-	if (challenge)
-		challenge_parse(challenge, strlen(challenge), &ch);
-	if (ch.bearer || ch.basic)
-		remember(a, &ch, peer);
-	else
-		peer = recall(a, &ch);
 	if (r->sends >= AUTH_SENDS_MAX) {
-		if (r->token)
-			token_cache_drop(a->tokens, &r->key, r->token);
+		blame(a, r);
 		return 0;
 	}
-	code = find_credential(a, r, &c, err);
+	code = find_credential(a, r, call, &c, err);
 	if (code < 0)
 		return code;
-	if (ch.bearer)
-		code = answer_bearer(a, registry, r, &ch, peer, &c, call, err);
-	else if (ch.basic && (challenge || !r->basic)) /* without one it is no word about us */
-		code = answer_basic(a, r, &c, err);
+	code = answer(a, registry, r, ch, peer, &c, call, err);
+	/* Refused just now: its helper, or the file, may have another one already. */
+	if (code <= 0 && !r->renewed && c.kind != CREDENTIAL_NONE &&
+	    auth_memory_is_refused(&a->memory, &c.id, NULL)) {
+		r->renewed = true;
+		credential_release(&c);
+		if (find_credential(a, r, call, &c, NULL) == 0)
+			code = answer(a, registry, r, ch, peer, &c, call, err);
+	}
 	credential_release(&c);
 	return code;
+}
+
+/* A token that was good may be one whose rights were taken away, or that were given
+ * since: one new token will tell. */
+static int forbidden(struct auth *a, const struct url *registry, struct auth_round *r,
+		     struct call *call, struct err *err)
+{
+	struct credential c = {0};
+	struct challenge ch;
+	enum address_class peer = auth_memory_recall(&a->memory, is_catalog(r), &ch);
+	int code;
+
+	if (!r->token || auth_memory_is_denied(&a->memory, &r->key, NULL))
+		return 0;
+	if (r->fresh || r->sends >= AUTH_SENDS_MAX || !ch.bearer) {
+		auth_memory_deny(&a->memory, &r->key, "");
+		return 0;
+	}
+	code = find_credential(a, r, call, &c, err);
+	if (code == 0)
+		code = set_key(r, &ch, &c) < 0 ? -ENOMEM : 0;
+	if (code == 0) {
+		token_cache_drop(a->tokens, &r->key, r->token);
+		code = use_token(a, registry, r, &ch, peer, &c, call, err);
+	}
+	credential_release(&c);
+	if (code == -EACCES)
+		return 0; /* the 403 says more */
+	if (code == -ENOMEM)
+		return err_set(err, code, "out of memory");
+	return code < 0 ? code : 1;
+}
+
+int auth_answered(struct auth *a, const struct url *registry, struct auth_round *r, int status,
+		  const char *challenge, enum address_class peer, struct call *call,
+		  struct err *err)
+{
+	struct challenge ch;
+	bool asks;
+
+	if (status < 400 && digest_is_set(&r->shown))
+		auth_memory_accept(&a->memory, &r->shown);
+	if (status != 401 && status != 403)
+		return 0;
+	r->sends++;
+	/* A 401 that asks for nothing is no word about a password (Harbor 2.7 says it of
+	 * its referrers to everybody), and no more about a token than a 403 is. */
+	asks = challenge && *challenge;
+	if (status == 403 || (!asks && r->token))
+		return forbidden(a, registry, r, call, err);
+	if (!asks && digest_is_set(&r->shown))
+		return 0;
+	peer = learn(a, r, challenge, peer, &ch);
+	return unauthorized(a, registry, r, &ch, peer, call, err);
 }

@@ -3,15 +3,16 @@
  * server (RFC 9110 §11, Docker's token spec). Layer: registry/, internal.
  *
  * Calling sequence for a question, on one thread:
- *	auth_begin, then for each 401: auth_refused; at last auth_end
+ *	auth_begin, then auth_answered for each answer of the registry until that
+ *	is 0 or less; at last auth_end
  * The question is sent at most AUTH_SENDS_MAX times, with at most
- * AUTH_FETCHES_MAX tokens; a credential that was refused is not shown again for
- * AUTH_REFUSED_MS, since registries lock accounts.
+ * AUTH_FETCHES_MAX tokens. What was refused is remembered: auth_memory.h.
  *
  * A token server is asked only where it is as far away as the registry, and
  * over https unless the registry itself is not.
  *
- * Threads: any. The lock guards what is remembered; nothing waits with it.
+ * Threads: any. Both BLOCK on the network, on files, and on the credential
+ * helper that keeps a login.
  */
 #pragma once
 
@@ -20,7 +21,6 @@
 
 #define AUTH_SENDS_MAX   3
 #define AUTH_FETCHES_MAX 2
-#define AUTH_REFUSED_MS  (5 * 60 * 1000)
 #define AUTH_SKEW_MS     1000 /* a token may be refused for being from the future */
 
 struct auth;
@@ -40,12 +40,13 @@ struct auth_round {
 	char *header;      /* "Authorization: …" to send, or NULL */
 	/* auth.c's own */
 	char *token;
-	char *scopes;      /* that token was asked for */
-	struct digest key; /* of token in the cache */
-	bool fresh;        /* token was fetched for this round */
-	bool basic;        /* a password was sent */
-	bool bearer;       /* a configured token was sent */
+	char *scopes;        /* that token was asked for */
+	struct digest key;   /* of what is asked for, with which login */
+	struct digest shown; /* the password that was sent */
+	bool fresh;          /* token was fetched since the question was asked */
+	bool bearer;         /* a configured token was sent */
 	bool waited;
+	bool renewed; /* a refused login was looked for again */
 	unsigned sends, fetches;
 };
 
@@ -56,11 +57,12 @@ void auth_free(struct auth *a); /* NULL is fine */
  * server. Its refusal is no failure here: the registry has the last word. */
 NODISCARD int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 			 struct call *call, struct err *err);
-/* The registry answered 401. challenge: its WWW-Authenticate, or NULL. peer: how
- * far away it is. 1: send again, with r->header. 0: its answer stands. -EACCES
- * where the token server, or the file of credentials, is why; -EHOSTUNREACH and
- * the like of the token server. */
-NODISCARD int auth_refused(struct auth *a, const struct url *registry, struct auth_round *r,
-			   const char *challenge, enum address_class peer, struct call *call,
-			   struct err *err);
+/* The registry, not whom it redirected to, answered with this status. challenge:
+ * its WWW-Authenticate, or NULL. peer: how far away it is. 1: send again, with
+ * r->header. 0: its answer stands. -EACCES where the token server, a file of
+ * credentials or a helper is why; -EHOSTUNREACH and the like of the token
+ * server; -ETIMEDOUT, -ECANCELED. */
+NODISCARD int auth_answered(struct auth *a, const struct url *registry, struct auth_round *r,
+			    int status, const char *challenge, enum address_class peer,
+			    struct call *call, struct err *err);
 void auth_end(struct auth_round *r);

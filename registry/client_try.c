@@ -117,8 +117,8 @@ static int login(struct attempt *t, struct call *call, struct err *err)
 
 	if (r < 0)
 		return err_set(err, r, "out of memory");
-	r = auth_refused(t->c->auth, &t->base, &t->round, challenge, http_peer(t->reply.x), call,
-			 err);
+	r = auth_answered(t->c->auth, &t->base, &t->round, http_status(t->reply.x), challenge,
+			  http_peer(t->reply.x), call, err);
 	if (r < 0)
 		t->token_server = true;
 	/* Read, so that the connection can be used again. */
@@ -137,7 +137,7 @@ static int send_logged_in(struct attempt *t, struct call *call, struct err *err)
 	}
 	while (r == 0) {
 		r = send_any(t, call, err);
-		if (r < 0 || http_status(t->reply.x) != 401 || t->reply.foreign)
+		if (r < 0 || t->reply.foreign)
 			return r;
 		r = login(t, call, err);
 		if (r <= 0)

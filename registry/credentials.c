@@ -9,9 +9,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "registry/credential_helper.h"
 #include "registry/json_util.h"
 
 #define SECRET_MAX (64u << 10) /* of a token or password: bytes */
+#define HUB_KEY    "https://index.docker.io/v1/"
 
 static void wipe_free(char *s)
 {
@@ -38,6 +40,44 @@ static int identify(struct credential *c)
 	r = digest_of(DIGEST_SHA256, all, (size_t)n, &c->id);
 	explicit_bzero(all, (size_t)n);
 	return r;
+}
+
+static bool is_header_safe(const char *s)
+{
+	size_t n = 0;
+
+	for (; s[n]; n++)
+		if ((unsigned char)s[n] < 0x21 || (unsigned char)s[n] > 0x7e)
+			return false;
+	return n > 0;
+}
+
+int credential_make(enum credential_kind kind, const char *user, const char *secret,
+		    struct credential *ret)
+{
+	struct credential c = {.kind = kind};
+	int r;
+
+	if (strlen(secret) > SECRET_MAX || (kind != CREDENTIAL_PASSWORD && !is_header_safe(secret)))
+		return -EINVAL;
+	if (user && strchr(user, ':'))
+		return -EINVAL;
+	c.user = user ? strdup(user) : NULL;
+	c.secret = strdup(secret);
+	r = c.secret && (c.user || !user) ? identify(&c) : -ENOMEM;
+	if (r < 0)
+		credential_release(&c);
+	else
+		*ret = c;
+	return r;
+}
+
+int credential_copy(const struct credential *c, struct credential *ret)
+{
+	if (c->kind != CREDENTIAL_NONE)
+		return credential_make(c->kind, c->user, c->secret, ret);
+	*ret = (struct credential){0};
+	return 0;
 }
 
 int credential_basic(const struct credential *c, char **ret)
@@ -110,12 +150,11 @@ static int take_auth(const char *auth, struct credential *c)
 		return -EINVAL;
 	}
 	*colon = '\0';
-	c->kind = CREDENTIAL_PASSWORD;
-	c->user = strdup(pair);
-	c->secret = strndup(colon + 1, len - (size_t)(colon + 1 - pair));
+	pair[len] = '\0';
+	r = credential_make(CREDENTIAL_PASSWORD, pair, colon + 1, c);
 	explicit_bzero(pair, len);
 	free(pair);
-	return c->user && c->secret ? 0 : -ENOMEM;
+	return r;
 }
 
 static const char *text_of(const json_t *entry, const char *key)
@@ -123,25 +162,6 @@ static const char *text_of(const json_t *entry, const char *key)
 	const char *s = json_string_value(json_object_get(entry, key));
 
 	return s && *s ? s : NULL;
-}
-
-static bool is_header_safe(const char *s)
-{
-	size_t n = 0;
-
-	for (; s[n]; n++)
-		if ((unsigned char)s[n] < 0x21 || (unsigned char)s[n] > 0x7e)
-			return false;
-	return n <= SECRET_MAX;
-}
-
-static int take_token(enum credential_kind kind, const char *token, struct credential *c)
-{
-	if (!is_header_safe(token))
-		return -EINVAL;
-	c->kind = kind;
-	c->secret = strdup(token);
-	return c->secret ? 0 : -ENOMEM;
 }
 
 /* The user's name stands beside the token, if anywhere in `auth`. */
@@ -153,11 +173,7 @@ static int take_identity(const char *token, const char *user, const char *auth,
 
 	if (!user && auth && take_auth(auth, &beside) == 0)
 		user = beside.user;
-	r = take_token(CREDENTIAL_IDENTITY, token, c);
-	if (r == 0) {
-		c->user = strdup(user && *user ? user : "<token>");
-		r = c->user ? 0 : -ENOMEM;
-	}
+	r = credential_make(CREDENTIAL_IDENTITY, user && *user ? user : "<token>", token, c);
 	credential_release(&beside);
 	return r;
 }
@@ -172,24 +188,16 @@ static int take_entry(const json_t *entry, struct credential *c)
 	const char *password = text_of(entry, "password");
 	int r;
 
-	if (bearer) {
-		r = take_token(CREDENTIAL_BEARER, bearer, c);
-	} else if (identity) {
+	if (bearer)
+		r = credential_make(CREDENTIAL_BEARER, NULL, bearer, c);
+	else if (identity)
 		r = take_identity(identity, user, auth, c);
-	} else if (auth) {
+	else if (auth)
 		r = take_auth(auth, c);
-	} else if (user && password) {
-		c->kind = CREDENTIAL_PASSWORD;
-		c->user = strdup(user);
-		c->secret = strdup(password);
-		r = c->user && c->secret ? 0 : -ENOMEM;
-	} else {
+	else if (user && password)
+		r = credential_make(CREDENTIAL_PASSWORD, user, password, c);
+	else
 		return 0;
-	}
-	if (r == 0 && c->user && strchr(c->user, ':'))
-		r = -EINVAL;
-	if (r == 0)
-		r = identify(c);
 	return r < 0 ? r : 1;
 }
 
@@ -231,21 +239,21 @@ static size_t match_len(const char *key, const char *host, const char *repo)
 	return 1 + path_len;
 }
 
-int credentials_parse(const char *text, size_t len, const char *host, const char *repo,
-		      struct credential *ret, struct err *err)
+void credentials_server_key(const char *host, char ret[CREDENTIALS_KEY_MAX])
 {
-	AUTO_JSON json_t *root = NULL;
-	struct credential c = {0};
+	snprintf(ret, CREDENTIALS_KEY_MAX, "%s", is_hub(host, strlen(host)) ? HUB_KEY : host);
+}
+
+/* The value of the key that names most of host/repo; of two that name the same, the
+ * one that is written as the host is. NULL: none does. */
+static json_t *best_entry(json_t *object, const char *host, const char *repo)
+{
+	json_t *entry, *best = NULL;
 	const char *key;
-	json_t *auths, *entry, *best = NULL;
 	size_t best_len = 0;
 	bool best_exact = false;
-	int r;
 
-	if (json_util_parse(text, len, "the file", &root, err) < 0)
-		return -EACCES;
-	auths = json_object_get(root, "auths");
-	json_object_foreach (auths, key, entry) {
+	json_object_foreach (object, key, entry) {
 		size_t n = match_len(key, host, repo);
 		bool exact = strncasecmp(key, host, strlen(host)) == 0;
 
@@ -255,13 +263,57 @@ int credentials_parse(const char *text, size_t len, const char *host, const char
 			best_exact = exact;
 		}
 	}
-	r = best ? take_entry(best, &c) : 0;
-	if (r <= 0) {
-		credential_release(&c);
-		if (r == -EINVAL)
-			return err_set(err, -EACCES, "its entry for %s cannot be understood", host);
+	return best;
+}
+
+/* 1: ret names it. 0: none is set; a host whose helper is "" has its login in the
+ * file. -EINVAL. */
+static int find_helper(const json_t *root, enum credentials_form form, const char *host,
+		       char ret[HELPER_NAME_MAX])
+{
+	const json_t *v = NULL;
+	const char *name;
+
+	if (form == CREDENTIALS_DOCKER || form == CREDENTIALS_CONTAINERS)
+		v = best_entry(json_object_get(root, "credHelpers"), host, "");
+	if (!v && form == CREDENTIALS_DOCKER)
+		v = json_object_get(root, "credsStore");
+	if (!v || json_is_null(v))
+		return 0;
+	name = json_string_value(v);
+	if (!name)
+		return -EINVAL;
+	if (!*name)
+		return 0;
+	if (json_string_length(v) != strlen(name) || !helper_name_is_good(name))
+		return -EINVAL;
+	snprintf(ret, HELPER_NAME_MAX, "%s", name);
+	return 1;
+}
+
+int credentials_parse(const char *text, size_t len, enum credentials_form form, const char *host,
+		      const char *repo, struct credential *ret, char ret_helper[HELPER_NAME_MAX],
+		      struct err *err)
+{
+	AUTO_JSON json_t *root = NULL;
+	const json_t *best;
+	int r;
+
+	ret_helper[0] = '\0';
+	/* Not in jansson's words: they quote what they do not like. */
+	r = json_util_parse(text, len, "", &root, NULL);
+	if (r < 0)
+		return err_set(err, r == -ENOMEM ? r : -EACCES, "it is not a JSON object");
+	r = find_helper(root, form, host, ret_helper);
+	if (r < 0)
+		return err_set(err, -EACCES, "the credential helper it names for %s is no name",
+			       host);
+	if (r > 0)
 		return r;
-	}
-	*ret = c;
-	return r;
+	best = best_entry(form == CREDENTIALS_LEGACY ? root : json_object_get(root, "auths"), host,
+			  repo);
+	r = best ? take_entry(best, ret) : 0;
+	if (r == -EINVAL)
+		return err_set(err, -EACCES, "its entry for %s cannot be understood", host);
+	return r < 0 ? err_set(err, r, "out of memory") : r;
 }

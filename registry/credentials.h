@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* credentials — what to log in with: the `auths` of docker's config.json and
- * of containers' auth.json. Layer: registry/, internal.
+/* credentials — what to log in with: what docker and podman have written, and
+ * the programs that they keep logins in. Layer: registry/, internal.
  *
- * Where they are looked for: the file that was named (--auth-file, else
- * $REGISTRY_AUTH_FILE) and no other; else $DOCKER_CONFIG/config.json or
- * ~/.docker/config.json, then containers/auth.json below $XDG_RUNTIME_DIR and
- * below $XDG_CONFIG_HOME or ~/.config. The first file with an entry for the
- * repository counts. The environment is read once, by credentials_open; a file
- * is read again when another one stands in its place.
+ * Where it is looked for: in the file that was named (--auth-file, else
+ * $REGISTRY_AUTH_FILE) and nowhere else. Or else, the first that has an entry:
+ *	$DOCKER_AUTH_CONFIG: itself such a file, of which only `auths` count
+ *	$DOCKER_CONFIG/config.json, or ~/.docker/config.json
+ *	containers/auth.json below $XDG_RUNTIME_DIR (or /run/containers/UID/auth.json)
+ *	containers/auth.json below $XDG_CONFIG_HOME, or ~/.config
+ *	~/.dockercfg
+ * In one file, credHelpers for the host count before credsStore (which is docker's
+ * alone), and that before `auths`; who has none there is looked for in the next.
+ * The environment is read once, by credentials_open; a file is looked at
+ * each time, and read again when it has changed.
  *
- * A key is HOST[:PORT][/PATH]; the longest one that the repository lies below
- * counts. Written as a URL ("https://index.docker.io/v1/") it means the host.
+ * A key of `auths` is HOST[:PORT][/PATH]; the longest one that the repository
+ * lies below counts. Written as a URL ("https://index.docker.io/v1/") it means
+ * the host. Helpers know hosts only.
  *
- * Threads: credentials_find from any thread.
+ * Threads: credentials_find from any thread. It may run a program: it BLOCKS.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/call.h"
 #include "base/digest.h"
 #include "base/err.h"
 
 #define CREDENTIALS_FILE_MAX (1u << 20) /* bytes */
+#define HELPER_NAME_MAX      64         /* of a credential helper, with the NUL */
+#define CREDENTIALS_KEY_MAX  320        /* of a server, as helpers know it, with the NUL */
 
 enum credential_kind {
 	CREDENTIAL_NONE,
@@ -38,21 +47,39 @@ struct credential {
 	struct digest id; /* of all of it; tells credentials apart */
 };
 
-void credential_release(struct credential *c); /* wipes it */
+/* *ret is overwritten. -EINVAL: it could not be sent. -ENOMEM. */
+NODISCARD int credential_make(enum credential_kind kind, const char *user, const char *secret,
+			      struct credential *ret);
+NODISCARD int credential_copy(const struct credential *c, struct credential *ret); /* -ENOMEM */
+void credential_release(struct credential *c);                                     /* wipes it */
 /* "Basic …" of user and secret, new. -ENOMEM. */
 NODISCARD int credential_basic(const struct credential *c, char **ret);
 
+enum credentials_form {
+	CREDENTIALS_DOCKER,     /* config.json, or a file that was named: all of it */
+	CREDENTIALS_CONTAINERS, /* auth.json: no credsStore */
+	CREDENTIALS_AUTHS,      /* of a variable: no helpers at all */
+	CREDENTIALS_LEGACY,     /* .dockercfg: what elsewhere stands in `auths` */
+};
+
 /* Of a file's text: no I/O. host is "HOST" or "HOST:PORT", lower case; repo may
- * be "". Docker Hub's names all mean each other. 1: *ret is set. 0: no entry.
- * -EACCES: the entry or the file cannot be understood. -ENOMEM. */
-NODISCARD int credentials_parse(const char *text, size_t len, const char *host, const char *repo,
-				struct credential *ret, struct err *err);
+ * be "". Docker Hub's names all mean each other. 1: *ret is set, or ret_helper
+ * names the helper that has it. 0: no entry. -EACCES: the entry or the file
+ * cannot be understood. -ENOMEM. */
+NODISCARD int credentials_parse(const char *text, size_t len, enum credentials_form form,
+				const char *host, const char *repo, struct credential *ret,
+				char ret_helper[HELPER_NAME_MAX], struct err *err);
+/* The name of a host that helpers keep its login under. */
+void credentials_server_key(const char *host, char ret[CREDENTIALS_KEY_MAX]);
 
 struct credentials;
 /* auth_file: NULL, or the file. No file is read yet. -ENOMEM. */
 NODISCARD int credentials_open(const char *auth_file, struct credentials **ret);
 void credentials_free(struct credentials *c); /* NULL is fine */
-/* As credentials_parse, over the files. A file that does not exist has no
- * entries, except the one that was named: -EACCES. Reads files. */
+/* As credentials_parse, over the files and what helpers have. A file that does
+ * not exist has no entries, except the one that was named: -EACCES. -ETIMEDOUT,
+ * -ECANCELED: the call's. */
 NODISCARD int credentials_find(struct credentials *c, const char *host, const char *repo,
-			       struct credential *ret, struct err *err);
+			       struct call *call, struct credential *ret, struct err *err);
+/* The login of this id was refused: a helper is asked for it anew. */
+void credentials_refused(struct credentials *c, const struct digest *id);

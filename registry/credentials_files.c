@@ -1,33 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/lock.h"
-#include "registry/credentials.h"
+#include "registry/credential_helper.h"
 
-#define FILES_MAX 4
+#define FILES_MAX  5
+#define VARIABLE   "DOCKER_AUTH_CONFIG"
+#define PASSWD_MAX 4096 /* of one line of it */
+#define SETTLED_MS 2000 /* a file that changed less long ago may change again unnoticed */
 
 struct auth_file {
-	char *path;
-	bool named; /* by the user: must be there */
+	char *path; /* for people, if it is a variable */
+	enum credentials_form form;
+	bool named;    /* by the user: must be there */
+	bool variable; /* its text never changes */
 	/* guarded by credentials.lock: what was read last */
 	struct stat seen; /* st_ino 0: nothing */
+	bool settled;
 	char *text;
 	size_t len;
+	uint64_t era; /* in which it became what it is */
 };
 
 struct credentials {
+	struct helpers *helpers;
 	struct lock lock;
 	struct auth_file files[FILES_MAX];
 	size_t count;
+	uint64_t era; /* guarded by lock: how often a file was another one */
 };
 
-static int add_file(struct credentials *c, bool named, const char *dir, const char *name)
+static int add_file(struct credentials *c, enum credentials_form form, const char *dir,
+		    const char *name)
 {
 	char *path;
 
@@ -35,8 +47,36 @@ static int add_file(struct credentials *c, bool named, const char *dir, const ch
 		return 0;
 	if (asprintf(&path, "%s%s", dir, name) < 0)
 		return -ENOMEM;
-	c->files[c->count++] = (struct auth_file){.path = path, .named = named};
+	c->files[c->count++] = (struct auth_file){.path = path, .form = form};
 	return 0;
+}
+
+static int add_variable(struct credentials *c)
+{
+	const char *text = getenv(VARIABLE);
+	struct auth_file *f = &c->files[c->count];
+	int r;
+
+	if (!text || !*text)
+		return 0;
+	r = add_file(c, CREDENTIALS_AUTHS, "$" VARIABLE, "");
+	if (r < 0)
+		return r;
+	f->variable = true;
+	f->text = strdup(text);
+	f->len = f->text ? strlen(f->text) : 0;
+	return f->text ? 0 : -ENOMEM;
+}
+
+static int add_runtime(struct credentials *c)
+{
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	char own[64];
+
+	if (dir && *dir)
+		return add_file(c, CREDENTIALS_CONTAINERS, dir, "/containers/auth.json");
+	snprintf(own, sizeof(own), "/run/containers/%u", (unsigned)geteuid());
+	return add_file(c, CREDENTIALS_CONTAINERS, own, "/auth.json");
 }
 
 static int add_usual(struct credentials *c)
@@ -44,19 +84,25 @@ static int add_usual(struct credentials *c)
 	const char *home = getenv("HOME");
 	const char *docker = getenv("DOCKER_CONFIG");
 	const char *config = getenv("XDG_CONFIG_HOME");
+	char line[PASSWD_MAX];
+	struct passwd pw, *me = NULL;
 	int r;
 
-	if (docker && *docker)
-		r = add_file(c, false, docker, "/config.json");
-	else
-		r = add_file(c, false, home, "/.docker/config.json");
-	if (r == 0)
-		r = add_file(c, false, getenv("XDG_RUNTIME_DIR"), "/containers/auth.json");
-	if (r == 0 && config && *config)
-		r = add_file(c, false, config, "/containers/auth.json");
+	/* Who is started by mount(8) or systemd may have no HOME. */
+	if ((!home || !*home) && getpwuid_r(geteuid(), &pw, line, sizeof(line), &me) == 0 && me)
+		home = me->pw_dir;
+	r = add_variable(c);
+	if (r == 0 && docker && *docker)
+		r = add_file(c, CREDENTIALS_DOCKER, docker, "/config.json");
 	else if (r == 0)
-		r = add_file(c, false, home, "/.config/containers/auth.json");
-	return r;
+		r = add_file(c, CREDENTIALS_DOCKER, home, "/.docker/config.json");
+	if (r == 0)
+		r = add_runtime(c);
+	if (r == 0 && config && *config)
+		r = add_file(c, CREDENTIALS_CONTAINERS, config, "/containers/auth.json");
+	else if (r == 0)
+		r = add_file(c, CREDENTIALS_CONTAINERS, home, "/.config/containers/auth.json");
+	return r < 0 ? r : add_file(c, CREDENTIALS_LEGACY, home, "/.dockercfg");
 }
 
 int credentials_open(const char *auth_file, struct credentials **ret)
@@ -69,10 +115,14 @@ int credentials_open(const char *auth_file, struct credentials **ret)
 	lock_init(&c->lock);
 	if (!auth_file || !*auth_file)
 		auth_file = getenv("REGISTRY_AUTH_FILE");
-	if (auth_file && *auth_file)
-		r = add_file(c, true, auth_file, "");
-	else
+	if (auth_file && *auth_file) {
+		r = add_file(c, CREDENTIALS_DOCKER, auth_file, "");
+		c->files[0].named = true;
+	} else {
 		r = add_usual(c);
+	}
+	if (r == 0)
+		r = helpers_new(HELPER_LIMIT_MS, &c->helpers);
 	if (r < 0) {
 		credentials_free(c);
 		return r;
@@ -96,6 +146,7 @@ void credentials_free(struct credentials *c)
 		free(c->files[i].path);
 		wipe(c->files[i].text, c->files[i].len);
 	}
+	helpers_free(c->helpers);
 	lock_release(&c->lock);
 	free(c);
 }
@@ -103,7 +154,17 @@ void credentials_free(struct credentials *c)
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* A write soon after another may leave the same times. */
+static bool is_settled(const struct stat *st)
+{
+	int64_t changed_ms = (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
+	int64_t age_ms = clock_wall_ms() - changed_ms;
+
+	return age_ms > SETTLED_MS;
 }
 
 /* 1: *text is new. 0: there is no such file. */
@@ -116,67 +177,94 @@ static int read_file(const struct auth_file *f, char **text, size_t *len, struct
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR) && !f->named)
 		return 0;
 	if (fd < 0)
-		return err_set(err, -EACCES, "%s: %s", f->path, strerror(errno));
+		return err_set(err, -EACCES, "%s", strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > CREDENTIALS_FILE_MAX)
-		return err_set(err, -EACCES, "%s: not a file of credentials", f->path);
+		return err_set(err, -EACCES, "it is no file, or larger than %u bytes",
+			       CREDENTIALS_FILE_MAX);
 	*text = malloc((size_t)st.st_size + 1);
 	if (!*text)
 		return err_set(err, -ENOMEM, "out of memory");
 	n = file_pread_full(fd, *text, (size_t)st.st_size, 0);
 	if (n < 0) {
 		free(*text);
-		return err_set(err, -EACCES, "%s: %s", f->path, strerror((int)-n));
+		return err_set(err, -EACCES, "%s", strerror((int)-n));
 	}
 	*len = (size_t)n;
 	(*text)[n] = '\0';
 	return 1;
 }
 
-/* Reads the file again if it is another one than before. Files are read
+static bool is_known(struct credentials *c, const struct auth_file *f, const struct stat *st)
+{
+	bool known;
+
+	lock_take(&c->lock);
+	known = f->variable || (st->st_ino != 0 && f->settled && is_same(st, &f->seen));
+	lock_drop(&c->lock);
+	return known;
+}
+
+/* Reads the file again if it may be another one than before. Files are read
  * without the lock: the last reader's text stays. */
 static int refresh(struct credentials *c, struct auth_file *f, struct err *err)
 {
 	struct stat st = {0};
 	char *text = NULL;
 	size_t len = 0;
-	bool same;
 	int r;
 
-	if (stat(f->path, &st) < 0)
+	if (!f->variable && stat(f->path, &st) < 0)
 		st = (struct stat){0};
-	lock_take(&c->lock);
-	same = st.st_ino != 0 && is_same(&st, &f->seen);
-	lock_drop(&c->lock);
-	if (same)
+	if (is_known(c, f, &st))
 		return 0;
 	r = read_file(f, &text, &len, err);
 	if (r < 0)
 		return r;
 	lock_take(&c->lock);
+	/* Not by its times: a helper's login may be new where the text is the same. */
+	if (!is_same(&st, &f->seen) && (text || f->text))
+		f->era = ++c->era;
 	wipe(f->text, f->len);
 	f->text = text;
 	f->len = len;
 	f->seen = st;
+	f->settled = is_settled(&st);
 	lock_drop(&c->lock);
 	return 0;
 }
 
-int credentials_find(struct credentials *c, const char *host, const char *repo,
+/* 1, 0, -errno, for what one file says. */
+static int find_in(struct credentials *c, struct auth_file *f, const char *host, const char *repo,
+		   struct call *call, struct credential *ret, struct err *err)
+{
+	char helper[HELPER_NAME_MAX] = "", key[CREDENTIALS_KEY_MAX];
+	uint64_t era;
+	int r = refresh(c, f, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "%s", f->path);
+	lock_take(&c->lock);
+	era = f->era;
+	r = f->text ? credentials_parse(f->text, f->len, f->form, host, repo, ret, helper, err) : 0;
+	lock_drop(&c->lock);
+	if (r > 0 && helper[0]) {
+		credentials_server_key(host, key);
+		r = helpers_get(c->helpers, helper, key, era, call, ret, err);
+	}
+	return r < 0 ? err_wrap(err, r, "%s", f->path) : r;
+}
+
+int credentials_find(struct credentials *c, const char *host, const char *repo, struct call *call,
 		     struct credential *ret, struct err *err)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		struct auth_file *f = &c->files[i];
-		int r = refresh(c, f, err);
+	int r = 0;
 
-		if (r < 0)
-			return r;
-		lock_take(&c->lock);
-		r = f->text ? credentials_parse(f->text, f->len, host, repo, ret, err) : 0;
-		lock_drop(&c->lock);
-		if (r < 0)
-			return err_wrap(err, r, "%s", f->path);
-		if (r > 0)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; i < c->count && r == 0; i++)
+		r = find_in(c, &c->files[i], host, repo, call, ret, err);
+	return r;
+}
+
+void credentials_refused(struct credentials *c, const struct digest *id)
+{
+	helpers_refused(c->helpers, id);
 }

@@ -3,20 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "registry/credentials.h"
+#include "registry/credential_helper.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const hosts[] = {"ghcr.io", "docker.io", "127.0.0.1:5000"};
+	static const enum credentials_form forms[] = {CREDENTIALS_DOCKER, CREDENTIALS_AUTHS,
+						      CREDENTIALS_LEGACY};
 
-	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(hosts) * ARRAY_LEN(forms); i++) {
 		struct credential c = {0};
+		char helper[HELPER_NAME_MAX];
 		char *basic = NULL;
-		int r = credentials_parse((const char *)data, size, hosts[i], "ns/repo", &c, NULL);
+		int r = credentials_parse((const char *)data, size, forms[i / ARRAY_LEN(hosts)],
+					  hosts[i % ARRAY_LEN(hosts)], "ns/repo", &c, helper, NULL);
 
-		if (r <= 0)
+		ASSERT(helper[0] == '\0' || (r == 1 && helper_name_is_good(helper)));
+		if (r <= 0 || helper[0])
 			continue;
 		ASSERT(c.kind != CREDENTIAL_NONE && c.secret && digest_is_set(&c.id));
 		if (c.user) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "registry/credentials.h"
@@ -28,12 +29,100 @@ static const char config[] = "{\"auths\":{"
 			     "\"id.example:5000\":{\"identitytoken\":\"idtok\",\"auth\":\"dTpw\"},"
 			     "\"bearer.example\":{\"registrytoken\":\"abc\",\"auth\":\"dTpw\"},"
 			     "\"evil.example\":{\"registrytoken\":\"a\\r\\nX: y\"}"
-			     "},\"credsStore\":\"desktop\"}";
+			     "},\"credsStore\":\"desktop\","
+			     "\"credHelpers\":{\"eu.example\":\"gcloud\",\"plain.example\":\"\","
+			     "\"docker.io\":\"pass\",\"bad.example\":\"../evil\","
+			     "\"odd.example\":7,\"part.example/ns\":\"nobody\"}}";
 
-static int find(const char *host, const char *repo, struct credential *c)
+static int find_as(enum credentials_form form, const char *host, const char *repo,
+		   struct credential *c, char helper[HELPER_NAME_MAX])
 {
 	*c = (struct credential){0};
-	return credentials_parse(config, strlen(config), host, repo, c, NULL);
+	return credentials_parse(config, strlen(config), form, host, repo, c, helper, NULL);
+}
+
+/* As the variable is read: helpers apart. */
+static int find(const char *host, const char *repo, struct credential *c)
+{
+	char helper[HELPER_NAME_MAX];
+	int r = find_as(CREDENTIALS_AUTHS, host, repo, c, helper);
+
+	assert_string_equal(helper, "");
+	return r;
+}
+
+static int parse(const char *text, enum credentials_form form, struct credential *c,
+		 struct err *err)
+{
+	char helper[HELPER_NAME_MAX];
+
+	*c = (struct credential){0};
+	return credentials_parse(text, strlen(text), form, "h", "", c, helper, err);
+}
+
+static void helper_is(enum credentials_form form, const char *host, const char *want)
+{
+	struct credential c;
+	char helper[HELPER_NAME_MAX];
+	int r = find_as(form, host, "r", &c, helper);
+
+	assert_true(r >= 0);
+	assert_string_equal(helper, want);
+	credential_release(&c);
+}
+
+static void helpers_of_the_host_come_first(void **state)
+{
+	struct credential c;
+	char helper[HELPER_NAME_MAX];
+
+	(void)state;
+	helper_is(CREDENTIALS_DOCKER, "eu.example", "gcloud");
+	helper_is(CREDENTIALS_CONTAINERS, "eu.example", "gcloud");
+	helper_is(CREDENTIALS_DOCKER, "ghcr.io", "desktop");
+	helper_is(CREDENTIALS_CONTAINERS, "ghcr.io", "");
+	helper_is(CREDENTIALS_DOCKER, "plain.example", "");
+	helper_is(CREDENTIALS_DOCKER, "registry-1.docker.io", "pass");
+	helper_is(CREDENTIALS_CONTAINERS, "part.example", "");
+	assert_int_equal(find_as(CREDENTIALS_DOCKER, "bad.example", "", &c, helper), -EACCES);
+	assert_int_equal(find_as(CREDENTIALS_DOCKER, "odd.example", "", &c, helper), -EACCES);
+	assert_string_equal(helper, "");
+}
+
+static void helpers_know_hub_by_its_old_name(void **state)
+{
+	char key[CREDENTIALS_KEY_MAX];
+
+	(void)state;
+	credentials_server_key("docker.io", key);
+	assert_string_equal(key, "https://index.docker.io/v1/");
+	credentials_server_key("registry-1.docker.io", key);
+	assert_string_equal(key, "https://index.docker.io/v1/");
+	credentials_server_key("127.0.0.1:5000", key);
+	assert_string_equal(key, "127.0.0.1:5000");
+}
+
+static void the_form_before_config_json(void **state)
+{
+	struct credential c;
+
+	(void)state;
+	assert_int_equal(parse("{\"h\":{\"auth\":\"dTpw\"}}", CREDENTIALS_LEGACY, &c, NULL), 1);
+	assert_string_equal(c.user, "u");
+	credential_release(&c);
+	assert_int_equal(parse("{\"h\":{\"auth\":\"dTpw\"}}", CREDENTIALS_DOCKER, &c, NULL), 0);
+}
+
+static void what_is_not_json_is_not_quoted(void **state)
+{
+	struct err err = {""};
+	struct credential c;
+
+	(void)state;
+	assert_int_equal(
+	    parse("{\"auths\":{\"h\":{\"auth\":topsecret}}}", CREDENTIALS_DOCKER, &c, &err),
+	    -EACCES);
+	assert_null(strstr(err.text, "topsecret"));
 }
 
 static void password_is(const char *host, const char *repo, const char *user, const char *secret)
@@ -94,9 +183,9 @@ static void one_bad_entry_spoils_itself_only(void **state)
 	assert_int_equal(find("id.example", "r", &c), 0);
 	assert_int_equal(find("ghcr.io:443", "r", &c), 0);
 	assert_int_equal(find("unknown.example", "r", &c), 0);
-	assert_int_equal(credentials_parse("[]", 2, "h", "", &c, NULL), -EACCES);
-	assert_int_equal(credentials_parse("{}", 2, "h", "", &c, NULL), 0);
-	assert_int_equal(credentials_parse("{\"auths\":7}", 11, "h", "", &c, NULL), 0);
+	assert_int_equal(parse("[]", CREDENTIALS_DOCKER, &c, NULL), -EACCES);
+	assert_int_equal(parse("{}", CREDENTIALS_DOCKER, &c, NULL), 0);
+	assert_int_equal(parse("{\"auths\":7}", CREDENTIALS_DOCKER, &c, NULL), 0);
 }
 
 static void basic_is_base64(void **state)
@@ -126,54 +215,164 @@ static void write_file(const char *path, const char *text)
 	assert_int_equal(rename(other, path), 0);
 }
 
-static void a_file_is_read_again_when_it_is_replaced(void **state)
-{
-	char dir[] = "/tmp/test-credentials-XXXXXX", path[64];
-	struct credentials *cs = NULL;
-	struct credential c = {0};
-	struct err err = {""};
+/* A directory, and what is found with it as everybody's home. */
+struct place {
+	char dir[64];
+	struct credentials *credentials;
+	struct call call;
+};
 
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/config.json", dir);
-	assert_int_equal(credentials_open(path, &cs), 0);
-	assert_int_equal(credentials_find(cs, "h", "", &c, &err), -EACCES); /* named, and missing */
-	assert_non_null(strstr(err.text, path));
-	write_file(path, "{\"auths\":{\"h\":{\"auth\":\"dTpw\"}}}");
-	assert_int_equal(credentials_find(cs, "h", "", &c, &err), 1);
-	assert_string_equal(c.secret, "p");
-	credential_release(&c);
-	write_file(path, "{\"auths\":{\"h\":{\"username\":\"u\",\"password\":\"new\"}}}");
-	assert_int_equal(credentials_find(cs, "h", "", &c, &err), 1);
-	assert_string_equal(c.secret, "new");
-	credential_release(&c);
-	credentials_free(cs);
-	unlink(path);
-	rmdir(dir);
+static void place_open(struct place *p)
+{
+	*p = (struct place){.dir = "/tmp/test-credentials-XXXXXX"};
+	assert_non_null(mkdtemp(p->dir));
+	unsetenv("REGISTRY_AUTH_FILE");
+	unsetenv("DOCKER_AUTH_CONFIG");
+	unsetenv("XDG_CONFIG_HOME");
+	setenv("DOCKER_CONFIG", p->dir, 1);
+	setenv("HOME", p->dir, 1);
+	setenv("XDG_RUNTIME_DIR", p->dir, 1);
+	call_init(&p->call, INT64_MAX);
 }
 
-static void the_usual_places(void **state)
+static void place_close(struct place *p)
 {
-	char dir[] = "/tmp/test-credentials-XXXXXX", path[64];
-	struct credentials *cs = NULL;
+	char command[128];
+
+	credentials_free(p->credentials);
+	call_release(&p->call);
+	snprintf(command, sizeof(command), "rm -r %s", p->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* The secret of host h, in a static buffer; "" if there is none. */
+static const char *secret_of(struct place *p)
+{
+	static char secret[64];
 	struct credential c = {0};
+	struct err err = {""};
+	int r = credentials_find(p->credentials, "h", "", &p->call, &c, &err);
+
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	assert_true(r >= 0);
+	snprintf(secret, sizeof(secret), "%s", r ? c.secret : "");
+	credential_release(&c);
+	return secret;
+}
+
+static void write_login(const struct place *p, const char *name, const char *secret)
+{
+	char path[128], text[200];
+
+	snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+	snprintf(text, sizeof(text), "{\"auths\":{\"h\":{\"username\":\"u\",\"password\":\"%s\"}}}",
+		 secret);
+	write_file(path, text);
+}
+
+static void make_dir(const struct place *p, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void a_file_is_read_again_when_it_is_another_one(void **state)
+{
+	struct place p;
+	struct credential c = {0};
+	struct err err = {""};
+	char path[128];
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	unsetenv("REGISTRY_AUTH_FILE");
-	setenv("DOCKER_CONFIG", dir, 1);
-	setenv("HOME", dir, 1);
-	setenv("XDG_RUNTIME_DIR", dir, 1);
-	unsetenv("XDG_CONFIG_HOME");
-	assert_int_equal(credentials_open(NULL, &cs), 0);
-	assert_int_equal(credentials_find(cs, "h", "", &c, NULL), 0);
-	snprintf(path, sizeof(path), "%s/config.json", dir);
-	write_file(path, "{\"auths\":{\"h\":{\"auth\":\"dTpw\"}}}");
-	assert_int_equal(credentials_find(cs, "h", "", &c, NULL), 1);
-	credential_release(&c);
-	credentials_free(cs);
-	unlink(path);
-	rmdir(dir);
+	place_open(&p);
+	snprintf(path, sizeof(path), "%s/named.json", p.dir);
+	assert_int_equal(credentials_open(path, &p.credentials), 0);
+	/* named, and missing */
+	assert_int_equal(credentials_find(p.credentials, "h", "", &p.call, &c, &err), -EACCES);
+	assert_non_null(strstr(err.text, path));
+	write_login(&p, "named.json", "p");
+	assert_string_equal(secret_of(&p), "p");
+	write_login(&p, "named.json", "q");
+	assert_string_equal(secret_of(&p), "q");
+	place_close(&p);
+}
+
+/* Of the same length, in place, and too soon for the times to tell. */
+static void a_file_that_is_overwritten_is_read_again(void **state)
+{
+	struct place p;
+	char path[128];
+
+	(void)state;
+	place_open(&p);
+	snprintf(path, sizeof(path), "%s/config.json", p.dir);
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	for (int i = 0; i < 50; i++) {
+		char text[100];
+		FILE *f = fopen(path, "w");
+
+		assert_non_null(f);
+		snprintf(text, sizeof(text), "%d", 100 + i);
+		fprintf(f, "{\"auths\":{\"h\":{\"username\":\"u\",\"password\":\"%s\"}}}", text);
+		fclose(f);
+		assert_string_equal(secret_of(&p), text);
+	}
+	place_close(&p);
+}
+
+/* From the last place to the first: each that appears hides those behind it. */
+static void the_usual_places(void **state)
+{
+	static const char *const names[] = {".dockercfg", ".config/containers/auth.json",
+					    "containers/auth.json", "config.json"};
+	char text[16], path[128];
+	struct place p;
+
+	(void)state;
+	place_open(&p);
+	make_dir(&p, ".config");
+	make_dir(&p, ".config/containers");
+	make_dir(&p, "containers");
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	assert_string_equal(secret_of(&p), "");
+	snprintf(path, sizeof(path), "%s/%s", p.dir, names[0]);
+	write_file(path, "{\"h\":{\"auth\":\"dTpw\"}}");
+	assert_string_equal(secret_of(&p), "p");
+	for (size_t i = 1; i < ARRAY_LEN(names); i++) {
+		snprintf(text, sizeof(text), "%zu", i);
+		write_login(&p, names[i], text);
+		assert_string_equal(secret_of(&p), text);
+	}
+	/* And away again. */
+	for (size_t i = ARRAY_LEN(names) - 1; i > 0; i--) {
+		snprintf(path, sizeof(path), "%s/%s", p.dir, names[i]);
+		unlink(path);
+		snprintf(text, sizeof(text), "%zu", i - 1);
+		assert_string_equal(secret_of(&p), i == 1 ? "p" : text);
+	}
+	place_close(&p);
+}
+
+static void a_variable_goes_before_the_files(void **state)
+{
+	struct place p;
+
+	(void)state;
+	place_open(&p);
+	write_login(&p, "config.json", "file");
+	setenv("DOCKER_AUTH_CONFIG",
+	       "{\"auths\":{\"h\":{\"auth\":\"dTp2YXJpYWJsZQ==\"}},\"credsStore\":\"none\"}", 1);
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	/* It is read once. */
+	setenv("DOCKER_AUTH_CONFIG", "{}", 1);
+	assert_string_equal(secret_of(&p), "variable");
+	credentials_free(p.credentials);
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	assert_string_equal(secret_of(&p), "file");
+	place_close(&p);
 }
 
 int main(void)
@@ -183,9 +382,15 @@ int main(void)
 	    cmocka_unit_test(keys_written_as_urls_mean_their_host),
 	    cmocka_unit_test(tokens),
 	    cmocka_unit_test(one_bad_entry_spoils_itself_only),
+	    cmocka_unit_test(helpers_of_the_host_come_first),
+	    cmocka_unit_test(helpers_know_hub_by_its_old_name),
+	    cmocka_unit_test(the_form_before_config_json),
+	    cmocka_unit_test(what_is_not_json_is_not_quoted),
 	    cmocka_unit_test(basic_is_base64),
-	    cmocka_unit_test(a_file_is_read_again_when_it_is_replaced),
+	    cmocka_unit_test(a_file_is_read_again_when_it_is_another_one),
+	    cmocka_unit_test(a_file_that_is_overwritten_is_read_again),
 	    cmocka_unit_test(the_usual_places),
+	    cmocka_unit_test(a_variable_goes_before_the_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/auth_memory.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+void auth_memory_init(struct auth_memory *m)
+{
+	*m = (struct auth_memory){0};
+	lock_init(&m->lock);
+}
+
+void auth_memory_release(struct auth_memory *m)
+{
+	lock_release(&m->lock);
+}
+
+static bool is_set(const struct auth_wanted *w)
+{
+	return w->challenge.bearer || w->challenge.basic;
+}
+
+void auth_memory_learn(struct auth_memory *m, bool catalog, const struct challenge *ch,
+		       enum address_class peer)
+{
+	struct auth_wanted w = {.challenge = *ch, .peer = peer};
+
+	w.challenge.scope[0] = '\0';
+	w.challenge.error[0] = '\0';
+	lock_take(&m->lock);
+	*(catalog ? &m->catalog : &m->repository) = w;
+	lock_drop(&m->lock);
+}
+
+enum address_class auth_memory_recall(struct auth_memory *m, bool catalog, struct challenge *ret)
+{
+	struct auth_wanted w;
+
+	lock_take(&m->lock);
+	w = catalog ? m->catalog : m->repository;
+	/* Token servers serve both. */
+	if (!is_set(&w) && (catalog ? &m->repository : &m->catalog)->challenge.bearer)
+		w = catalog ? m->repository : m->catalog;
+	lock_drop(&m->lock);
+	*ret = w.challenge;
+	return w.peer;
+}
+
+/* In place of an older word about the same, or else of the oldest of all. */
+static void note(struct auth_verdict *list, size_t count, unsigned *next, const struct digest *id,
+		 int64_t keep_ms, const char *why)
+{
+	struct auth_verdict *v = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		if (digest_equal(&list[i].id, id))
+			v = &list[i];
+	if (!v)
+		v = &list[(*next)++ % count];
+	v->id = *id;
+	v->until_ms = clock_ms() + keep_ms;
+	snprintf(v->why, sizeof(v->why), "%s", why);
+}
+
+static bool look_up(const struct auth_verdict *list, size_t count, const struct digest *id,
+		    struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].until_ms <= clock_ms() || !digest_equal(&list[i].id, id))
+			continue;
+		(void)err_set(err, 0, "%s", list[i].why);
+		return true;
+	}
+	return false;
+}
+
+void auth_memory_refuse(struct auth_memory *m, const struct digest *id, const char *why)
+{
+	lock_take(&m->lock);
+	note(m->refused, AUTH_REFUSED_COUNT, &m->refused_next, id, AUTH_REFUSED_MS, why);
+	lock_drop(&m->lock);
+}
+
+bool auth_memory_is_refused(struct auth_memory *m, const struct digest *id, struct err *err)
+{
+	bool found;
+
+	lock_take(&m->lock);
+	found = look_up(m->refused, AUTH_REFUSED_COUNT, id, err);
+	lock_drop(&m->lock);
+	return found;
+}
+
+void auth_memory_deny(struct auth_memory *m, const struct digest *key, const char *why)
+{
+	lock_take(&m->lock);
+	note(m->denied, AUTH_DENIED_COUNT, &m->denied_next, key, AUTH_DENIED_MS, why);
+	lock_drop(&m->lock);
+}
+
+bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, struct err *err)
+{
+	bool found;
+
+	lock_take(&m->lock);
+	found = look_up(m->denied, AUTH_DENIED_COUNT, key, err);
+	lock_drop(&m->lock);
+	return found;
+}
+
+void auth_memory_accept(struct auth_memory *m, const struct digest *id)
+{
+	lock_take(&m->lock);
+	m->good = *id;
+	m->good_until_ms = clock_ms() + AUTH_REFUSED_MS;
+	m->strikes = 0;
+	lock_drop(&m->lock);
+}
+
+bool auth_memory_strike(struct auth_memory *m, const struct digest *id)
+{
+	bool blamed = true;
+
+	lock_take(&m->lock);
+	if (digest_equal(&m->good, id) && clock_ms() < m->good_until_ms)
+		blamed = ++m->strikes >= AUTH_STRIKES_MAX;
+	lock_drop(&m->lock);
+	return blamed;
+}
