@@ -51,14 +51,33 @@ class Refuse:
         return unauthorized(self.challenge, self.status, "DENIED", "requested access to the resource is denied")
 
 
+class Harbor:
+    """As Harbor's: tokens for whoever sends nothing, but Basic is what it shows to any Authorization that it does not
+    like, and for its catalog."""
+
+    def __init__(self, bearer):
+        self.bearer = bearer
+
+    def __call__(self, request):
+        refused = self.bearer(request)
+        if refused is not None and ("authorization" in request.headers or request.path.startswith("/v2/_catalog")):
+            return unauthorized('Basic realm="harbor"')
+        return refused
+
+
 class TokenServer(Server):
     """The token endpoint of the distribution spec (GET with a query, POST with a form). Anonymous clients get a token
-    unless `users` is given and `anonymous` is not; users log in by Basic or by the form."""
+    unless `users` is given and `anonymous` is not; users log in by Basic or by the form, or with one of the `refresh`
+    tokens ({token: user}; by POST, or by GET as a password where `post_status` is what POST gets). `rotate`: a refresh
+    token is good once, and the answer brings the next."""
 
     name = "token"
 
-    def __init__(self, users=None, anonymous=True, expires_in=300, **more):
+    def __init__(self, users=None, anonymous=True, expires_in=300, refresh=None, post_status=None, rotate=False, **more):
         self.users = dict(users or {})
+        self.refresh = dict(refresh or {})
+        self.post_status = post_status
+        self.rotate = rotate
         self.anonymous = anonymous
         self.expires_in = expires_in
         self.tokens = {}  # token → (user or None, scopes)
@@ -75,19 +94,26 @@ class TokenServer(Server):
         return proceed()
 
     def _grant(self, request):
+        if request.method == "POST" and self.post_status:
+            return Response(self.post_status, [("Content-Type", "application/json")], b'{"details":"no such thing"}')
         form = request.form() if request.method == "POST" else request.query
         who = basic_credentials(request)
         if who is None and form.get("username"):
             who = (form["username"], form.get("password", ""))
+        if who is None and form.get("grant_type") == "refresh_token":
+            who = ("<token>", form.get("refresh_token", ""))
         if who is None and not self.anonymous:
             return unauthorized('Basic realm="token"')
-        if who is not None and self.users.get(who[0]) != who[1]:
-            return unauthorized('Basic realm="token"', message="incorrect username or password")
-        user = who[0] if who else None
-        token = self.make_token(user, form.get("scope", ""))
+        body = {"expires_in": self.expires_in}
         with self._tokens_lock:
-            self.tokens[token] = (user, form.get("scope", ""))
-        body = {"token": token, "access_token": token, "expires_in": self.expires_in}
+            user = who and (who[0] if self.users.get(who[0]) == who[1] else self.refresh.get(who[1]))
+            if who is not None and user is None:
+                return unauthorized('Basic realm="token"', message="incorrect username or password")
+            body["token"] = body["access_token"] = self.make_token(user, form.get("scope", ""))
+            self.tokens[body["token"]] = (user, form.get("scope", ""))
+            if self.rotate and who is not None:
+                body["refresh_token"] = secrets.token_urlsafe(24)
+                self.refresh[body["refresh_token"]] = self.refresh.pop(who[1])
         return Response(200, [("Content-Type", "application/json")], json.dumps(body).encode())
 
     def make_token(self, user, scopes):
@@ -104,13 +130,15 @@ class TokenServer(Server):
 
 
 class Bearer:
-    """Tokens of a TokenServer; `private` repositories (a predicate of the path) want one of a user."""
+    """Tokens of a TokenServer; `private` repositories (a predicate of the path) want one of a user. `denial` is the
+    status for a token that is not one of the server's."""
 
-    def __init__(self, tokens, service="test", private=lambda path: False, realm_path="/token"):
+    def __init__(self, tokens, service="test", private=lambda path: False, realm_path="/token", denial=401):
         self.tokens = tokens
         self.service = service
         self.private = private
         self.realm_path = realm_path
+        self.denial = denial
 
     def __call__(self, request):
         value = request.headers.get("authorization") or ""
@@ -118,6 +146,8 @@ class Bearer:
         scope = scope_of(request.path)
         if holder is not None and scope in holder[1].split() + [""] and (holder[0] or not self.private(request.path)):
             return None
+        if value and holder is None and self.denial != 401:
+            return unauthorized([], self.denial, "DENIED", "requested access to the resource is denied")
         error = ',error="insufficient_scope"' if holder else ""
         return unauthorized(f'Bearer realm="{self.tokens.url}{self.realm_path}",service="{self.service}",'
                             f'scope="{scope}"{error}')
