@@ -174,6 +174,31 @@ struct fetch {
 	struct token_question q;
 };
 
+/* With the newest identity token there is: some servers take each once only. */
+static int fetch_newest(const struct fetch *f, struct call *call, struct token *ret,
+			bool *ret_refused, struct err *err)
+{
+	struct auth_memory *m = &f->auth->memory;
+	const struct credential *c = f->q.credential;
+	struct token_question q = f->q;
+	struct credential newer = {0};
+	int code = 0;
+
+	*ret_refused = true;
+	if (auth_memory_newer(m, c, &newer)) {
+		q.credential = &newer;
+		code = token_fetch(&q, call, ret, ret_refused, err);
+		if (*ret_refused)
+			auth_memory_renew(m, &c->id, NULL);
+		credential_release(&newer);
+	}
+	if (*ret_refused)
+		code = token_fetch(&f->q, call, ret, ret_refused, err);
+	if (code == 0 && c->kind == CREDENTIAL_IDENTITY && ret->refresh)
+		auth_memory_renew(m, &c->id, ret->refresh);
+	return code;
+}
+
 /* Of however many ask for one token, it is one who does. */
 static int fetch(void *ctx, struct call *call, struct token *ret, struct err *err)
 {
@@ -181,7 +206,7 @@ static int fetch(void *ctx, struct call *call, struct token *ret, struct err *er
 	struct auth *a = f->auth;
 	const struct credential *c = f->q.credential;
 	bool refused;
-	int code = token_fetch(&f->q, call, ret, &refused, err);
+	int code = fetch_newest(f, call, ret, &refused, err);
 
 	if (code == 0 && c->kind != CREDENTIAL_NONE)
 		auth_memory_accept(&a->memory, &c->id);

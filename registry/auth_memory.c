@@ -2,6 +2,7 @@
 #include "registry/auth_memory.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -11,8 +12,17 @@ void auth_memory_init(struct auth_memory *m)
 	lock_init(&m->lock);
 }
 
+static void forget_newer(struct auth_memory *m)
+{
+	if (m->newer)
+		explicit_bzero(m->newer, strlen(m->newer));
+	free(m->newer);
+	m->newer = NULL;
+}
+
 void auth_memory_release(struct auth_memory *m)
 {
+	forget_newer(m);
 	lock_release(&m->lock);
 }
 
@@ -127,4 +137,24 @@ bool auth_memory_strike(struct auth_memory *m, const struct digest *id)
 		blamed = ++m->strikes >= AUTH_STRIKES_MAX;
 	lock_drop(&m->lock);
 	return blamed;
+}
+
+void auth_memory_renew(struct auth_memory *m, const struct digest *id, const char *secret)
+{
+	lock_take(&m->lock);
+	forget_newer(m);
+	m->newer = secret ? strdup(secret) : NULL;
+	m->newer_of = *id;
+	lock_drop(&m->lock);
+}
+
+bool auth_memory_newer(struct auth_memory *m, const struct credential *c, struct credential *ret)
+{
+	bool found;
+
+	lock_take(&m->lock);
+	found = m->newer && digest_equal(&m->newer_of, &c->id) &&
+		credential_make(c->kind, c->user, m->newer, ret) == 0;
+	lock_drop(&m->lock);
+	return found;
 }

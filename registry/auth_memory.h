@@ -13,6 +13,9 @@
  *	           AUTH_STRIKES_MAX such answers without a good one in between
  *	           make it a refused one
  *
+ *	newer      the identity token that a token server gave in exchange for the
+ *	           configured one, which may be good no more
+ *
  * What is asked of the catalog teaches little of repositories: Harbor wants a
  * password there, and tokens elsewhere.
  *
@@ -25,6 +28,7 @@
 #include "base/lock.h"
 #include "registry/address.h"
 #include "registry/challenge.h"
+#include "registry/credentials.h"
 
 #define AUTH_REFUSED_MS    (5 * 60 * 1000)
 #define AUTH_REFUSED_COUNT 8
@@ -53,6 +57,8 @@ struct auth_memory {
 	struct digest good;
 	int64_t good_until_ms;
 	unsigned strikes;
+	struct digest newer_of;
+	char *newer;
 };
 
 void auth_memory_init(struct auth_memory *m);
@@ -73,3 +79,8 @@ bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, stru
 void auth_memory_accept(struct auth_memory *m, const struct digest *id);
 /* The registry said 401 to this login. Whether the login itself is to blame. */
 bool auth_memory_strike(struct auth_memory *m, const struct digest *id);
+
+/* In place of the login of this id; NULL: none any more. */
+void auth_memory_renew(struct auth_memory *m, const struct digest *id, const char *secret);
+/* Whether there is one; *ret is set then. */
+bool auth_memory_newer(struct auth_memory *m, const struct credential *c, struct credential *ret);

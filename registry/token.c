@@ -14,7 +14,10 @@ void token_release(struct token *t)
 {
 	if (t->text)
 		explicit_bzero(t->text, strlen(t->text));
+	if (t->refresh)
+		explicit_bzero(t->refresh, strlen(t->refresh));
 	free(t->text);
+	free(t->refresh);
 	*t = (struct token){0};
 }
 
@@ -47,7 +50,7 @@ static int64_t life_of(const json_t *expires_in)
 int token_parse(const char *body, size_t len, struct token *ret, struct err *err)
 {
 	AUTO_JSON json_t *root = NULL;
-	const char *s;
+	const char *s, *next;
 	size_t n;
 	char *text;
 	/* Not in jansson's words: they quote what they do not like. */
@@ -70,6 +73,9 @@ int token_parse(const char *body, size_t len, struct token *ret, struct err *err
 	}
 	*ret =
 	    (struct token){.text = text, .life_ms = life_of(json_object_get(root, "expires_in"))};
+	next = json_string_value(json_object_get(root, "refresh_token"));
+	if (next && is_sendable(next))
+		ret->refresh = strdup(next); /* without it, the old one is used on */
 	return 0;
 }
 

@@ -27,6 +27,7 @@
 struct token {
 	char *text; /* owned */
 	int64_t life_ms;
+	char *refresh; /* owned: the next identity token, or NULL */
 };
 
 void token_release(struct token *t); /* wipes it */

@@ -674,6 +674,20 @@ def test_an_identity_token_where_there_is_no_post(mount, registry, tokens, image
     no_secret_in(m)
 
 
+def test_an_identity_token_that_is_good_once(mount, registry, tokens, image, home):
+    samples.push_files(registry.store, "demo/app", "v2", {"x": b"fresh bytes"})
+    server = tokens(refresh={SECRET: "me"}, anonymous=False, rotate=True)
+    registry.auth = Bearer(server, private=lambda path: True)
+    home.config(auths={registry.address: {"identitytoken": SECRET}})
+    m = mount(env=home.env)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    server.revoke()
+    assert read(m / "demo/app:v2/files/x") == b"fresh bytes"
+    first, second = server.requests()
+    assert first.form()["refresh_token"] == SECRET and second.form()["refresh_token"] != SECRET
+    no_secret_in(m)
+
+
 def test_a_fresh_token_that_is_refused_for_a_moment(mount, registry, tokens):
     """Its clock is behind: 401 to a token that is good a second later. Many readers, still one token."""
     samples.push_files(registry.store, "demo/app", "v1", {f"f{i}": samples.noise(3000, i) for i in range(8)})

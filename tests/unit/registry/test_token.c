@@ -51,6 +51,30 @@ static void answers_in_all_their_forms(void **state)
 	assert_int_equal(parse("<html>", &t), -EPROTO);
 }
 
+static void the_next_identity_token(void **state)
+{
+	struct token t;
+
+	(void)state;
+	assert_int_equal(parse("{\"token\":\"a\",\"refresh_token\":\"next\"}", &t), 0);
+	assert_string_equal(t.refresh, "next");
+	token_release(&t);
+	assert_int_equal(parse("{\"token\":\"a\",\"refresh_token\":\"a\\r\\nb\"}", &t), 0);
+	assert_null(t.refresh);
+	token_release(&t);
+}
+
+static void what_is_not_json_is_not_quoted(void **state)
+{
+	struct err err = {""};
+	struct token t;
+	const char *body = "{\"token\":topsecret}";
+
+	(void)state;
+	assert_int_equal(token_parse(body, strlen(body), &t, &err), -EPROTO);
+	assert_null(strstr(err.text, "topsecret"));
+}
+
 static void odd_lifetimes(void **state)
 {
 	(void)state;
@@ -199,6 +223,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(answers_in_all_their_forms),
+	    cmocka_unit_test(the_next_identity_token),
+	    cmocka_unit_test(what_is_not_json_is_not_quoted),
 	    cmocka_unit_test(odd_lifetimes),
 	    cmocka_unit_test(eight_ask_and_one_fetches),
 	    cmocka_unit_test(a_cancelled_waiter_leaves_at_once),
