@@ -188,9 +188,10 @@ static int fetch_newest(const struct fetch *f, struct call *call, struct token *
 	if (auth_memory_newer(m, c, &newer)) {
 		q.credential = &newer;
 		code = token_fetch(&q, call, ret, ret_refused, err);
+		credential_release(&newer);
+		*ret_refused = code == -EACCES;
 		if (*ret_refused)
 			auth_memory_renew(m, &c->id, NULL);
-		credential_release(&newer);
 	}
 	if (*ret_refused)
 		code = token_fetch(&f->q, call, ret, ret_refused, err);
@@ -286,7 +287,8 @@ static int find_credential(struct auth *a, const struct auth_round *r, struct ca
 		return code;
 	if (auth_memory_is_refused(&a->memory, &ret->id, &why)) {
 		credential_release(ret);
-		return err_set(err, -EACCES, "the credentials for %s were refused: %s", a->host,
+		return err_set(err, -EACCES,
+			       "the credentials for %s were refused, log in again: %s", a->host,
 			       why.text);
 	}
 	return 0;
@@ -366,6 +368,7 @@ static int answer_bearer(struct auth *a, const struct url *registry, struct auth
 			 const struct challenge *ch, enum address_class peer,
 			 const struct credential *c, struct call *call, struct err *err)
 {
+	struct digest old = r->key;
 	struct err why = {""};
 	int code;
 
@@ -389,7 +392,7 @@ static int answer_bearer(struct auth *a, const struct url *registry, struct auth
 	if (auth_memory_is_denied(&a->memory, &r->key, &why) && (why.text[0] || r->token))
 		return why.text[0] ? err_set(err, -EACCES, "%s", why.text) : 0;
 	if (r->token)
-		token_cache_drop(a->tokens, &r->key, r->token);
+		token_cache_drop(a->tokens, &old, r->token);
 	code = use_token(a, registry, r, ch, peer, c, call, err);
 	return code < 0 ? code : 1;
 }
@@ -481,12 +484,14 @@ static int forbidden(struct auth *a, const struct url *registry, struct auth_rou
 		return 0;
 	}
 	code = find_credential(a, r, call, &c, err);
-	if (code == 0)
-		code = set_key(r, &ch, &c) < 0 ? -ENOMEM : 0;
 	if (code == 0) {
 		token_cache_drop(a->tokens, &r->key, r->token);
-		code = use_token(a, registry, r, &ch, peer, &c, call, err);
+		code = set_key(r, &ch, &c);
 	}
+	if (code == 0 && c.kind == CREDENTIAL_BEARER)
+		code = use_bearer(r, &c);
+	else if (code == 0)
+		code = use_token(a, registry, r, &ch, peer, &c, call, err);
 	credential_release(&c);
 	if (code == -EACCES)
 		return 0; /* the 403 says more */

@@ -38,14 +38,18 @@ struct credentials {
 	uint64_t era; /* guarded by lock: how often a file was another one */
 };
 
+/* The daemon leaves for "/": what is relative is so to where we stand now. */
 static int add_file(struct credentials *c, enum credentials_form form, const char *dir,
 		    const char *name)
 {
+	AUTO_FREE char *here = NULL;
 	char *path;
 
 	if (!dir || !*dir)
 		return 0;
-	if (asprintf(&path, "%s%s", dir, name) < 0)
+	if (*dir != '/')
+		here = get_current_dir_name();
+	if (asprintf(&path, "%s%s%s%s", here ? here : "", here ? "/" : "", dir, name) < 0)
 		return -ENOMEM;
 	c->files[c->count++] = (struct auth_file){.path = path, .form = form};
 	return 0;
@@ -55,17 +59,16 @@ static int add_variable(struct credentials *c)
 {
 	const char *text = getenv(VARIABLE);
 	struct auth_file *f = &c->files[c->count];
-	int r;
 
 	if (!text || !*text)
 		return 0;
-	r = add_file(c, CREDENTIALS_AUTHS, "$" VARIABLE, "");
-	if (r < 0)
-		return r;
-	f->variable = true;
-	f->text = strdup(text);
-	f->len = f->text ? strlen(f->text) : 0;
-	return f->text ? 0 : -ENOMEM;
+	*f = (struct auth_file){.path = strdup("$" VARIABLE),
+				.form = CREDENTIALS_AUTHS,
+				.variable = true,
+				.text = strdup(text),
+				.len = strlen(text)};
+	c->count++;
+	return f->path && f->text ? 0 : -ENOMEM;
 }
 
 static int add_runtime(struct credentials *c)

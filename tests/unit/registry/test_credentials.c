@@ -375,6 +375,21 @@ static void a_variable_goes_before_the_files(void **state)
 	place_close(&p);
 }
 
+static void a_relative_name_means_what_it_meant_at_first(void **state)
+{
+	struct place p;
+
+	(void)state;
+	place_open(&p);
+	write_login(&p, "named.json", "p");
+	assert_int_equal(chdir(p.dir), 0);
+	setenv("REGISTRY_AUTH_FILE", "named.json", 1);
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	assert_int_equal(chdir("/"), 0);
+	assert_string_equal(secret_of(&p), "p");
+	place_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +406,7 @@ int main(void)
 	    cmocka_unit_test(a_file_that_is_overwritten_is_read_again),
 	    cmocka_unit_test(the_usual_places),
 	    cmocka_unit_test(a_variable_goes_before_the_files),
+	    cmocka_unit_test(a_relative_name_means_what_it_meant_at_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
