@@ -489,6 +489,25 @@ def test_unmount_does_not_wait_for_a_helper(mount, registry, image, home):
     assert not os.path.exists(f"/proc/{helper}")
 
 
+def test_a_helper_that_reads_the_mount(mount, registry, image, home, work):
+    """It waits for itself, for as long as one operation may take, and nobody else waits for it."""
+    cached = samples.push_wasm(registry.store, "demo/cached", "v1", seed=9)
+    m = mount(None, "--timeout", "2s", env=home.env)
+    path = m / "demo/cached:v1/main.wasm"
+    assert read(path) == cached.layer.data
+    registry.auth = Basic("me", SECRET)
+    home.helper("keeper", f"cat {m}/demo/app:v1/main.wasm > /dev/null; {printed('me', SECRET)}")
+    home.config(credsStore="keeper")
+    with ThreadPoolExecutor(1) as pool:
+        failed = pool.submit(lambda: pytest.raises(OSError, read, m / "demo/app:v1/main.wasm"))
+        until(home.asked, what="the helper")
+        start = time.monotonic()
+        assert read(path) == cached.layer.data
+        assert time.monotonic() - start < 1 * SLOW
+        assert failed.result().value.errno in (ETIMEDOUT, EACCES)
+    until(lambda: children_of(m.pid()) == [], what="the helper's end")
+
+
 def test_many_readers_one_helper_one_token(mount, registry, tokens, home):
     samples.push_files(registry.store, "demo/app", "v1", {f"f{i}": samples.noise(3000, i) for i in range(32)})
     server = tokens(users={"me": SECRET}, anonymous=False)

@@ -327,8 +327,9 @@ void rig_call(struct rig *r, int64_t timeout_ms)
 static void forget_environment(void)
 {
 	unsetenv("REGISTRY_AUTH_FILE");
-	unsetenv("XDG_RUNTIME_DIR");
+	unsetenv("DOCKER_AUTH_CONFIG");
 	unsetenv("XDG_CONFIG_HOME");
+	setenv("XDG_RUNTIME_DIR", "/nonexistent", 1);
 	setenv("DOCKER_CONFIG", "/nonexistent", 1);
 	setenv("HOME", "/nonexistent", 1);
 }
