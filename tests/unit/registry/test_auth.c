@@ -27,6 +27,7 @@ struct script {
 	const char *challenge; /* "%s" is the token server's address */
 	const char *weak;      /* the challenge to another token, or NULL */
 	int status;            /* for another token; 0: 401 */
+	bool mute;             /* … and without a challenge */
 	int token_status;      /* 0: 200 */
 	const char *token_body;
 	bool numbered; /* tokens are t1, t2, … */
@@ -65,6 +66,8 @@ static void serve(void *ctx, struct connection *c, const struct seen *q)
 	snprintf(want, sizeof(want), "Bearer %s", s->good);
 	if (shown && (strcmp(shown, want) == 0 || (!*s->good && strcmp(shown, LOGIN) == 0)))
 		reply_text(c, 200, "", "{\"tags\":[\"v1\"],\"repositories\":[\"a\"]}");
+	else if (shown && s->mute)
+		reply_text(c, 401, "", "{}");
 	else if (shown && s->weak)
 		send_challenge(s, c, s->status ? s->status : 401, s->weak);
 	else
@@ -207,6 +210,33 @@ static void an_old_token_is_renewed_once(void **state)
 	}
 }
 
+/* It says nothing of a token that is new, nor of a password. */
+static void a_401_that_asks_for_nothing(void **state)
+{
+	struct script s = {.good = "t1", .challenge = BEARER, .mute = true, .numbered = true};
+	struct script basic = {.good = "none", .challenge = "Basic realm=\"x\"", .mute = true};
+	struct rig r;
+
+	(void)state;
+	open_rig(&r, &s, "");
+	assert_int_equal(ask(&r), 0);
+	s.good = "t2";
+	assert_int_equal(ask(&r), 0);
+	counts(&r, 4, 2);
+	s.good = "none";
+	assert_int_equal(ask(&r), -EACCES);
+	assert_int_equal(ask(&r), -EACCES);
+	counts(&r, 7, 3);
+	close_rig(&r);
+	open_rig(&r, &basic, "{\"username\":\"me\",\"password\":\"" SECRET "\"}");
+	assert_int_equal(ask(&r), -EACCES);
+	assert_int_equal(ask(&r), -EACCES);
+	counts(&r, 3, 0);
+	basic.good = "";
+	assert_int_equal(ask(&r), 0);
+	close_rig(&r);
+}
+
 static void what_is_asked_for(void **state)
 {
 	static const char other[] =
@@ -341,6 +371,7 @@ int main(void)
 	    cmocka_unit_test(a_token_that_is_too_weak),
 	    cmocka_unit_test(a_token_that_stays_too_weak),
 	    cmocka_unit_test(an_old_token_is_renewed_once),
+	    cmocka_unit_test(a_401_that_asks_for_nothing),
 	    cmocka_unit_test(what_is_asked_for),
 	    cmocka_unit_test(a_password_goes_to_the_token_server),
 	    cmocka_unit_test(a_wrong_password_is_shown_once),
