@@ -19,12 +19,13 @@
 #include "base/clock.h"
 #include "tests/unit/registry/http_server.h"
 
-#define TOKEN_S     300
-#define STEP_MS     97000 /* between two questions: no divisor of a token's time */
-#define WEEK_MS     (7ll * 24 * 3600 * 1000)
-#define READERS     32
-#define TOKENS_MOST (2 * WEEK_MS / (TOKEN_S * 1000)) /* none is used for less than half its time   \
-						      */
+#define TOKEN_S 300
+#define STEP_MS 97000 /* between two questions: no divisor of a token's time */
+#define WEEK_MS (7ll * 24 * 3600 * 1000)
+#define READERS 32
+#define TOKENS_MOST                                                                                \
+	(2 * WEEK_MS / (TOKEN_S * 1000)) /* none is used for less than half its time               \
+					  */
 
 static _Atomic int64_t passed_ms;
 
