@@ -35,16 +35,16 @@ static void set_names(struct client *c, const struct source_spec *spec)
 					       : CLIENT_SCHEME_UNKNOWN);
 }
 
-int client_new(const struct source_spec *spec, const char *auth_file, const char *ca_file,
-	       const struct client_tuning *tuning, struct client **ret)
+int client_new(const struct client_options *o, struct client **ret)
 {
 	struct client *c = calloc(1, sizeof(*c));
+	struct http_options ho;
 	struct auth_options ao;
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	c->tuning = tuning ? *tuning : (struct client_tuning){0};
+	c->tuning = o->tuning;
 	if (!c->tuning.retry_base_ms)
 		c->tuning.retry_base_ms = RETRY_BASE_MS;
 	if (!c->tuning.down_ms)
@@ -54,11 +54,13 @@ int client_new(const struct source_spec *spec, const char *auth_file, const char
 	if (!c->tuning.probe_ms)
 		c->tuning.probe_ms = PROBE_MS;
 	health_init(&c->health, c->tuning.down_ms);
-	set_names(c, spec);
-	r = http_new(ca_file, &c->tuning.http, &c->http);
+	set_names(c, o->spec);
+	ho = (struct http_options){
+	    .ca_file = o->ca_file, .proxy = o->proxy, .tuning = c->tuning.http};
+	r = http_new(&ho, &c->http);
 	ao = (struct auth_options){.http = c->http,
 				   .host = c->title,
-				   .auth_file = auth_file,
+				   .auth_file = o->auth_file,
 				   .retry_base_ms = c->tuning.retry_base_ms,
 				   .skew_ms = c->tuning.skew_ms};
 	if (r == 0)
@@ -122,6 +124,7 @@ static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
 		o->retry = true;
 		break;
 	case HTTP_FAULT_CERTIFICATE:
+	case HTTP_FAULT_PROXY:
 		o->words = true;
 		break;
 	case HTTP_FAULT_NONE:

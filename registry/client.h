@@ -70,10 +70,17 @@ struct answer {
 	int64_t content_length;          /* -1: not told */
 };
 
-/* docker.io is asked at registry-1.docker.io. ca_file, auth_file as in struct
- * source_options, borrowed. -ENOMEM. */
-NODISCARD int client_new(const struct source_spec *spec, const char *auth_file, const char *ca_file,
-			 const struct client_tuning *tuning, struct client **ret);
+/* All borrowed for the client's life, but for what is copied. */
+struct client_options {
+	const struct source_spec *spec; /* copied; docker.io is asked at registry-1.docker.io */
+	const char *auth_file;          /* as in struct source_options */
+	const char *ca_file;
+	const struct proxy *proxy;
+	struct client_tuning tuning; /* copied */
+};
+
+/* -ENOMEM. */
+NODISCARD int client_new(const struct client_options *o, struct client **ret);
 void client_free(struct client *c); /* NULL is fine */
 
 /* 0: an answer of any status that another try would not change. Always

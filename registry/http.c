@@ -2,7 +2,9 @@
 /* The callers' side: options of a transfer, and waiting for it. */
 #include "registry/http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +23,15 @@ static void init_curl(void)
 	curl_once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-int http_new(const char *ca_file, const struct http_tuning *tuning, struct http **ret)
+int http_new(const struct http_options *o, struct http **ret)
 {
 	struct http *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
-	h->ca_file = ca_file;
-	h->tuning = tuning ? *tuning : (struct http_tuning){0};
+	h->ca_file = o->ca_file;
+	h->proxy = o->proxy;
+	h->tuning = o->tuning;
 	if (!h->tuning.answer_ms)
 		h->tuning.answer_ms = HTTP_ANSWER_MS;
 	if (!h->tuning.slow_ms)
@@ -174,6 +177,19 @@ static int set_up(struct http_exchange *x, const struct http_request *q)
 	return http_io_prepare(x);
 }
 
+/* A proxy's own address says nothing of who is behind it. */
+static void choose_proxy(struct http_exchange *x, const struct url *url)
+{
+	struct in6_addr ip;
+	bool is_ip =
+	    inet_pton(AF_INET, url->host, &ip) == 1 || inet_pton(AF_INET6, url->host, &ip) == 1;
+
+	x->proxy = proxy_for(x->http->proxy, url);
+	if (x->proxy)
+		x->beyond =
+		    is_ip ? http_classify(x->http, url->host, (int)url->port) : ADDRESS_PUBLIC;
+}
+
 int http_start(struct http *h, const struct http_request *q, struct http_exchange **ret,
 	       struct err *err)
 {
@@ -193,6 +209,7 @@ int http_start(struct http *h, const struct http_request *q, struct http_exchang
 	x->allowed = q->allowed ? q->allowed : ADDRESS_ANY;
 	x->content_length = -1;
 	url_origin(q->url, x->origin);
+	choose_proxy(x, q->url);
 	lock_init(&x->lock);
 	cond_init(&x->cond);
 	r = set_up(x, q);
@@ -248,7 +265,7 @@ static int call_ended(struct http_exchange *x, int code)
 static int give_result(struct http_exchange *x, struct err *err)
 {
 	x->fault = x->result_fault;
-	return x->result < 0 ? err_set(err, x->result, "%s", x->result_text) : 0;
+	return x->result < 0 ? err_set(err, x->result, "%s", x->result_words.text) : 0;
 }
 
 int http_headers(struct http_exchange *x, struct call *call, struct err *err)
@@ -274,6 +291,11 @@ int http_headers(struct http_exchange *x, struct call *call, struct err *err)
 	lock_take(&x->lock);
 	has_answer = x->has_answer;
 	lock_drop(&x->lock);
+	/* Of plain http the proxy's own answers look like the host's. */
+	if (has_answer && x->proxy && x->status == 407) {
+		x->fault = HTTP_FAULT_PROXY;
+		return err_set(err, -EPROTO, "the proxy %s wants a login (407)", x->proxy->name);
+	}
 	if (has_answer)
 		return 0;
 	r = give_result(x, err);

@@ -20,6 +20,11 @@
  * At most HTTP_HOST_MAX exchanges run against one origin, HTTP_TRANSFERS_MAX
  * of them transfers, so that a question never waits behind large blobs. The
  * rest wait their turn in the order they came.
+ *
+ * Through a proxy we see its address only, never that of who answers, and the
+ * names are looked up by it. So what is judged then is the URL: an address in it
+ * for what it is, a name as public, which is trusted to send us to public ones
+ * only. What a name means in the proxy's network is the proxy's to allow.
  */
 #pragma once
 
@@ -31,6 +36,7 @@
 #include "base/call.h"
 #include "base/err.h"
 #include "registry/address.h"
+#include "registry/proxy.h"
 #include "registry/url.h"
 
 #define HTTP_PIECES        8
@@ -64,6 +70,7 @@ enum http_fault {
 	HTTP_FAULT_TLS_SLOW,
 	HTTP_FAULT_CERTIFICATE,
 	HTTP_FAULT_ADDRESS, /* a class of addresses that was not allowed */
+	HTTP_FAULT_PROXY,   /* the proxy refused, or wants a login */
 	HTTP_FAULT_SILENT,  /* nothing for HTTP_ANSWER_MS, or to the call's deadline */
 	HTTP_FAULT_CUT,     /* the connection ended too early */
 	HTTP_FAULT_SLOW,    /* below SOURCE_SLOW_BYTES_S */
@@ -81,9 +88,14 @@ struct http_request {
 	int64_t connect_ms; /* 0: HTTP_CONNECT_MS */
 };
 
-/* ca_file: NULL, or a file of certificates that are trusted beside the
- * system's; borrowed for the life of *ret. */
-NODISCARD int http_new(const char *ca_file, const struct http_tuning *tuning, struct http **ret);
+/* All borrowed for the life of *ret. */
+struct http_options {
+	const char *ca_file;       /* NULL, or certificates to trust beside the system's */
+	const struct proxy *proxy; /* NULL: everything is asked directly */
+	struct http_tuning tuning; /* copied */
+};
+
+NODISCARD int http_new(const struct http_options *o, struct http **ret);
 /* Every exchange has been ended. Waits for the I/O thread, which waits for
  * nobody. NULL is fine. */
 void http_free(struct http *h);
@@ -111,4 +123,5 @@ int http_status(const struct http_exchange *x);
 NODISCARD int http_field(const struct http_exchange *x, const char *name, char **ret);
 /* -1: not told. */
 int64_t http_content_length(const struct http_exchange *x);
+/* How far away who answered is; through a proxy, as the URL says. */
 enum address_class http_peer(const struct http_exchange *x);

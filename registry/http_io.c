@@ -195,10 +195,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http_exchange *x = ctx;
+	enum address_class peer = x->proxy ? x->beyond : x->http->tuning.classify(&address->addr);
 	int fd;
 
 	(void)purpose;
-	if (!(x->http->tuning.classify(&address->addr) & x->allowed)) {
+	if (!(peer & x->allowed)) {
 		x->address_refused = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -206,7 +207,7 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-static enum address_class classify_text(const struct http *h, const char *ip, int port)
+enum address_class http_classify(const struct http *h, const char *ip, int port)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
@@ -223,7 +224,7 @@ static enum address_class classify_text(const struct http *h, const char *ip, in
 static int on_send(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
 	struct http_exchange *x = ctx;
-	enum address_class peer = classify_text(x->http, peer_ip, peer_port);
+	enum address_class peer = x->proxy ? x->beyond : http_classify(x->http, peer_ip, peer_port);
 
 	(void)local_ip;
 	(void)local_port;
@@ -275,7 +276,9 @@ int http_io_prepare(struct http_exchange *x)
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_PROXY, x->proxy ? x->proxy->url : "");
+	SET(CURLOPT_NOPROXY, "");
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_USERAGENT, "wasmocifs/" WASMOCIFS_VERSION " libcurl/" LIBCURL_VERSION);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
@@ -331,18 +334,42 @@ static bool made_no_sense(const struct http_exchange *x)
 	return strstr(x->curl_text, "chunked-encoding") || strstr(x->curl_text, "response headers");
 }
 
+/* Whether the proxy made no way to the host, and with which status; 0 where it
+ * has none. */
+static bool no_way(const struct http_exchange *x, CURLcode code, bool sent, long *status)
+{
+	*status = 0;
+	if (!x->proxy || sent || code == CURLE_OK)
+		return false;
+	curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, status);
+	return code == CURLE_PROXY || *status >= 300;
+}
+
+/* 5xx: it could not reach the host either. */
+static struct verdict judge_proxy(long status)
+{
+	if (status == 0 || status >= 500)
+		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CONNECT};
+	return (struct verdict){-EPROTO, HTTP_FAULT_PROXY};
+}
+
 static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, bool odd)
 {
+	long status;
+
 	if (code == CURLE_OK)
 		return (struct verdict){0, HTTP_FAULT_NONE};
 	if (x->address_refused)
 		return (struct verdict){-EACCES, HTTP_FAULT_ADDRESS};
 	if (odd)
 		return (struct verdict){-EPROTO, HTTP_FAULT_PROTOCOL};
+	if (no_way(x, code, sent, &status))
+		return judge_proxy(status);
 	if (is_certificate(code))
 		return (struct verdict){-EPROTO, HTTP_FAULT_CERTIFICATE};
 	switch ((int)code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_RESOLVE};
 	case CURLE_COULDNT_CONNECT:
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CONNECT};
@@ -371,13 +398,23 @@ static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, b
 	}
 }
 
-static const char *say(const struct http_exchange *x, CURLcode code, bool odd)
+static int say(struct http_exchange *x, int r, CURLcode code, bool sent, bool odd) REQUIRES(x->lock)
 {
+	const char *text = x->curl_text[0] ? x->curl_text : curl_easy_strerror(code);
+	struct err *err = &x->result_words;
+	long status;
+
 	if (x->address_refused)
-		return "an address that it must not send us to";
+		return err_set(err, r, "an address that it must not send us to");
 	if (odd)
-		return "header fields that cannot be read, or too many";
-	return x->curl_text[0] ? x->curl_text : curl_easy_strerror(code);
+		return err_set(err, r, "header fields that cannot be read, or too many");
+	if (no_way(x, code, sent, &status) && status == 407)
+		return err_set(err, r, "the proxy %s wants a login (407)", x->proxy->name);
+	if (no_way(x, code, sent, &status) && status)
+		return err_set(err, r, "the proxy %s: %ld", x->proxy->name, status);
+	if (x->proxy)
+		return err_set(err, r, "through the proxy %s: %s", x->proxy->name, text);
+	return err_set(err, r, "%s", text);
 }
 
 static void finish(struct http_exchange *x, CURLcode code)
@@ -389,9 +426,7 @@ static void finish(struct http_exchange *x, CURLcode code)
 	lock_take(&x->lock);
 	odd = x->result_fault == HTTP_FAULT_PROTOCOL;
 	v = judge(x, code, x->sent_ms != 0, odd);
-	if (v.code < 0)
-		snprintf(x->result_text, sizeof(x->result_text), "%s", say(x, code, odd));
-	x->result = v.code;
+	x->result = v.code < 0 ? say(x, v.code, code, x->sent_ms != 0, odd) : 0;
 	x->result_fault = v.fault;
 	x->finished = true;
 	cond_broadcast(&x->cond);

@@ -12,6 +12,7 @@ static void source_free_op(struct source *s)
 	struct http_source *h = http_source_of(s);
 
 	client_free(h->client);
+	proxy_free(h->proxy);
 	lock_release(&h->lock);
 	free(h->auth_file);
 	free(h->ca_file);
@@ -88,6 +89,22 @@ static int keep_path(const char *path, const char *option, char **ret, struct er
 	return *ret ? 0 : err_set(err, -errno, "%s %s: %s", option, path, strerror(errno));
 }
 
+static int open_client(struct http_source *h, const struct source_spec *spec,
+		       const struct client_tuning *tuning, struct err *err)
+{
+	struct proxy_env env = proxy_env_get();
+	struct client_options o = {.spec = spec, .auth_file = h->auth_file, .ca_file = h->ca_file};
+	int r = proxy_new(&env, &h->proxy, err);
+
+	if (r < 0)
+		return r;
+	o.proxy = h->proxy;
+	if (tuning)
+		o.tuning = *tuning;
+	r = client_new(&o, &h->client);
+	return r < 0 ? err_set(err, r, "out of memory") : 0;
+}
+
 int http_source_open_tuned(const struct source_options *o, const struct source_spec *spec,
 			   const struct client_tuning *tuning, struct source **ret, struct err *err)
 {
@@ -104,11 +121,8 @@ int http_source_open_tuned(const struct source_options *o, const struct source_s
 	r = keep_path(o->auth_file, "--auth-file", &h->auth_file, err);
 	if (r == 0)
 		r = keep_path(o->ca_file, "--ca-file", &h->ca_file, err);
-	if (r == 0) {
-		r = client_new(spec, h->auth_file, h->ca_file, tuning, &h->client);
-		if (r < 0)
-			err_set(err, r, "out of memory");
-	}
+	if (r == 0)
+		r = open_client(h, spec, tuning, err);
 	if (r < 0) {
 		source_free_op(&h->source);
 		return r;

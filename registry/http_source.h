@@ -17,6 +17,7 @@ struct http_source {
 	bool hub;
 	int64_t timeout_ms;
 	char *auth_file, *ca_file;
+	struct proxy *proxy;
 
 	struct lock lock;
 	/* guarded by lock */

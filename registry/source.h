@@ -79,7 +79,8 @@ struct source_options {
 
 /* By the form of the spec (DESIGN §2.1): HOST[:PORT][/NAMESPACE],
  * http(s)://HOST…, oci:DIRECTORY. Checks only what can be checked without the
- * network. -EINVAL: impossible spec; -ENOENT, -ENOTDIR, -EPROTO: no layout there. */
+ * network. -EINVAL: impossible spec; -ENOENT, -ENOTDIR, -EPROTO: no layout there;
+ * -EACCES: configuration that cannot be understood. */
 NODISCARD int source_open(const struct source_options *o, struct source **ret, struct err *err);
 void source_free(struct source *s); /* NULL is fine */
 
