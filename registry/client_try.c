@@ -21,6 +21,19 @@ struct attempt {
 
 /* ---- one request ---- */
 
+/* The question's target at this host. New; NULL: no memory. */
+static char *own_target(const struct client *c, const char *target)
+{
+	const char *more = c->ns[0] ? (strchr(target, '?') ? "&" : "?") : "";
+	bool ours = strncmp(target, "/v2/", 4) == 0; /* a page's link may be anything */
+	char *own;
+
+	if (asprintf(&own, "%s%s%s%s", ours ? c->api : "", target + (ours ? 3 : 0), more, c->ns) <
+	    0)
+		return NULL;
+	return own;
+}
+
 static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct call *call,
 		   struct err *err)
 {
@@ -35,11 +48,12 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	    .headers = common,
 	    .own = own,
 	    .connect_ms = connect_ms};
+	AUTO_FREE char *target = own_target(t->c, q->target);
 	size_t n = 0;
 	int r;
 
 	url_release(&t->base);
-	r = url_make(https, t->c->host, t->c->port, q->target, &t->base);
+	r = target ? url_make(https, t->c->host, t->c->port, target, &t->base) : -ENOMEM;
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	snprintf(accept, sizeof(accept), "Accept: %s", q->accept);
@@ -71,7 +85,7 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	int r;
 
 	if (scheme != CLIENT_SCHEME_UNKNOWN)
-		return send_by(t, scheme == CLIENT_HTTPS, 0, call, err);
+		return send_by(t, scheme == CLIENT_HTTPS, c->endpoint->dial_ms, call, err);
 	r = send_by(t, true, c->tuning.probe_ms, call, err);
 	if (r == 0)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
@@ -82,7 +96,7 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	slow = t->fault == HTTP_FAULT_TLS_SLOW || t->fault == HTTP_FAULT_CONNECT_SLOW;
 	if (t->fault != HTTP_FAULT_TLS && t->fault != HTTP_FAULT_CONNECT && !slow)
 		return r;
-	r = send_by(t, false, 0, call, err);
+	r = send_by(t, false, c->endpoint->dial_ms, call, err);
 	/* A server of TLS that was merely slow answers http with 400. */
 	if (r == 0 && !(slow && http_status(t->reply.x) == 400))
 		atomic_store(&c->scheme, CLIENT_HTTP);

@@ -35,6 +35,7 @@
 
 #include "base/call.h"
 #include "base/err.h"
+#include "base/names.h"
 #include "registry/address.h"
 #include "registry/proxy.h"
 #include "registry/url.h"
@@ -88,9 +89,25 @@ struct http_request {
 	int64_t connect_ms; /* 0: HTTP_CONNECT_MS */
 };
 
+/* The host that a struct http is for. What identifies us is shown to it alone, and
+ * not to where it redirects, nor to a token server elsewhere. */
+struct http_home {
+	const char *host; /* NULL: there is none */
+	unsigned port;    /* 0: the scheme's */
+	bool https, http; /* what is spoken there */
+	const char *cert; /* NULL, or a file to show to it; key NULL: in the same */
+	const char *key;
+	const struct names *headers; /* NULL, or lines for each request that has not its own */
+};
+
 /* All borrowed for the life of *ret. */
 struct http_options {
-	const char *ca_file;       /* NULL, or certificates to trust beside the system's */
+	const char *ca_file; /* NULL, or certificates to trust beside the system's */
+	const char *ca_pem;  /* the same as text, instead of ca_file */
+	/* Also of the servers that the host sends us to: who could stand in for it
+	 * could send us anywhere. */
+	bool unverified;
+	struct http_home home;
 	const struct proxy *proxy; /* NULL: everything is asked directly */
 	struct http_tuning tuning; /* copied */
 };

@@ -21,9 +21,7 @@
 #include "registry/http.h"
 
 struct http {
-	const char *ca_file;
-	const struct proxy *proxy;
-	struct http_tuning tuning;
+	struct http_options o;
 	_Atomic uint64_t requests, bytes;
 
 	struct lock lock;
@@ -55,6 +53,7 @@ struct http_exchange {
 	char origin[URL_ORIGIN_MAX];
 	enum http_lane lane;
 	unsigned allowed;
+	bool home;                        /* it goes to the host that this is for */
 	const struct proxy_server *proxy; /* NULL: directly */
 	enum address_class beyond;        /* of who is behind the proxy */
 

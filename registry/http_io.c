@@ -195,7 +195,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http_exchange *x = ctx;
-	enum address_class peer = x->proxy ? x->beyond : x->http->tuning.classify(&address->addr);
+	enum address_class peer = x->proxy ? x->beyond : x->http->o.tuning.classify(&address->addr);
 	int fd;
 
 	(void)purpose;
@@ -213,9 +213,9 @@ enum address_class http_classify(const struct http *h, const char *ip, int port)
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
 
 	if (inet_pton(AF_INET, ip, &in.sin_addr) == 1)
-		return h->tuning.classify((const struct sockaddr *)&in);
+		return h->o.tuning.classify((const struct sockaddr *)&in);
 	if (inet_pton(AF_INET6, ip, &in6.sin6_addr) == 1)
-		return h->tuning.classify((const struct sockaddr *)&in6);
+		return h->o.tuning.classify((const struct sockaddr *)&in6);
 	return ADDRESS_LINK;
 }
 
@@ -251,10 +251,25 @@ static int on_send(void *ctx, char *peer_ip, char *local_ip, int peer_port, int 
 
 static int set_trust(struct http_exchange *x)
 {
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	if (x->http->ca_file) {
-		SET(CURLOPT_CAINFO, x->http->ca_file);
+	const struct http_options *o = &x->http->o;
+	struct curl_blob pem = {.flags = CURL_BLOB_NOCOPY};
+
+	SET(CURLOPT_SSL_VERIFYPEER, o->unverified ? 0L : 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, o->unverified ? 0L : 2L);
+	if (x->home && o->home.cert) {
+		SET(CURLOPT_SSLCERT, o->home.cert);
+		SET(CURLOPT_SSLKEY, o->home.key ? o->home.key : o->home.cert);
+	}
+	if (o->ca_pem) {
+		/* libcurl does not write to it. */
+		memcpy(&pem.data, &o->ca_pem, sizeof(pem.data));
+		pem.len = strlen(o->ca_pem);
+		SET(CURLOPT_CAINFO_BLOB, &pem);
+		SET(CURLOPT_CAPATH, CA_DIRECTORY);
+		return 0;
+	}
+	if (o->ca_file) {
+		SET(CURLOPT_CAINFO, o->ca_file);
 		SET(CURLOPT_CAPATH, CA_DIRECTORY);
 		return 0;
 	}

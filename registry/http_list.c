@@ -68,7 +68,7 @@ static int follow_link(struct walk *w, const struct answer *a, char **ret)
 	if (r == 0)
 		r = link_resolve(&page, link, &next);
 	if (r == 0) {
-		*ret = strdup(next.target);
+		*ret = client_target(a->from, &next);
 		r = *ret ? 0 : -ENOMEM;
 	}
 	url_release(&page);
@@ -104,7 +104,9 @@ static int take_page(struct walk *w, const struct answer *a, bool *repeated, str
 	memcpy(w->before, w->page.last, sizeof(w->before));
 	r = listing_parse(a->body, a->body_len, w->key, w->accept, SOURCE_TAGS_MAX, w->names,
 			  &w->page, err);
-	return r < 0 ? err_wrap(err, r, "%s: GET %s", w->h->client->title, w->path) : 0;
+	return r < 0 ? err_wrap(err, r, "%s: GET %s", endpoints_origin(w->h->endpoints)->title,
+				w->path)
+		     : 0;
 }
 
 /* Turns to the page after this answer. 1: there is one. */
@@ -148,7 +150,7 @@ static int turn_refused(struct walk *w, const struct question *q, const struct a
 		w->turned = BY_RESCUE;
 		r = set_target(w, true, w->page.last);
 	} else {
-		return client_refusal(w->h->client, q, a, err);
+		return client_refusal(q, a, err);
 	}
 	return r < 0 ? err_set(err, r, "out of memory") : 1;
 }
@@ -167,7 +169,7 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 
 	*refused = 0;
 	w->pages++;
-	r = client_ask(w->h->client, &q, w->call, &a, err);
+	r = endpoints_ask(w->h->endpoints, &q, w->call, &a, err);
 	if (r == 0 && a.status != 200) {
 		*refused = a.status;
 		r = turn_refused(w, &q, &a, err);
@@ -196,7 +198,7 @@ static int walk(struct walk *w, int *refused, struct err *err)
 		r = walk_page(w, refused, err);
 		if (r == 1 && w->pages >= PAGES_MAX)
 			r = err_set(err, -EFBIG, "%s: GET %s: more than %d pages",
-				    w->h->client->title, w->path, PAGES_MAX);
+				    endpoints_origin(w->h->endpoints)->title, w->path, PAGES_MAX);
 		if (r == 1 && note_mark(w, &circle) < 0)
 			r = err_set(err, -ENOMEM, "out of memory");
 	} while (r == 1 && !circle && (*refused || !w->first_only));

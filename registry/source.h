@@ -74,6 +74,7 @@ struct source_options {
 	const char *spec;      /* the SOURCE argument, whole */
 	const char *auth_file; /* NULL: the usual places */
 	const char *ca_file;   /* NULL: the system's */
+	const char *hosts_dir; /* of hosts.toml; NULL: the usual place */
 	int64_t timeout_ms;    /* for one question; transfers that advance may take longer */
 };
 
@@ -98,10 +99,12 @@ NODISCARD int source_repository(const struct source *s, const char *path, char r
 
 /* 0, or the errno with which this origin became known to be down less than
  * SOURCE_DOWN_MS ago. After that one question goes through as a trial while
- * others still get the errno. Never blocks. */
+ * others still get the errno. While a mirror may still answer it is 0. Never
+ * blocks. */
 #define SOURCE_DOWN_MS 5000
 int source_down(struct source *s, struct err *err);
 
+/* Of the origin; what was sent and received, of all its mirrors too. */
 struct source_health {
 	int last_errno;          /* 0: the last answer was a good one, or none was asked for */
 	char text[ERR_TEXT_MAX]; /* of last_errno */
