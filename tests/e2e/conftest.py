@@ -158,9 +158,10 @@ def authority():
 
 
 class DockerRegistry:
-    """Debian's docker-registry as a process of ours: no service, loopback only, its storage in `directory`."""
+    """Debian's docker-registry as a process of ours: no service, loopback only, its storage in `directory`. With `proxy`,
+    a URL, a pull-through cache of the registry there."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, proxy=None):
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -168,7 +169,8 @@ class DockerRegistry:
         self.address = f"127.0.0.1:{self.port}"
         config = directory / "config.yml"
         config.write_text(f"version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {directory}/data}}\n"
-                          f"  delete: {{enabled: true}}\nhttp: {{addr: {self.address}, secret: test}}\n")
+                          f"  delete: {{enabled: true}}\nhttp: {{addr: {self.address}, secret: test}}\n"
+                          + (f"proxy: {{remoteurl: {proxy}}}\n" if proxy else ""))
         self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         env={**os.environ, "OTEL_TRACES_EXPORTER": "none"})
