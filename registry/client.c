@@ -75,15 +75,16 @@ static void set_address(struct client *c, const struct source_spec *spec)
 
 	if (e->url.text) {
 		memcpy(c->host, e->url.host, sizeof(c->host));
-		c->port = e->url.port;
+		c->port = e->own_port ? 0 : e->url.port;
 		c->https = e->url.https;
-		c->http_too = !e->url.https;
+		c->http_too = !e->url.https || e->insecure;
 		c->api = e->api;
 		url_authority(&e->url, c->title);
 		if (e->by_namespace)
 			set_namespace(c, spec);
 	} else {
 		set_own_address(c, spec);
+		c->http_too |= e->insecure;
 	}
 	atomic_init(&c->scheme, !c->http_too ? CLIENT_HTTPS
 				: !c->https  ? CLIENT_HTTP
@@ -107,7 +108,7 @@ static int set_http(struct client *c, const struct client_options *o, struct err
 {
 	const struct endpoint *e = o->endpoint;
 	struct http_options ho = {.ca_file = o->ca_file,
-				  .unverified = e->skip_verify,
+				  .unverified = e->skip_verify || e->insecure,
 				  .home = {.host = c->host,
 					   .port = c->port,
 					   .https = c->https,
@@ -373,12 +374,46 @@ int client_refusal(const struct question *q, const struct answer *a, struct err 
 		       said.code, said.message[0] ? ": " : "", said.message);
 }
 
+/* What is behind a path in a name or target: NULL if it is not below it. */
+static const char *below(const char *s, const char *path)
+{
+	size_t n = strlen(path);
+
+	if (n == 0)
+		return s;
+	if (strncmp(s, path, n) != 0)
+		return NULL;
+	return s[n] == '/' ? s + n + 1 : s[n] == '\0' ? s + n : NULL;
+}
+
+int client_repository(const struct client *c, const char *repo, char ret[REPOSITORY_MAX])
+{
+	const struct endpoint *e = c->endpoint;
+	const char *base = e->repo_base ? e->repo_base : "";
+	const char *rest = *repo ? below(repo, e->repo_prefix ? e->repo_prefix : "") : NULL;
+	int n;
+
+	if (!rest)
+		n = snprintf(ret, REPOSITORY_MAX, "%s", repo);
+	else
+		n = snprintf(ret, REPOSITORY_MAX, "%s%s%s", base, *base && *rest ? "/" : "", rest);
+	return n >= REPOSITORY_MAX ? -ENAMETOOLONG : 0;
+}
+
 char *client_target(const struct client *c, const struct url *u)
 {
-	size_t n = strlen(c->api);
+	const struct endpoint *e = c->endpoint;
+	const char *prefix = e->repo_prefix ? e->repo_prefix : "";
+	const char *rest = below(u->target, c->api);
+	const char *repo;
 	char *target;
 
-	if (strncmp(u->target, c->api, n) != 0 || u->target[n] != '/')
+	if (!rest)
 		return strdup(u->target);
-	return asprintf(&target, "/v2%s", u->target + n) < 0 ? NULL : target;
+	rest += *rest == '/';
+	repo = below(rest, e->repo_base ? e->repo_base : "");
+	if (!repo || *rest == '_' || !e->repo_prefix)
+		return asprintf(&target, "/v2/%s", rest) < 0 ? NULL : target;
+	return asprintf(&target, "/v2/%s%s%s", prefix, *prefix ? "/" : "", repo) < 0 ? NULL
+										     : target;
 }

@@ -112,6 +112,9 @@ NODISCARD int client_ask(struct client *c, const struct question *q, struct call
 void answer_release(struct answer *a);
 /* The errno and the words of a status that is none of the caller's successes. */
 int client_refusal(const struct question *q, const struct answer *a, struct err *err);
+/* How this client's host knows a repository. -ENAMETOOLONG. */
+NODISCARD int client_repository(const struct client *c, const char *repo, char ret[REPOSITORY_MAX]);
 /* The target of a question that a URL of this client's host stands for: a page's
- * link has the root of its API in it. New; NULL: no memory. */
+ * link has the root of its API in it, and names the repository as the host does. New; NULL: no
+ * memory. */
 char *client_target(const struct client *c, const struct url *u);

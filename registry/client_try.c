@@ -21,17 +21,22 @@ struct attempt {
 
 /* ---- one request ---- */
 
-/* The question's target at this host. New; NULL: no memory. */
-static char *own_target(const struct client *c, const char *target)
+/* The question's target at this host. A page's link may be anything. New; NULL: no
+ * memory. */
+static char *own_target(const struct client *c, const struct question *q, const char *repo)
 {
-	const char *more = c->ns[0] ? (strchr(target, '?') ? "&" : "?") : "";
-	bool ours = strncmp(target, "/v2/", 4) == 0; /* a page's link may be anything */
+	const char *more = c->ns[0] ? (strchr(q->target, '?') ? "&" : "?") : "";
+	bool ours = strncmp(q->target, "/v2/", 4) == 0;
+	const char *rest = q->target + (ours ? 3 : 0);
+	size_t n = strlen(q->repo);
 	char *own;
+	int len;
 
-	if (asprintf(&own, "%s%s%s%s", ours ? c->api : "", target + (ours ? 3 : 0), more, c->ns) <
-	    0)
-		return NULL;
-	return own;
+	if (ours && n > 0 && strncmp(rest + 1, q->repo, n) == 0 && rest[n + 1] == '/')
+		len = asprintf(&own, "%s/%s%s%s%s", c->api, repo, rest + 1 + n, more, c->ns);
+	else
+		len = asprintf(&own, "%s%s%s%s", ours ? c->api : "", rest, more, c->ns);
+	return len < 0 ? NULL : own;
 }
 
 static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct call *call,
@@ -48,7 +53,7 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	    .headers = common,
 	    .own = own,
 	    .connect_ms = connect_ms};
-	AUTO_FREE char *target = own_target(t->c, q->target);
+	AUTO_FREE char *target = own_target(t->c, q, t->round.repo);
 	size_t n = 0;
 	int r;
 
@@ -86,7 +91,7 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 
 	if (scheme != CLIENT_SCHEME_UNKNOWN)
 		return send_by(t, scheme == CLIENT_HTTPS, c->endpoint->dial_ms, call, err);
-	r = send_by(t, true, c->tuning.probe_ms, call, err);
+	r = send_by(t, true, c->endpoint->insecure ? 0 : c->tuning.probe_ms, call, err);
 	if (r == 0)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
 	if (r == 0 || t->reply.foreign)
@@ -245,15 +250,17 @@ static int explain(const struct attempt *t, int code, struct err *err)
 int client_try(struct client *c, const struct question *q, struct call *call, struct answer *ret,
 	       struct try_end *end, struct err *err)
 {
-	char scope[REPOSITORY_MAX + 32];
-	struct attempt t = {.c = c, .q = q, .round = {.repo = q->repo, .scope = scope}};
-	int r;
+	char repo[REPOSITORY_MAX], scope[REPOSITORY_MAX + 32];
+	struct attempt t = {.c = c, .q = q, .round = {.repo = repo, .scope = scope}};
+	int r = client_repository(c, q->repo, repo);
 
-	if (q->repo[0])
-		snprintf(scope, sizeof(scope), "repository:%s:pull", q->repo);
+	*end = (struct try_end){.retry_after_ms = -1};
+	if (r < 0)
+		return err_set(err, r, "%s: %s: too long a name there", c->title, q->repo);
+	if (repo[0])
+		snprintf(scope, sizeof(scope), "repository:%s:pull", repo);
 	else
 		snprintf(scope, sizeof(scope), "registry:catalog:*");
-	*end = (struct try_end){.retry_after_ms = -1};
 	r = send_logged_in(&t, call, err);
 	ret->foreign = t.reply.foreign;
 	if (r == 0)

@@ -25,6 +25,8 @@ static void release(struct endpoint *e)
 {
 	url_release(&e->url);
 	free(e->api);
+	free(e->repo_prefix);
+	free(e->repo_base);
 	names_release(&e->ca);
 	/* Some hold a password. */
 	for (size_t i = 0; i < e->headers.n; i++)
@@ -43,6 +45,35 @@ void endpoint_list_release(struct endpoint_list *l)
 		release(&l->v[i]);
 	free(l->v);
 	*l = (struct endpoint_list){0};
+}
+
+struct endpoint_group *endpoint_group_add(struct endpoint_groups *groups)
+{
+	struct endpoint_group *more = realloc(groups->v, (groups->n + 1) * sizeof(*more));
+
+	if (!more)
+		return NULL;
+	groups->v = more;
+	more += groups->n++;
+	*more = (struct endpoint_group){0};
+	return more;
+}
+
+void endpoint_group_release(struct endpoint_group *g)
+{
+	free(g->path);
+	free(g->prefix);
+	free(g->blocked);
+	endpoint_list_release(&g->list);
+	*g = (struct endpoint_group){0};
+}
+
+void endpoint_groups_release(struct endpoint_groups *groups)
+{
+	for (size_t i = 0; i < groups->n; i++)
+		endpoint_group_release(&groups->v[i]);
+	free(groups->v);
+	*groups = (struct endpoint_groups){0};
 }
 
 /* Without '/' at its end, and with one where there are several. */

@@ -12,6 +12,8 @@
 #define ENDPOINT_HEADERS_MAX 32   /* of one endpoint */
 #define ENDPOINT_HEADER_MAX  8192 /* of one line: bytes */
 
+#define ENDPOINT_GROUPS_MAX  32 /* of one registry */
+
 /* What it may be asked for. */
 #define ENDPOINT_PULL    1u /* what has a digest */
 #define ENDPOINT_RESOLVE 2u /* what a tag names */
@@ -25,6 +27,10 @@ struct endpoint {
 	char *api;      /* root of the API, as "/v2"; ends in no '/'; NULL with url.text */
 	unsigned capabilities;
 	bool skip_verify;
+	bool insecure; /* skip_verify, and plain HTTP where there is no TLS */
+	bool own_port; /* no port was written: it is the scheme's */
+	/* A repository below the first is below the second there; NULL: the same. */
+	char *repo_prefix, *repo_base;
 	bool by_namespace;    /* told the registry's name (ns=), if it is another's */
 	struct names ca;      /* files to trust beside the system's */
 	struct names headers; /* "Name: value", or "Name;" of an empty one */
@@ -37,6 +43,25 @@ struct endpoint_list {
 	struct endpoint *v; /* the last one is the origin, or stands for it */
 	size_t n;
 };
+
+/* Those for the repositories below a path; the longest path counts. */
+struct endpoint_group {
+	char *path;                /* "" for all */
+	char *prefix;              /* as it is written; NULL: by no registries.conf */
+	bool wild;                 /* it is "*.DOMAIN" */
+	char *blocked;             /* the file that forbids them, or NULL */
+	struct endpoint_list list; /* of one that is blocked it may be empty */
+};
+
+struct endpoint_groups {
+	struct endpoint_group *v;
+	size_t n;
+};
+
+/* A new one at the end. NULL: no memory. */
+struct endpoint_group *endpoint_group_add(struct endpoint_groups *groups);
+void endpoint_group_release(struct endpoint_group *g); /* empties it */
+void endpoint_groups_release(struct endpoint_groups *groups);
 
 /* A new one at the end. NULL: too many, or no memory. */
 struct endpoint *endpoint_add(struct endpoint_list *l);

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "registry/hosts_toml.h"
+#include "registry/registries_conf.h"
 
 static int no_memory(struct err *err)
 {
@@ -19,26 +20,23 @@ static int no_memory(struct err *err)
 
 /* ---- where ---- */
 
-static int add_root(struct endpoint_roots *roots, size_t *n, const char *dir, const char *below)
+static int add_root(char **slot, const char *dir, const char *below)
 {
-	char *path;
-
 	if (!dir || !*dir)
 		return 0;
-	if (asprintf(&path, "%s%s", dir, below) < 0)
+	if (asprintf(slot, "%s%s", dir, below) < 0) {
+		*slot = NULL;
 		return -ENOMEM;
-	roots->certs[(*n)++] = path;
+	}
 	return 0;
 }
 
 int endpoint_roots_get(const char *hosts_dir, struct endpoint_roots *ret)
 {
-	static const char *const tools[] = {"/containers/certs.d", "/docker/certs.d"};
 	struct endpoint_roots roots = {.hosts_dir = hosts_dir ? hosts_dir : ENDPOINT_HOSTS_DIR};
 	const char *config = getenv("XDG_CONFIG_HOME");
 	const char *home = getenv("HOME");
 	AUTO_FREE char *dot_config = NULL;
-	size_t n = 0;
 	int r = 0;
 
 	if ((!config || !*config) && home && *home) {
@@ -46,14 +44,17 @@ int endpoint_roots_get(const char *hosts_dir, struct endpoint_roots *ret)
 			return -ENOMEM;
 		config = dot_config;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(tools) && r == 0; i++) {
-		r = add_root(&roots, &n, config, tools[i]);
-		if (r == 0)
-			r = add_root(&roots, &n, "/etc", tools[i]);
-	}
+	r |= add_root(&roots.certs[0], config, "/containers/certs.d");
+	r |= add_root(&roots.certs[1], "/etc", "/containers/certs.d");
+	r |= add_root(&roots.certs[2], config, "/docker/certs.d");
+	r |= add_root(&roots.certs[3], "/etc", "/docker/certs.d");
+	r |= add_root(&roots.confs[0], config, "/containers/registries.conf");
+	r |= add_root(&roots.confs[1], "/etc", "/containers/registries.conf");
+	r |= add_root(&roots.conf_dirs[0], "/etc", "/containers/registries.conf.d");
+	r |= add_root(&roots.conf_dirs[1], config, "/containers/registries.conf.d");
 	if (r < 0) {
 		endpoint_roots_release(&roots);
-		return r;
+		return -ENOMEM;
 	}
 	*ret = roots;
 	return 0;
@@ -61,10 +62,13 @@ int endpoint_roots_get(const char *hosts_dir, struct endpoint_roots *ret)
 
 void endpoint_roots_release(struct endpoint_roots *roots)
 {
-	for (size_t i = 0; i < ENDPOINT_CERTS_MAX; i++) {
+	for (size_t i = 0; i < ENDPOINT_CERTS_MAX; i++)
 		free(roots->certs[i]);
-		roots->certs[i] = NULL;
+	for (size_t i = 0; i < ENDPOINT_CONFS_MAX; i++) {
+		free(roots->confs[i]);
+		free(roots->conf_dirs[i]);
 	}
+	*roots = (struct endpoint_roots){0};
 }
 
 /* Whether it is there: 1, 0. What cannot be looked at may say something. */
@@ -298,30 +302,165 @@ static int check_files(const struct endpoint *e, struct err *err)
 	return 0;
 }
 
-int endpoint_files_load(const struct endpoint_roots *roots, const char *host,
-			struct endpoint_list *ret, struct err *err)
+/* ---- registries.conf ---- */
+
+/* 1: it was there. */
+static int load_conf(const char *path, const char *host, struct endpoint_groups *groups,
+		     struct err *err)
 {
-	struct endpoint_list l = {0};
+	AUTO_FREE char *text = NULL;
+	size_t len;
+	int r = path ? read_file(path, REGISTRIES_CONF_MAX, &text, &len, err) : 0;
+
+	if (r <= 0)
+		return r;
+	r = registries_conf_parse(text, len, path, host, groups, err);
+	if (r < 0)
+		return r == -ENOMEM ? r : err_wrap(err, -EACCES, "%s", path);
+	return 1;
+}
+
+static int is_conf(const struct dirent *d)
+{
+	return ends_with(d->d_name, ".conf");
+}
+
+static int load_conf_dir(const char *dir, const char *host, struct endpoint_groups *groups,
+			 struct err *err)
+{
+	struct dirent **names;
+	int n = dir ? scandir(dir, &names, is_conf, alphasort) : 0;
+	int r = 0;
+
+	if (n < 0)
+		return errno == ENOENT ? 0 : err_set(err, -EACCES, "%s: %s", dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		char *path = NULL;
+
+		if (r >= 0 && asprintf(&path, "%s/%s", dir, names[i]->d_name) < 0) {
+			path = NULL;
+			r = no_memory(err);
+		}
+		if (r >= 0)
+			r = load_conf(path, host, groups, err);
+		free(path);
+		free(names[i]);
+	}
+	if (n > 0)
+		free(names);
+	return r < 0 ? r : 0;
+}
+
+static int load_confs(const struct endpoint_roots *roots, const char *host,
+		      struct endpoint_groups *groups, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ENDPOINT_CONFS_MAX && r == 0; i++)
+		r = load_conf(roots->confs[i], host, groups, err);
+	for (size_t i = 0; i < ENDPOINT_CONFS_MAX && r >= 0; i++)
+		r = load_conf_dir(roots->conf_dirs[i], host, groups, err);
+	for (size_t i = 0; i < groups->n && r >= 0; i++) {
+		const struct endpoint_list *l = &groups->v[i].list;
+
+		for (size_t j = 0; j < l->n && r >= 0; j++) {
+			char name[URL_ORIGIN_MAX];
+
+			if (l->v[j].url.text)
+				url_authority(&l->v[j].url, name);
+			r = add_certs(roots, l->v[j].url.text ? name : host, &l->v[j], err);
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- all of it ---- */
+
+static size_t rank(const struct endpoint_group *g)
+{
+	return g->wild ? strlen(g->prefix) : SIZE_MAX;
+}
+
+/* Of the groups for the whole registry the one that says it best becomes the first,
+ * and the others go. */
+static void put_first(struct endpoint_groups *groups)
+{
+	size_t n = 1;
+
+	for (size_t i = 1; i < groups->n; i++) {
+		struct endpoint_group *g = &groups->v[i];
+
+		if (*g->path) {
+			groups->v[n++] = *g;
+		} else if (!groups->v[0].prefix || rank(g) > rank(&groups->v[0])) {
+			endpoint_group_release(&groups->v[0]);
+			groups->v[0] = *g;
+		} else {
+			endpoint_group_release(g);
+		}
+	}
+	groups->n = n;
+}
+
+/* hosts is used up. */
+static int put_hosts(struct endpoint_groups *groups, struct endpoint_list *hosts, struct err *err)
+{
+	struct endpoint_group *first = &groups->v[0];
+
+	if (hosts->n > 0) {
+		endpoint_list_release(&first->list);
+		first->list = *hosts;
+		*hosts = (struct endpoint_list){0};
+	}
+	if (!first->path)
+		first->path = strdup("");
+	for (size_t i = 0; i < groups->n; i++)
+		if (groups->v[i].list.n == 0 && !endpoint_add(&groups->v[i].list))
+			return no_memory(err);
+	return first->path ? 0 : no_memory(err);
+}
+
+static int load_all(const struct endpoint_roots *roots, const char *host,
+		    struct endpoint_list *hosts, struct endpoint_groups *groups, struct err *err)
+{
 	AUTO_FREE char *dir = NULL;
 	struct endpoint *origin;
 	int r = find_hosts_dir(roots->hosts_dir, host, &dir, err);
 
 	if (r == 1)
-		r = load_hosts_dir(dir, &l, err);
-	else if (r == 0 && !endpoint_add(&l))
+		r = load_hosts_dir(dir, hosts, err);
+	if (r == 0 && !endpoint_group_add(groups))
 		r = no_memory(err);
-	if (r == 0) {
-		origin = &l.v[l.n - 1];
-		if (!origin->url.text && origin->ca.n == 0 && origin->pair_count == 0)
-			r = add_certs(roots, host, origin, err);
-	}
-	for (size_t i = 0; i < l.n && r == 0; i++)
-		r = check_files(&l.v[i], err);
+	if (r == 0)
+		r = load_confs(roots, host, groups, err);
+	if (r < 0)
+		return r;
+	put_first(groups);
+	r = put_hosts(groups, hosts, err);
+	if (r < 0)
+		return r;
+	origin = &groups->v[0].list.v[groups->v[0].list.n - 1];
+	if (!origin->url.text && origin->ca.n == 0 && origin->pair_count == 0)
+		r = add_certs(roots, host, origin, err);
+	return r;
+}
+
+int endpoint_files_load(const struct endpoint_roots *roots, const char *host,
+			struct endpoint_groups *ret, struct err *err)
+{
+	struct endpoint_groups groups = {0};
+	struct endpoint_list hosts = {0};
+	int r = load_all(roots, host, &hosts, &groups, err);
+
+	for (size_t i = 0; i < groups.n && r == 0; i++)
+		for (size_t j = 0; j < groups.v[i].list.n && r == 0; j++)
+			r = check_files(&groups.v[i].list.v[j], err);
 	if (r < 0) {
-		endpoint_list_release(&l);
+		endpoint_list_release(&hosts);
+		endpoint_groups_release(&groups);
 		return r;
 	}
-	*ret = l;
+	*ret = groups;
 	return 0;
 }
 

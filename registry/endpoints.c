@@ -12,7 +12,8 @@ _Static_assert(ENDPOINTS_MAX <= 32, "a set of endpoints is 32 bits");
 
 static void set_names(struct endpoints *e, const struct source_spec *spec)
 {
-	const struct endpoint *last = &e->list.v[e->list.n - 1];
+	const struct endpoint_list *l = &e->groups.v[0].list;
+	const struct endpoint *last = &l->v[l->n - 1];
 	unsigned port = spec->port ? spec->port : spec->https ? 443 : 80;
 	struct source_spec bare = *spec;
 	char host[URL_ORIGIN_MAX];
@@ -26,8 +27,27 @@ static void set_names(struct endpoints *e, const struct source_spec *spec)
 	else if (!last->url.text && spec->http)
 		kind = "loopback";
 	else
-		kind = last->skip_verify ? "unverified" : "https";
+		kind = last->skip_verify || last->insecure ? "unverified" : "https";
 	snprintf(e->origin, sizeof(e->origin), "%s:%s:%u", kind, host, port);
+}
+
+static int make_set(struct client_options *o, const struct endpoint_list *l,
+		    struct endpoint_set *set, struct err *err)
+{
+	set->v = calloc(l->n, sizeof(struct client *));
+	if (!set->v)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < l->n; i++) {
+		int r;
+
+		o->endpoint = &l->v[i];
+		o->mirror = i + 1 < l->n;
+		r = client_new(o, &set->v[i], err);
+		if (r < 0)
+			return r;
+		set->n++;
+	}
+	return 0;
 }
 
 int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, struct err *err)
@@ -43,23 +63,21 @@ int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, str
 	if (o->tuning)
 		co.tuning = *o->tuning;
 	client_name(o->spec, host);
-	r = endpoint_files_load(o->roots, host, &e->list, err);
+	if (strcmp(host, "index.docker.io") == 0)
+		snprintf(host, sizeof(host), "docker.io");
+	r = endpoint_files_load(o->roots, host, &e->groups, err);
 	if (r == 0) {
 		set_names(e, o->spec);
-		e->v = calloc(e->list.n, sizeof(struct client *));
-		r = e->v ? 0 : err_set(err, -ENOMEM, "out of memory");
+		e->sets = calloc(e->groups.n, sizeof(*e->sets));
+		r = e->sets ? 0 : err_set(err, -ENOMEM, "out of memory");
 	}
-	while (r == 0 && e->n < e->list.n) {
-		co.endpoint = &e->list.v[e->n];
-		co.mirror = e->n + 1 < e->list.n;
-		r = client_new(&co, &e->v[e->n], err);
-		if (r == 0)
-			e->n++;
-	}
+	for (size_t i = 0; i < e->groups.n && r == 0; i++)
+		r = make_set(&co, &e->groups.v[i].list, &e->sets[i], err);
 	if (r < 0) {
 		endpoints_free(e);
 		return r;
 	}
+	e->several = e->groups.n > 1 || e->sets[0].n > 1;
 	*ret = e;
 	return 0;
 }
@@ -68,28 +86,51 @@ void endpoints_free(struct endpoints *e)
 {
 	if (!e)
 		return;
-	for (size_t i = 0; i < e->n; i++)
-		client_free(e->v[i]);
-	free(e->v);
-	endpoint_list_release(&e->list);
+	for (size_t i = 0; e->sets && i < e->groups.n; i++) {
+		for (size_t j = 0; j < e->sets[i].n; j++)
+			client_free(e->sets[i].v[j]);
+		free(e->sets[i].v);
+	}
+	free(e->sets);
+	endpoint_groups_release(&e->groups);
 	free(e);
+}
+
+static struct client *origin(const struct endpoints *e)
+{
+	return e->sets[0].v[e->sets[0].n - 1];
 }
 
 const struct client *endpoints_origin(const struct endpoints *e)
 {
-	return e->v[e->n - 1];
+	return origin(e);
 }
 
-bool endpoints_is_mirror(const struct endpoints *e, unsigned number)
+/* The number of the group with the longest path that the repository is below. */
+static size_t group_of(const struct endpoints *e, const char *repo)
 {
-	return number + 1 < e->n;
+	size_t best = 0, best_len = 0;
+
+	for (size_t i = 1; i < e->groups.n; i++) {
+		const char *path = e->groups.v[i].path;
+		size_t len = strlen(path);
+
+		if (len > best_len && strncmp(repo, path, len) == 0 &&
+		    (repo[len] == '\0' || repo[len] == '/')) {
+			best = i;
+			best_len = len;
+		}
+	}
+	return best;
 }
 
-void endpoints_distrust(struct endpoints *e, uint32_t mirrors)
+void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors)
 {
-	for (unsigned i = 0; endpoints_is_mirror(e, i); i++)
-		if (mirrors & 1u << i)
-			atomic_store(&e->v[i]->distrust_until_ms,
+	const struct endpoint_set *set = &e->sets[group_of(e, repo)];
+
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->v[i]->mirror && mirrors & 1u << i)
+			atomic_store(&set->v[i]->distrust_until_ms,
 				     clock_ms() + ENDPOINTS_DISTRUST_MS);
 }
 
@@ -108,13 +149,11 @@ struct furthest {
 	struct err why;
 };
 
-static bool may_ask(const struct endpoints *e, unsigned i, const struct question *q)
+static bool may_ask(struct client *c, unsigned i, const struct question *q)
 {
-	struct client *c = e->v[i];
-
 	if (q->skip & 1u << i || (q->need && !(c->endpoint->capabilities & q->need)))
 		return false;
-	return !endpoints_is_mirror(e, i) || (q->need && !is_distrusted(c));
+	return !c->mirror || (q->need && !is_distrusted(c));
 }
 
 static bool is_good(const struct question *q, const struct answer *a)
@@ -171,22 +210,27 @@ static int give_up(const struct endpoints *e, const struct furthest *f, int r,
 int endpoints_ask(struct endpoints *e, const struct question *q, struct call *call,
 		  struct answer *ret, struct err *err)
 {
+	size_t group = group_of(e, q->repo);
+	const struct endpoint_set *set = &e->sets[group];
 	struct furthest f = {.how = NOBODY};
 	struct err why = {""};
 	int r = 0;
 
-	*ret = (struct answer){.from = endpoints_origin(e), .number = (unsigned)e->n - 1};
-	for (unsigned i = 0; i < e->n; i++) {
-		bool mirror = endpoints_is_mirror(e, i);
+	*ret = (struct answer){.from = set->v[set->n - 1], .number = (unsigned)set->n - 1};
+	if (e->groups.v[group].blocked)
+		return err_set(err, -EACCES, "%s/%s: blocked by %s", e->title, q->repo,
+			       e->groups.v[group].blocked);
+	for (unsigned i = 0; i < set->n; i++) {
+		struct client *c = set->v[i];
 
-		if (!may_ask(e, i, q))
+		if (!may_ask(c, i, q))
 			continue;
-		r = mirror ? ask_mirror(e->v[i], q, call, ret, &why)
-			   : client_ask(e->v[i], q, call, ret, &why);
+		r = c->mirror ? ask_mirror(c, q, call, ret, &why)
+			      : client_ask(c, q, call, ret, &why);
 		ret->number = i;
-		if (r == 0 && (!mirror || is_good(q, ret)))
+		if (r == 0 && (!c->mirror || is_good(q, ret)))
 			return 0;
-		if (!mirror)
+		if (!c->mirror)
 			break;
 		if (call_check(call, NULL) < 0)
 			return r < 0 ? err_set(err, r, "%s", why.text) : call_check(call, err);
@@ -194,7 +238,8 @@ int endpoints_ask(struct endpoints *e, const struct question *q, struct call *ca
 		answer_release(ret);
 		r = 0;
 	}
-	ret->number = (unsigned)e->n - 1;
+	ret->from = set->v[set->n - 1];
+	ret->number = (unsigned)set->n - 1;
 	return give_up(e, &f, r, &why, err);
 }
 
@@ -202,19 +247,25 @@ int endpoints_ask(struct endpoints *e, const struct question *q, struct call *ca
 
 int endpoints_down(struct endpoints *e, struct err *err)
 {
-	for (unsigned i = 0; endpoints_is_mirror(e, i); i++)
-		if (!is_distrusted(e->v[i]) && health_down(&e->v[i]->health, NULL) == 0)
-			return 0;
-	return health_down(&e->v[e->n - 1]->health, err);
+	for (size_t i = 0; i < e->groups.n; i++)
+		for (size_t j = 0; j < e->sets[i].n; j++) {
+			struct client *c = e->sets[i].v[j];
+
+			if (c != origin(e) && !is_distrusted(c) &&
+			    health_down(&c->health, NULL) == 0)
+				return 0;
+		}
+	return health_down(&origin(e)->health, err);
 }
 
 void endpoints_health(struct endpoints *e, struct source_health *ret)
 {
-	health_get(&e->v[e->n - 1]->health, ret);
+	health_get(&origin(e)->health, ret);
 	ret->requests = 0;
 	ret->bytes = 0;
-	for (size_t i = 0; i < e->n; i++) {
-		ret->requests += http_requests(e->v[i]->http);
-		ret->bytes += http_bytes(e->v[i]->http);
-	}
+	for (size_t i = 0; i < e->groups.n; i++)
+		for (size_t j = 0; j < e->sets[i].n; j++) {
+			ret->requests += http_requests(e->sets[i].v[j]->http);
+			ret->bytes += http_bytes(e->sets[i].v[j]->http);
+		}
 }

@@ -9,6 +9,8 @@
  * the origin cannot be asked, the error is that of the host that got furthest:
  * a refusal says more than a host that is not there.
  *
+ * Namespaces may have hosts of their own, or be forbidden: -EACCES.
+ *
  * A mirror may use half of the time that is left, so that others have some too.
  *
  * Threads: any; endpoints_free when all others have returned.
@@ -21,10 +23,16 @@
 /* How long a mirror that gave wrong bytes is not asked. */
 #define ENDPOINTS_DISTRUST_MS (10 * 60 * 1000)
 
-struct endpoints {
-	struct endpoint_list list;
-	struct client **v; /* the last one is the origin */
+/* The clients of one endpoint_group. */
+struct endpoint_set {
+	struct client **v; /* the last one has the last word */
 	size_t n;
+};
+
+struct endpoints {
+	struct endpoint_groups groups;
+	struct endpoint_set *sets;        /* of each group; the first has the origin */
+	bool several;                     /* somebody else than the origin may answer */
 	char title[URL_ORIGIN_MAX];       /* the registry's, for people */
 	char origin[URL_ORIGIN_MAX + 32]; /* key of what is remembered of it */
 };
@@ -48,9 +56,8 @@ void endpoints_free(struct endpoints *e); /* NULL is fine */
  * ret->number tell whose it is. */
 NODISCARD int endpoints_ask(struct endpoints *e, const struct question *q, struct call *call,
 			    struct answer *ret, struct err *err);
-bool endpoints_is_mirror(const struct endpoints *e, unsigned number);
-/* What these mirrors (1 << number) gave did not match its digest. */
-void endpoints_distrust(struct endpoints *e, uint32_t mirrors);
+/* What these mirrors (1 << number) gave of a repository did not match its digest. */
+void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors);
 
 /* As source_down: nobody is left who may answer. */
 int endpoints_down(struct endpoints *e, struct err *err);

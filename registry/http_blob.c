@@ -43,7 +43,7 @@ static int bad(const struct transfer *t, struct err *err, int code, const char *
 
 static bool from_mirror(const struct transfer *t)
 {
-	return endpoints_is_mirror(t->h->endpoints, t->number);
+	return t->from->mirror;
 }
 
 /* The bytes are the caller's to judge, but whose they are we alone know: so where
@@ -53,7 +53,7 @@ static int begin_hash(struct transfer *t, uint64_t offset, struct err *err)
 	hasher_free(t->hasher);
 	t->hasher = NULL;
 	t->gave = 0;
-	if (offset > 0 || t->h->endpoints->n == 1)
+	if (offset > 0 || !t->h->endpoints->several)
 		return 0;
 	return hasher_new((enum digest_alg)t->digest->alg, &t->hasher) < 0
 		   ? err_set(err, -ENOMEM, "out of memory")
@@ -211,7 +211,7 @@ static int check(struct transfer *t, struct err *err)
 		return err_set(err, -EIO, "cannot hash");
 	if (digest_equal(&got, t->digest))
 		return 0;
-	endpoints_distrust(t->h->endpoints, t->gave);
+	endpoints_distrust(t->h->endpoints, t->q.repo, t->gave);
 	t->q.skip |= t->gave;
 	t->begun = false;
 	t->have = t->furthest = 0;

@@ -291,7 +291,8 @@ static int keep_below(const char *namespace, const struct names *all, struct nam
 int http_source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
 {
 	struct http_source *h = http_source_of(s);
-	struct names all = {0}, below = {0};
+	const struct endpoint *origin = endpoints_origin(h->endpoints)->endpoint;
+	struct names all = {0}, ours = {0}, below = {0};
 	struct walk w = {.h = h,
 			 .path = "/v2/_catalog",
 			 .repo = "",
@@ -312,8 +313,12 @@ int http_source_catalog(struct source *s, struct call *call, struct names *ret, 
 		names_release(&all);
 		return err_set(err, r, "%s", why.text);
 	}
-	r = keep_below(h->namespace, &all, &below);
+	/* It may be kept below a path of another registry. */
+	r = keep_below(origin->repo_base ? origin->repo_base : "", &all, &ours);
 	names_release(&all);
+	if (r == 0)
+		r = keep_below(h->namespace, &ours, &below);
+	names_release(&ours);
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	*ret = below;

@@ -134,9 +134,9 @@ int http_source_document(struct source *s, const char *repo, const char *referen
 		if (r == 0)
 			r = take_document(&q, &a, &want, ret, &why);
 		/* Wrong bytes of a mirror are no end: the next host is asked. */
-		again = r == -EBADMSG && endpoints_is_mirror(h->endpoints, a.number);
+		again = r == -EBADMSG && a.from->mirror;
 		if (again)
-			endpoints_distrust(h->endpoints, 1u << a.number);
+			endpoints_distrust(h->endpoints, repo, 1u << a.number);
 		answer_release(&a);
 	} while (again);
 	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
@@ -297,7 +297,7 @@ int http_source_stat(struct source *s, const char *repo, const struct digest *d,
 	first = r = stat_blob(h, repo, digest, call, &desc, &why);
 	/* Without the origin nobody says that it is no blob, and a mirror may have it
 	 * as a manifest all the same. */
-	if (r == -ENOENT || (r < 0 && h->endpoints->n > 1)) {
+	if (r == -ENOENT || (r < 0 && h->endpoints->several)) {
 		is_manifest = true;
 		r = stat_manifest(s, repo, digest, call, &desc, first == -ENOENT ? &why : NULL);
 		if (r < 0 && first != -ENOENT)

@@ -9,7 +9,7 @@ import os
 import pathlib
 import ssl
 import time
-from errno import EBADMSG, EHOSTUNREACH, ENOENT, EPROTO
+from errno import EACCES, EBADMSG, EHOSTUNREACH, ENOENT, EPROTO
 
 import pytest
 
@@ -316,6 +316,94 @@ def test_a_real_pull_through_cache(mount, docker_registry, work, hosts):
         docker_registry.process.terminate()
         docker_registry.process.wait(20)
         assert read(m / f"demo@{artifact.digest}/main.wasm") == artifact.layer.data
+
+
+# registries.conf
+
+
+@pytest.fixture
+def conf(work):
+    """conf(text, name="registries.conf"): the environment of a user with this file."""
+    def make(text, name="registries.conf"):
+        path = work / "config/containers" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return {"XDG_CONFIG_HOME": str(work / "config")}
+    return make
+
+
+def entry(prefix, location, *mirrors, more="insecure = true"):
+    """Plain HTTP is found out where it is allowed."""
+    text = f'[[registry]]\nprefix = "{prefix}"\nlocation = "{location}"\n{more}\n'
+    for mirror in mirrors:
+        text += f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
+    return text
+
+
+def test_a_registry_kept_elsewhere(mount, registry, registries, image, conf):
+    """With its mirrors, under other names, and listed under its own."""
+    kept = registries()
+    copy = samples.push_wasm(kept.store, "backup/hub/demo/app", "v1", size=2 << 20)
+    samples.push_wasm(kept.store, "unrelated/thing", "v1")
+    empty = registries()
+    m = mount("https://hub.example", env=conf(entry("hub.example", f"{kept.address}/backup/hub", f"{empty.address}/m")))
+    open_all(m, copy)
+    assert os.listdir(m) == ["demo"] and os.listdir(m / "demo/app/tags") == ["v1"]
+    assert {r.path.split("/manifests")[0] for r in empty.requests("GET", "/manifests/")} == {"/v2/m/demo/app"}
+    assert all("ns" not in r.query for r in empty.requests() + kept.requests())
+    with raises(ENOENT):
+        os.stat(m / "demo/app:v2/main.wasm")
+
+
+def test_the_longest_prefix_counts(mount, registry, mirror, second, image, conf):
+    other = samples.push_wasm(registry.store, "demo/other", "v1", seed=2)
+    for name in ("x/app", "y"):
+        samples.push_wasm(registry.store, name, "v1", size=2 << 20)
+    m = mount("https://hub.example", env=conf(
+        entry("hub.example", registry.address) + entry("hub.example/demo", f"{mirror.address}/x")
+        + entry("hub.example/demo/app", f"{second.address}/y")))
+    open_all(m, image)
+    assert {r.path.split("/")[2] for r in second.requests()} == {"y"}
+    assert mirror.count() == 0 and registry.count() == 0
+    with raises(ENOENT):
+        os.stat(m / "demo/other:v1/main.wasm")
+    assert mirror.count(None, "/v2/x/other/") > 0
+    samples.push_wasm(registry.store, "demonstration", "v1", data=other.layer.data)
+    assert read(m / "demonstration:v1/main.wasm") == other.layer.data, "a prefix ends at a separator"
+
+
+def test_what_is_blocked(mount, registry, image, conf):
+    conf(f'[[registry]]\nlocation = "{registry.address}/demo"\nblocked = true\n', "registries.conf.d/50-policy.conf")
+    m = mount(env=conf(""))
+    with raises(EACCES):
+        read(m / "demo/app:v1/main.wasm")
+    assert m.log.wait(rf"{registry.address}/demo/app: blocked by .*50-policy.conf")
+    samples.push_wasm(registry.store, "free/app", "v1")
+    assert read(m / "free/app:v1/main.wasm")
+    assert registry.count(None, "/v2/demo/") == 0
+
+
+def test_mirrors_for_digests_only(mount, registry, mirror, image, conf):
+    m = mount(env=conf(entry(registry.address, registry.address, mirror.address,
+                             more="insecure = true\nmirror-by-digest-only = true")))
+    open_all(m, image)
+    assert mirror.count("GET", "/blobs/") == 1 and mirror.count(None, "/manifests/v1") == 0
+    assert registry.count(None, "/manifests/v1") == 1 and registry.count("GET", "/blobs/") == 0
+
+
+def test_insecure_takes_any_certificate(mount, registries, authority, conf):
+    server = registries(tls=authority.context("elsewhere.example"))
+    copy = samples.push_wasm(server.store, "demo/app", "v1", size=2 << 20)
+    m = mount("https://hub.example", env=conf(entry("hub.example", server.address)))
+    open_all(m, copy)
+    m = mount("https://hub.example", env=conf(entry("hub.example", server.address, more="")), cache=m.path.parent / "c")
+    with raises(EPROTO):
+        read(m / "demo/app:v1/main.wasm")
+
+
+def test_a_registries_conf_that_makes_no_sense(mount, registry, conf):
+    with pytest.raises(Failed, match="registries.conf: line 2: 'location': not a string"):
+        mount(env=conf("[[registry]]\nlocation = 1\n"), fails=True)
 
 
 # proxies

@@ -66,15 +66,36 @@ static void put(const char *name, const char *text)
 	fclose(f);
 }
 
-static int load(const char *host, struct endpoint_list *ret, struct err *err)
+static int load_groups(const char *host, struct endpoint_groups *ret, struct err *err)
 {
 	char hosts[128], containers[128], docker[128];
-	struct endpoint_roots roots = {.hosts_dir = hosts, .certs = {containers, NULL, docker}};
+	char user[128], conf[128], more[128];
+	struct endpoint_roots roots = {.hosts_dir = hosts,
+				       .certs = {containers, NULL, docker},
+				       .confs = {user, conf},
+				       .conf_dirs = {NULL, more}};
 
+	snprintf(user, sizeof(user), "%s/user.conf", top);
+	snprintf(conf, sizeof(conf), "%s/registries.conf", top);
+	snprintf(more, sizeof(more), "%s/registries.conf.d", top);
 	snprintf(hosts, sizeof(hosts), "%s/hosts", top);
 	snprintf(containers, sizeof(containers), "%s/containers", top);
 	snprintf(docker, sizeof(docker), "%s/docker", top);
 	return endpoint_files_load(&roots, host, ret, err);
+}
+
+/* Of the whole registry. */
+static int load(const char *host, struct endpoint_list *ret, struct err *err)
+{
+	struct endpoint_groups groups = {0};
+	int r = load_groups(host, &groups, err);
+
+	if (r < 0)
+		return r;
+	*ret = groups.v[0].list;
+	groups.v[0].list = (struct endpoint_list){0};
+	endpoint_groups_release(&groups);
+	return 0;
 }
 
 static void refuse(const char *host, const char *part)
@@ -194,6 +215,73 @@ static void certificates_that_other_tools_have(void **state)
 	endpoint_list_release(&l);
 }
 
+/* "path=first mirror or location or ! or .", by its group's number. */
+static const char *group(const char *host, size_t i)
+{
+	static char text[400];
+	struct endpoint_groups groups = {0};
+	struct err err = {""};
+	const struct endpoint_group *g;
+
+	if (load_groups(host, &groups, &err) < 0)
+		fail_msg("%s: %s", host, err.text);
+	text[0] = '\0';
+	if (i < groups.n) {
+		g = &groups.v[i];
+		snprintf(text, sizeof(text), "%s=%s", g->path,
+			 g->blocked            ? "!"
+			 : g->list.v->url.text ? g->list.v->url.host
+					       : ".");
+	}
+	endpoint_groups_release(&groups);
+	return text;
+}
+
+static void registries_conf_and_its_parts(void **state)
+{
+	(void)state;
+	put("registries.conf",
+	    "[[registry]]\nlocation = 'h'\n[[registry.mirror]]\nlocation = 'm1'\n"
+	    "[[registry]]\nprefix = 'h/ns'\nlocation = 'i.example/x'\n");
+	assert_string_equal(group("h", 0), "=m1");
+	assert_string_equal(group("h", 1), "ns=i.example");
+	assert_string_equal(group("h", 2), "");
+	assert_string_equal(group("other", 0), "=.");
+	/* A later file replaces a prefix. */
+	put("registries.conf.d/10.conf", "[[registry]]\nlocation = 'h'\nblocked = true\n");
+	put("registries.conf.d/20.other", "what is this");
+	assert_string_equal(group("h", 0), "=!");
+	assert_string_equal(group("h", 1), "ns=i.example");
+	put("registries.conf.d/30.conf",
+	    "[[registry]]\nlocation = 'h/ns'\n[[registry.mirror]]\nlocation = 'm2'\n");
+	assert_string_equal(group("h", 1), "ns=m2");
+	/* hosts.toml says how the registry is reached, but allows nothing. */
+	put("hosts/h/hosts.toml", "[host.'t']\n");
+	assert_string_equal(group("h", 0), "=!");
+	put("registries.conf.d/10.conf", "");
+	assert_string_equal(group("h", 0), "=t");
+	assert_string_equal(group("h", 1), "ns=m2");
+	/* The user's is instead of the system's. */
+	put("user.conf", "");
+	assert_string_equal(group("h", 1), "ns=m2");
+	put("registries.conf.d/30.conf", "");
+	assert_string_equal(group("h", 1), "");
+	put("registries.conf.d/40.conf", "[[registry]]\nprefix = 1\n");
+	refuse("h", "/registries.conf.d/40.conf: line 2: 'prefix': not a string");
+}
+
+static void the_closest_wildcard_counts(void **state)
+{
+	(void)state;
+	put("user.conf", "[[registry]]\nprefix = '*.b.example'\nlocation = 'near'\n"
+			 "[[registry]]\nprefix = '*.example'\nlocation = 'far'\n"
+			 "[[registry]]\nprefix = 'x.b.example'\nlocation = 'exact'\n");
+	assert_string_equal(group("a.b.example", 0), "=near");
+	assert_string_equal(group("b.example", 0), "=far");
+	assert_string_equal(group("x.b.example", 0), "=exact");
+	assert_string_equal(group("example", 0), "=.");
+}
+
 static void where_they_are_looked_for(void **state)
 {
 	struct endpoint_roots roots;
@@ -207,6 +295,10 @@ static void where_they_are_looked_for(void **state)
 	assert_string_equal(roots.certs[1], "/etc/containers/certs.d");
 	assert_string_equal(roots.certs[2], "/h/.config/docker/certs.d");
 	assert_string_equal(roots.certs[3], "/etc/docker/certs.d");
+	assert_string_equal(roots.confs[0], "/h/.config/containers/registries.conf");
+	assert_string_equal(roots.confs[1], "/etc/containers/registries.conf");
+	assert_string_equal(roots.conf_dirs[0], "/etc/containers/registries.conf.d");
+	assert_string_equal(roots.conf_dirs[1], "/h/.config/containers/registries.conf.d");
 	endpoint_roots_release(&roots);
 	setenv("XDG_CONFIG_HOME", "/x", 1);
 	assert_int_equal(endpoint_roots_get("/y", &roots), 0);
@@ -222,6 +314,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_cannot_be_read_is_said, make_top, drop_top),
 	    cmocka_unit_test_setup_teardown(certificates_beside_no_hosts_toml, make_top, drop_top),
 	    cmocka_unit_test_setup_teardown(certificates_that_other_tools_have, make_top, drop_top),
+	    cmocka_unit_test_setup_teardown(registries_conf_and_its_parts, make_top, drop_top),
+	    cmocka_unit_test_setup_teardown(the_closest_wildcard_counts, make_top, drop_top),
 	    cmocka_unit_test(where_they_are_looked_for),
 	};
 
