@@ -74,7 +74,9 @@ static void set_address(struct client *c, const struct source_spec *spec)
 	const struct endpoint *e = c->endpoint;
 
 	if (e->url.text) {
-		memcpy(c->host, e->url.host, sizeof(c->host));
+		/* Written as the Hub's name it means the Hub's API all the same. */
+		snprintf(c->host, sizeof(c->host), "%s",
+			 is_hub(e->url.host) ? HUB_HOST : e->url.host);
 		c->port = e->own_port ? 0 : e->url.port;
 		c->https = e->url.https;
 		c->http_too = !e->url.https || e->insecure;

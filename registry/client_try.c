@@ -79,6 +79,13 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	return r;
 }
 
+/* What is configured is for the connection alone; libcurl counts TLS, which is two
+ * more trips, with it. */
+static int64_t dial_ms(const struct client *c, bool https)
+{
+	return c->endpoint->dial_ms * (https ? 3 : 1);
+}
+
 /* Where both schemes are allowed, https goes first, and nothing but its absence
  * leads to http: nobody listens, or what listens speaks no TLS. Once one of
  * them has answered it stays. */
@@ -90,7 +97,8 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	int r;
 
 	if (scheme != CLIENT_SCHEME_UNKNOWN)
-		return send_by(t, scheme == CLIENT_HTTPS, c->endpoint->dial_ms, call, err);
+		return send_by(t, scheme == CLIENT_HTTPS, dial_ms(c, scheme == CLIENT_HTTPS), call,
+			       err);
 	r = send_by(t, true, c->endpoint->insecure ? 0 : c->tuning.probe_ms, call, err);
 	if (r == 0)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
@@ -101,7 +109,7 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	slow = t->fault == HTTP_FAULT_TLS_SLOW || t->fault == HTTP_FAULT_CONNECT_SLOW;
 	if (t->fault != HTTP_FAULT_TLS && t->fault != HTTP_FAULT_CONNECT && !slow)
 		return r;
-	r = send_by(t, false, c->endpoint->dial_ms, call, err);
+	r = send_by(t, false, dial_ms(c, false), call, err);
 	/* A server of TLS that was merely slow answers http with 400. */
 	if (r == 0 && !(slow && http_status(t->reply.x) == 400))
 		atomic_store(&c->scheme, CLIENT_HTTP);

@@ -33,7 +33,8 @@ static int add_root(char **slot, const char *dir, const char *below)
 
 int endpoint_roots_get(const char *hosts_dir, struct endpoint_roots *ret)
 {
-	struct endpoint_roots roots = {.hosts_dir = hosts_dir ? hosts_dir : ENDPOINT_HOSTS_DIR};
+	struct endpoint_roots roots = {.hosts_dir = hosts_dir ? hosts_dir : ENDPOINT_HOSTS_DIR,
+				       .named = hosts_dir != NULL};
 	const char *config = getenv("XDG_CONFIG_HOME");
 	const char *home = getenv("HOME");
 	AUTO_FREE char *dot_config = NULL;
@@ -71,21 +72,23 @@ void endpoint_roots_release(struct endpoint_roots *roots)
 	*roots = (struct endpoint_roots){0};
 }
 
-/* Whether it is there: 1, 0. What cannot be looked at may say something. */
-static int is_there(const char *path, struct err *err)
+/* Whether it is there, for us: 1, 0. */
+static int is_there(const char *path, bool named, struct err *err)
 {
 	struct stat st;
 
 	if (stat(path, &st) == 0)
-		return S_ISDIR(st.st_mode);
-	if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+		return S_ISDIR(st.st_mode) && (named || access(path, R_OK | X_OK) == 0);
+	if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG ||
+	    (errno == EACCES && !named))
 		return 0;
 	return err_set(err, -EACCES, "%s: %s", path, strerror(errno));
 }
 
 /* dir/name, with what stands behind the last ':' of a host with a port between
  * underscores if `spelled`. 1: *ret is a directory. */
-static int look(const char *dir, const char *host, bool spelled, char **ret, struct err *err)
+static int look(const char *dir, const char *host, bool spelled, bool named, char **ret,
+		struct err *err)
 {
 	const char *colon = strrchr(host, ':');
 	char *path;
@@ -100,7 +103,7 @@ static int look(const char *dir, const char *host, bool spelled, char **ret, str
 		n = asprintf(&path, "%s/%s", dir, host);
 	if (n < 0)
 		return no_memory(err);
-	r = is_there(path, err);
+	r = is_there(path, named, err);
 	if (r == 1)
 		*ret = path;
 	else
@@ -108,14 +111,16 @@ static int look(const char *dir, const char *host, bool spelled, char **ret, str
 	return r;
 }
 
-static int find_hosts_dir(const char *dir, const char *host, char **ret, struct err *err)
+static int find_hosts_dir(const struct endpoint_roots *roots, const char *host, char **ret,
+			  struct err *err)
 {
-	int r = look(dir, host, true, ret, err);
+	const char *dir = roots->hosts_dir;
+	int r = look(dir, host, true, roots->named, ret, err);
 
 	if (r == 0)
-		r = look(dir, host, false, ret, err);
+		r = look(dir, host, false, roots->named, ret, err);
 	if (r == 0)
-		r = look(dir, "_default", false, ret, err);
+		r = look(dir, "_default", false, roots->named, ret, err);
 	return r;
 }
 
@@ -180,7 +185,8 @@ static int is_file_of_certs(const struct dirent *d)
 	       ends_with(d->d_name, ".key");
 }
 
-static int take_pair(struct endpoint *e, const char *dir, const char *name, struct err *err)
+static int take_pair(struct endpoint *e, const char *dir, const char *name, bool own,
+		     struct err *err)
 {
 	int stem = (int)(strlen(name) - strlen(".cert"));
 	char *cert, *key;
@@ -192,6 +198,11 @@ static int take_pair(struct endpoint *e, const char *dir, const char *name, stru
 		free(cert);
 		return no_memory(err);
 	}
+	if (!own && access(key, R_OK) < 0 && errno == EACCES) {
+		free(cert);
+		free(key);
+		return 0;
+	}
 	if (access(key, F_OK) < 0) {
 		free(key);
 		key = NULL;
@@ -202,13 +213,14 @@ static int take_pair(struct endpoint *e, const char *dir, const char *name, stru
 			   : 0;
 }
 
-static int take_cert_file(struct endpoint *e, const char *dir, const char *name, struct err *err)
+static int take_cert_file(struct endpoint *e, const char *dir, const char *name, bool own,
+			  struct err *err)
 {
 	AUTO_FREE char *path = NULL;
 	int stem = (int)(strlen(name) - strlen(".key"));
 
 	if (ends_with(name, ".cert"))
-		return take_pair(e, dir, name, err);
+		return take_pair(e, dir, name, own, err);
 	if (asprintf(&path, "%s/%.*s%s", dir, ends_with(name, ".key") ? stem : (int)strlen(name),
 		     name, ends_with(name, ".key") ? ".cert" : "") < 0) {
 		path = NULL;
@@ -223,7 +235,19 @@ static int take_cert_file(struct endpoint *e, const char *dir, const char *name,
 	return names_add(&e->ca, path, strlen(path)) < 0 ? no_memory(err) : 0;
 }
 
-static int take_certs(struct endpoint *e, const char *dir, struct err *err)
+/* Whether a file is kept from us. */
+static bool is_secret(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
+		path = NULL;
+	return path && access(path, R_OK) < 0 && errno == EACCES;
+}
+
+/* own: all of it is for us. Else what we must not read, and a certificate whose key is
+ * that, are left out. */
+static int take_certs(struct endpoint *e, const char *dir, bool own, struct err *err)
 {
 	struct dirent **names;
 	int n = scandir(dir, &names, is_file_of_certs, alphasort);
@@ -232,8 +256,8 @@ static int take_certs(struct endpoint *e, const char *dir, struct err *err)
 	if (n < 0)
 		return err_set(err, -EACCES, "%s: %s", dir, strerror(errno));
 	for (int i = 0; i < n; i++) {
-		if (r == 0)
-			r = take_cert_file(e, dir, names[i]->d_name, err);
+		if (r == 0 && (own || !is_secret(dir, names[i]->d_name)))
+			r = take_cert_file(e, dir, names[i]->d_name, own, err);
 		free(names[i]);
 	}
 	free(names);
@@ -261,7 +285,7 @@ static int load_hosts_dir(const char *dir, struct endpoint_list *l, struct err *
 	}
 	if (!endpoint_add(l))
 		return no_memory(err);
-	return take_certs(l->v, dir, err);
+	return take_certs(l->v, dir, true, err);
 }
 
 /* Certificates that other tools were given for the registry. */
@@ -273,8 +297,8 @@ static int add_certs(const struct endpoint_roots *roots, const char *host, struc
 
 	for (size_t i = 0; i < ENDPOINT_CERTS_MAX && r == 0; i++)
 		if (roots->certs[i])
-			r = look(roots->certs[i], host, false, &dir, err);
-	return r == 1 ? take_certs(e, dir, err) : r;
+			r = look(roots->certs[i], host, false, false, &dir, err);
+	return r == 1 ? take_certs(e, dir, false, err) : r;
 }
 
 static int check_files(const struct endpoint *e, struct err *err)
@@ -309,7 +333,7 @@ static int load_conf(const char *path, const char *host, struct endpoint_groups 
 		     struct err *err)
 {
 	AUTO_FREE char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int r = path ? read_file(path, REGISTRIES_CONF_MAX, &text, &len, err) : 0;
 
 	if (r <= 0)
@@ -328,7 +352,7 @@ static int is_conf(const struct dirent *d)
 static int load_conf_dir(const char *dir, const char *host, struct endpoint_groups *groups,
 			 struct err *err)
 {
-	struct dirent **names;
+	struct dirent **names = NULL;
 	int n = dir ? scandir(dir, &names, is_conf, alphasort) : 0;
 	int r = 0;
 
@@ -346,8 +370,7 @@ static int load_conf_dir(const char *dir, const char *host, struct endpoint_grou
 		free(path);
 		free(names[i]);
 	}
-	if (n > 0)
-		free(names);
+	free(names);
 	return r < 0 ? r : 0;
 }
 
@@ -425,7 +448,7 @@ static int load_all(const struct endpoint_roots *roots, const char *host,
 {
 	AUTO_FREE char *dir = NULL;
 	struct endpoint *origin;
-	int r = find_hosts_dir(roots->hosts_dir, host, &dir, err);
+	int r = find_hosts_dir(roots, host, &dir, err);
 
 	if (r == 1)
 		r = load_hosts_dir(dir, hosts, err);

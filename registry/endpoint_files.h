@@ -15,6 +15,9 @@
  * that exists below the certs.d of containers and of Docker: *.crt to trust,
  * *.cert with *.key of the same name to show. So does each host of registries.conf.
  *
+ * What another tool has and we must not read is as if it were not there: certificates
+ * of Docker, and a directory of hosts that nobody named.
+ *
  * Files are read once, when the source is opened.
  */
 #pragma once
@@ -29,6 +32,7 @@
 
 struct endpoint_roots {
 	const char *hosts_dir;
+	bool named; /* by the user: what is in it can be read */
 	/* All owned; NULL: none. */
 	char *certs[ENDPOINT_CERTS_MAX];
 	char *confs[ENDPOINT_CONFS_MAX]; /* of which the first that exists counts */

@@ -143,8 +143,10 @@ static bool is_distrusted(struct client *c)
 
 /* The host that got furthest so far: one that answered with a refusal, rather
  * than with "not found", rather than one that failed. */
+enum got { NOBODY, FAILED, LACKED, REFUSED };
+
 struct furthest {
-	enum { NOBODY, FAILED, LACKED, REFUSED } how;
+	enum got how;
 	int code;
 	struct err why;
 };
@@ -178,10 +180,10 @@ static void note(struct furthest *f, const struct question *q, const struct answ
 		 const struct err *why)
 {
 	struct err said = {""};
-	int how = r < 0 ? FAILED : a->status == 404 ? LACKED : REFUSED;
+	enum got how = r < 0 ? FAILED : a->status == 404 ? LACKED : REFUSED;
 	int code = r < 0 ? r : client_refusal(q, a, &said);
 
-	if (how <= (int)f->how)
+	if (how <= f->how)
 		return;
 	f->how = how;
 	f->code = code;

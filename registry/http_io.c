@@ -368,6 +368,14 @@ static struct verdict judge_proxy(long status)
 	return (struct verdict){-EPROTO, HTTP_FAULT_PROXY};
 }
 
+/* A server that wants another certificate of ours, or one at all, says so after the
+ * handshake, as of TLS 1.3. */
+static bool wants_certificate(const struct http_exchange *x)
+{
+	return strstr(x->curl_text, " alert ") &&
+	       (strstr(x->curl_text, "certificate") || strstr(x->curl_text, "unknown ca"));
+}
+
 static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, bool odd)
 {
 	long status;
@@ -393,6 +401,8 @@ static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, b
 	case CURLE_SSL_CONNECT_ERROR:
 		return (struct verdict){-EPROTO, HTTP_FAULT_TLS};
 	case CURLE_RECV_ERROR:
+		if (wants_certificate(x))
+			return (struct verdict){-EPROTO, HTTP_FAULT_CERTIFICATE};
 		if (made_no_sense(x))
 			return (struct verdict){-EPROTO, HTTP_FAULT_PROTOCOL};
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CUT};

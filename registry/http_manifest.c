@@ -70,6 +70,10 @@ static int take_document(const struct question *q, struct answer *a, const struc
 		return client_refusal(q, a, err);
 	if (digest_is_set(want))
 		r = check_by_digest(a, want, &d.desc.digest, err);
+	/* Of a tag nothing tells that it is what the origin has: a page of some proxy
+	 * on the way is not. */
+	else if (a->from->mirror && !media_type_is_manifest(a->media_type))
+		r = err_set(err, -EPROTO, "'%s', no manifest", a->media_type);
 	else
 		r = check_by_tag(a, &d.desc.digest, err);
 	if (r < 0)
@@ -133,9 +137,11 @@ int http_source_document(struct source *s, const char *repo, const char *referen
 		r = ask_document(h, &q, reference, call, &a, &why);
 		if (r == 0)
 			r = take_document(&q, &a, &want, ret, &why);
-		/* Wrong bytes of a mirror are no end: the next host is asked. */
-		again = r == -EBADMSG && a.from->mirror;
+		/* What a mirror says wrongly is no end: the next host is asked. */
+		again = r < 0 && a.from->mirror;
 		if (again)
+			q.skip |= 1u << a.number;
+		if (again && r == -EBADMSG)
 			endpoints_distrust(h->endpoints, repo, 1u << a.number);
 		answer_release(&a);
 	} while (again);

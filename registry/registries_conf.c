@@ -55,9 +55,6 @@ static int take_location(const struct toml *t, struct endpoint *e, struct err *e
 		r = reference_parse_source(t->string, &spec, NULL);
 	if (r < 0 || spec.kind != SOURCE_REGISTRY)
 		return bad(err, t, "not HOST[:PORT][/NAMESPACE], without a scheme");
-	/* The Hub's API has another name than the Hub. */
-	if (strcmp(spec.host, "docker.io") == 0)
-		snprintf(spec.host, sizeof(spec.host), "registry-1.docker.io");
 	r = url_make(true, spec.host, spec.port, "/", &e->url);
 	e->own_port = spec.port == 0;
 	e->api = strdup("/v2");

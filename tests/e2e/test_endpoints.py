@@ -16,7 +16,8 @@ import pytest
 import artifacts
 import samples
 from conftest import DockerRegistry
-from harness import SLOW, Failed, files_holding, raises, read
+from faulty_registry import Pages
+from harness import NOBODY, SLOW, Failed, files_holding, raises, read, run
 from registry import behaviours as b
 from registry.auth import Basic
 from registry.proxy import Proxy
@@ -155,6 +156,14 @@ def test_a_mirror_with_another_manifest(mount, registry, mirror, image, hosts):
     assert mirror.count("GET", "/manifests/") == 1
 
 
+def test_a_mirror_behind_a_login_page(mount, registry, mirror, image, hosts):
+    mirror.on(None, "", b.answer(200, "<html>log in</html>", content_type="text/html"))
+    m = mount(None, *hosts(table(mirror)))
+    open_all(m, image)
+    assert os.readlink(m / "demo/app:v1").endswith(image.hex)
+    assert registry.count("GET", "/manifests/v1") == 1 and registry.count("GET", "/blobs/") == 1
+
+
 def test_wrong_bytes_of_everybody(mount, registry, mirror, image, hosts):
     for server in (mirror, registry):
         server.on("GET", "/blobs/", b.flip(100_000))
@@ -190,6 +199,22 @@ def test_a_server_instead_of_the_registry(mount, registry, mirror, image, hosts)
     with raises(ENOENT):
         os.stat(m / "demo/app:v2/main.wasm")
     assert registry.count() == 0
+
+
+def test_pages_of_a_server_below_a_path(mount, registry, registries, hosts):
+    """Its links have the path in them."""
+    class Below(type(registry)):
+        def handle(self, request):
+            request.path = request.path.removeprefix("/up")
+            return super().handle(request)
+
+    server = registries(Below)
+    for tag in ("v1", "v2", "v3"):
+        samples.push_wasm(server.store, "demo/app", tag)
+    server.pages = Pages(1, link=lambda url: f'</up{url}>; rel="next"')
+    m = mount(None, *hosts(f'server = "{server.url}/up"\n'))
+    assert os.listdir(m / "demo/app/tags") == ["v1", "v2", "v3"]
+    assert {r.target.split("?")[0] for r in server.requests()} == {"/up/v2/demo/app/tags/list"}
 
 
 def test_a_project_of_a_proxy_cache(mount, registry, registries, image, hosts):
@@ -276,6 +301,23 @@ def test_certificates_that_another_tool_has(mount, strict, image, certificates, 
     open_all(m, image)
 
 
+def test_certificates_that_only_root_may_read(mount, registry, strict, image, certificates, work):
+    """Docker's daemon is root; another user mounts without them."""
+    directory = work / "config/docker/certs.d" / strict.address
+    certificates(directory)
+    (directory / "us.key").chmod(0o600)
+    strict.tls.maximum_version = ssl.TLSVersion.TLSv1_2  # as of 1.3 it may be heard of too late
+    as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    for number, source in enumerate((f"https://{strict.address}", registry.address)):
+        cache = work / f"cache-{number}"
+        cache.mkdir(mode=0o700)
+        os.chown(cache, NOBODY, NOBODY)
+        m = mount(source, user=NOBODY, cache=cache, env={"XDG_CONFIG_HOME": str(work / "config")})
+        code = run(["cat", m / "demo/app:v1/main.wasm"], **as_nobody).code
+        assert (code != 0 and m.log.wait("alert")) if number == 0 else code == 0
+        directory.chmod(0o700)
+
+
 def test_certificates_beside_no_hosts_toml(mount, strict, image, certificates, work):
     certificates(work / "hosts" / f"{strict.host}_{strict.port}_")
     m = mount(f"https://{strict.address}", "--hosts-dir", work / "hosts")
@@ -345,10 +387,14 @@ def test_a_registry_kept_elsewhere(mount, registry, registries, image, conf):
     kept = registries()
     copy = samples.push_wasm(kept.store, "backup/hub/demo/app", "v1", size=2 << 20)
     samples.push_wasm(kept.store, "unrelated/thing", "v1")
+    for tag in ("v3", "v4"):
+        samples.push_wasm(kept.store, "backup/hub/demo/app", tag, seed=9)
+    kept.pages = Pages(1)
     empty = registries()
     m = mount("https://hub.example", env=conf(entry("hub.example", f"{kept.address}/backup/hub", f"{empty.address}/m")))
     open_all(m, copy)
-    assert os.listdir(m) == ["demo"] and os.listdir(m / "demo/app/tags") == ["v1"]
+    assert os.listdir(m) == ["demo"]
+    assert os.listdir(m / "demo/app/tags") == ["v1", "v3", "v4"], "the links name the repository as the host does"
     assert {r.path.split("/manifests")[0] for r in empty.requests("GET", "/manifests/")} == {"/v2/m/demo/app"}
     assert all("ns" not in r.query for r in empty.requests() + kept.requests())
     with raises(ENOENT):
