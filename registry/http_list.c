@@ -314,11 +314,14 @@ int http_source_catalog(struct source *s, struct call *call, struct names *ret, 
 		return err_set(err, r, "%s", why.text);
 	}
 	/* It may be kept below a path of another registry. */
-	r = keep_below(origin->repo_base ? origin->repo_base : "", &all, &ours);
-	names_release(&all);
+	if (origin->repo_base && *origin->repo_base) {
+		r = keep_below(origin->repo_base, &all, &ours);
+		names_release(&all);
+		all = ours;
+	}
 	if (r == 0)
-		r = keep_below(h->namespace, &ours, &below);
-	names_release(&ours);
+		r = keep_below(h->namespace, &all, &below);
+	names_release(&all);
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	*ret = below;
