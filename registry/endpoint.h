@@ -31,10 +31,10 @@ struct endpoint {
 	bool own_port; /* no port was written: it is the scheme's */
 	/* A repository below the first is below the second there; NULL: the same. */
 	char *repo_prefix, *repo_base;
-	bool by_namespace;    /* told the registry's name (ns=), if it is another's */
-	struct names ca;      /* files to trust beside the system's */
-	struct names headers; /* "Name: value", or "Name;" of an empty one */
-	struct endpoint_pair *pairs;
+	bool by_namespace;           /* told the registry's name (ns=), if it is another's */
+	struct names ca;             /* files to trust beside the system's */
+	struct names headers;        /* "Name: value", or "Name;" of an empty one */
+	struct endpoint_pair *pairs; /* to show to it; of several the first */
 	size_t pair_count;
 	int64_t dial_ms; /* 0: the usual */
 };
