@@ -638,6 +638,5 @@ int fetch_park(struct fetcher *f, const struct want *want, const char *repo, str
 	int r = fetch_refused(f, err);
 	if (r)
 		return r;
-	return flight_park(f->flights, &full, repo, remote_pool(f, want),
-			   w);
+	return flight_park(f->flights, &full, repo, remote_pool(f, want), w);
 }

@@ -8,61 +8,158 @@
 
 #include "base/clock.h"
 #include "registry/client_impl.h"
+#include "registry/endpoint_files.h"
 #include "registry/retry.h"
 
 #define HUB      "docker.io"
 #define HUB_HOST "registry-1.docker.io"
 #define PROBE_MS 500
 
-static void set_names(struct client *c, const struct source_spec *spec)
+void client_name(const struct source_spec *spec, char out[URL_ORIGIN_MAX])
 {
 	bool v6 = strchr(spec->host, ':') != NULL;
-	const char *kind = spec->https ? (spec->http ? "loopback" : "https") : "http";
-	unsigned port = spec->port ? spec->port : (spec->https ? 443 : 80);
-	bool hub = strcmp(spec->host, HUB) == 0 || strcmp(spec->host, "index.docker.io") == 0;
+	int n = snprintf(out, URL_ORIGIN_MAX, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
 
-	snprintf(c->host, sizeof(c->host), "%s", hub ? HUB_HOST : spec->host);
+	if (spec->port)
+		snprintf(out + n, URL_ORIGIN_MAX - (size_t)n, ":%u", spec->port);
+}
+
+static bool is_hub(const char *host)
+{
+	return strcmp(host, HUB) == 0 || strcmp(host, "index.docker.io") == 0;
+}
+
+/* The registry itself, where its name says. */
+static void set_own_address(struct client *c, const struct source_spec *spec)
+{
+	snprintf(c->host, sizeof(c->host), "%s", is_hub(spec->host) ? HUB_HOST : spec->host);
 	c->port = spec->port;
 	c->https = spec->https;
 	c->http_too = spec->http;
-	snprintf(c->title, sizeof(c->title), "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
-	snprintf(c->origin, sizeof(c->origin), "%s:%s:%u", kind, c->title, port);
-	if (spec->port)
-		snprintf(c->title + strlen(c->title), sizeof(c->title) - strlen(c->title), ":%u",
-			 spec->port);
-	atomic_init(&c->scheme, !spec->http    ? CLIENT_HTTPS
-				: !spec->https ? CLIENT_HTTP
-					       : CLIENT_SCHEME_UNKNOWN);
+	c->api = "/v2";
+	client_name(spec, c->title);
 }
 
-int client_new(const struct source_spec *spec, const char *auth_file, const char *ca_file,
-	       const struct client_tuning *tuning, struct client **ret)
+/* Whom a mirror is asked for, as containerd says it ("ns=ghcr.io"). */
+static void set_namespace(struct client *c, const struct source_spec *spec)
 {
-	struct client *c = calloc(1, sizeof(*c));
-	struct auth_options ao;
-	int r;
+	static const char hex[] = "0123456789ABCDEF";
+	unsigned port = spec->port ? spec->port : c->https ? 443 : 80;
+	char text[URL_ORIGIN_MAX];
+	char *out = c->ns;
 
-	if (!c)
-		return -ENOMEM;
-	c->tuning = tuning ? *tuning : (struct client_tuning){0};
+	if (strcmp(c->host, spec->host) == 0 && c->port == port)
+		return;
+	if (is_hub(spec->host) && strcmp(c->host, HUB_HOST) == 0)
+		return;
+	if (is_hub(spec->host))
+		snprintf(text, sizeof(text), "%s", HUB);
+	else
+		client_name(spec, text);
+	out += sprintf(out, "ns=");
+	for (const char *s = text; *s; s++) {
+		if (strchr("-._~", *s) || (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z')) {
+			*out++ = *s;
+			continue;
+		}
+		*out++ = '%';
+		*out++ = hex[(unsigned char)*s >> 4];
+		*out++ = hex[(unsigned char)*s & 15];
+	}
+	*out = '\0';
+}
+
+static void set_address(struct client *c, const struct source_spec *spec)
+{
+	const struct endpoint *e = c->endpoint;
+
+	if (e->url.text) {
+		/* Written as the Hub's name it means the Hub's API all the same. */
+		snprintf(c->host, sizeof(c->host), "%s",
+			 is_hub(e->url.host) ? HUB_HOST : e->url.host);
+		c->port = e->own_port ? 0 : e->url.port;
+		c->https = e->url.https;
+		c->http_too = !e->url.https || e->insecure;
+		c->api = e->api;
+		url_authority(&e->url, c->title);
+		if (e->by_namespace)
+			set_namespace(c, spec);
+	} else {
+		set_own_address(c, spec);
+		c->http_too |= e->insecure;
+	}
+	atomic_init(&c->scheme, !c->http_too ? CLIENT_HTTPS
+				: !c->https  ? CLIENT_HTTP
+					     : CLIENT_SCHEME_UNKNOWN);
+}
+
+static void set_tuning(struct client *c, const struct client_tuning *t)
+{
+	c->tuning = *t;
 	if (!c->tuning.retry_base_ms)
 		c->tuning.retry_base_ms = RETRY_BASE_MS;
 	if (!c->tuning.down_ms)
-		c->tuning.down_ms = SOURCE_DOWN_MS;
+		c->tuning.down_ms = c->mirror ? CLIENT_MIRROR_DOWN_MS : SOURCE_DOWN_MS;
 	if (!c->tuning.skew_ms)
 		c->tuning.skew_ms = AUTH_SKEW_MS;
 	if (!c->tuning.probe_ms)
 		c->tuning.probe_ms = PROBE_MS;
+}
+
+static int set_http(struct client *c, const struct client_options *o, struct err *err)
+{
+	const struct endpoint *e = o->endpoint;
+	struct http_options ho = {.ca_file = o->ca_file,
+				  .unverified = e->skip_verify || e->insecure,
+				  .home = {.host = c->host,
+					   .port = c->port,
+					   .https = c->https,
+					   .http = c->http_too,
+					   .headers = &e->headers},
+				  .proxy = o->proxy,
+				  .tuning = c->tuning.http};
+	int r = 0;
+
+	if (e->ca.n > 0)
+		r = endpoint_pem(e, o->ca_file, &c->pem, err);
+	if (r < 0)
+		return r;
+	ho.ca_pem = c->pem;
+	if (e->pair_count > 0) {
+		ho.home.cert = e->pairs[0].cert;
+		ho.home.key = e->pairs[0].key;
+	}
+	r = http_new(&ho, &c->http);
+	return r < 0 ? err_set(err, r, "out of memory") : 0;
+}
+
+static int set_auth(struct client *c, const struct client_options *o, struct err *err)
+{
+	struct auth_options ao = {.http = c->http,
+				  .host = c->title,
+				  .auth_file = o->auth_file,
+				  .retry_base_ms = c->tuning.retry_base_ms,
+				  .skew_ms = c->tuning.skew_ms};
+	int r = auth_new(&ao, &c->auth);
+
+	return r < 0 ? err_set(err, r, "out of memory") : 0;
+}
+
+int client_new(const struct client_options *o, struct client **ret, struct err *err)
+{
+	struct client *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return err_set(err, -ENOMEM, "out of memory");
+	c->endpoint = o->endpoint;
+	c->mirror = o->mirror;
+	set_tuning(c, &o->tuning);
 	health_init(&c->health, c->tuning.down_ms);
-	set_names(c, spec);
-	r = http_new(ca_file, &c->tuning.http, &c->http);
-	ao = (struct auth_options){.http = c->http,
-				   .host = c->title,
-				   .auth_file = auth_file,
-				   .retry_base_ms = c->tuning.retry_base_ms,
-				   .skew_ms = c->tuning.skew_ms};
+	set_address(c, o->spec);
+	r = set_http(c, o, err);
 	if (r == 0)
-		r = auth_new(&ao, &c->auth);
+		r = set_auth(c, o, err);
 	if (r < 0) {
 		client_free(c);
 		return r;
@@ -78,18 +175,22 @@ void client_free(struct client *c)
 	auth_free(c->auth);
 	http_free(c->http);
 	health_release(&c->health);
+	free(c->pem);
 	free(c);
 }
 
 void answer_release(struct answer *a)
 {
+	const struct client *from = a->from;
+	unsigned number = a->number;
+
 	http_end(a->x);
 	url_release(&a->url);
 	free(a->body);
 	free(a->digest);
 	free(a->content_range);
 	free(a->link);
-	*a = (struct answer){0};
+	*a = (struct answer){.from = from, .number = number};
 }
 
 /* How one try ended. */
@@ -122,6 +223,7 @@ static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
 		o->retry = true;
 		break;
 	case HTTP_FAULT_CERTIFICATE:
+	case HTTP_FAULT_PROXY:
 		o->words = true;
 		break;
 	case HTTP_FAULT_NONE:
@@ -150,15 +252,14 @@ static bool is_stale_url(const struct question *q, const struct answer *a)
 		a->status == 410 || a->status == 416);
 }
 
-static void judge_status(const struct client *c, const struct question *q, const struct answer *a,
-			 struct outcome *o)
+static void judge_status(const struct question *q, const struct answer *a, struct outcome *o)
 {
 	*o = (struct outcome){.tries = RETRY_ATTEMPTS};
 	if (!retry_status(a->status) || (a->status == 500 && q->plain_500))
 		return;
 	o->retry = o->words = true;
 	o->blame = !a->foreign;
-	o->code = client_refusal(c, q, a, &o->why);
+	o->code = client_refusal(q, a, &o->why);
 }
 
 /* A host that has asked us to wait is not asked before. */
@@ -211,7 +312,7 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 		else if (o->code < 0)
 			judge_fault(end.fault, ret->foreign, o);
 		else
-			judge_status(c, q, ret, o);
+			judge_status(q, ret, o);
 		if (o->code == 0 && is_stale_url(q, ret) && !resolved_again) {
 			resolved_again = true;
 			answer_release(ret);
@@ -225,7 +326,7 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 			last = *o;
 			call_say(call, o->code, o->why.text);
 		}
-		if (!o->retry || trial || attempt >= o->tries ||
+		if (!o->retry || trial || c->mirror || attempt >= o->tries ||
 		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0)
 			break;
 		answer_release(ret);
@@ -242,7 +343,7 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 	bool trial = false;
 	int r;
 
-	*ret = (struct answer){0};
+	*ret = (struct answer){.from = c};
 	r = call_check(call, err);
 	if (r == 0)
 		r = health_enter(&c->health, &trial, err);
@@ -262,17 +363,59 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 	return o.code < 0 ? err_set(err, o.code, "%s", o.why.text) : 0;
 }
 
-int client_refusal(const struct client *c, const struct question *q, const struct answer *a,
-		   struct err *err)
+int client_refusal(const struct question *q, const struct answer *a, struct err *err)
 {
 	char where[URL_ORIGIN_MAX];
 	struct registry_error said;
-	const char *target = a->foreign ? a->url.target : q->target;
 
 	errors_parse(a->body ? a->body : "", a->body_len, &said);
 	url_authority(&a->url, where);
 	return err_set(err, errors_errno(a->status, said.code, a->foreign),
-		       "%s: %s %.*s: %d%s%s%s%s", a->foreign ? where : c->title, q->method,
-		       (int)strcspn(target, "?"), target, a->status, said.code[0] ? " " : "",
+		       "%s: %s %.*s: %d%s%s%s%s", a->foreign ? where : a->from->title, q->method,
+		       url_path_len(&a->url), a->url.target, a->status, said.code[0] ? " " : "",
 		       said.code, said.message[0] ? ": " : "", said.message);
+}
+
+/* What is behind a path in a name or target: NULL if it is not below it. */
+static const char *below(const char *s, const char *path)
+{
+	size_t n = strlen(path);
+
+	if (n == 0)
+		return s;
+	if (strncmp(s, path, n) != 0)
+		return NULL;
+	return s[n] == '/' ? s + n + 1 : s[n] == '\0' ? s + n : NULL;
+}
+
+int client_repository(const struct client *c, const char *repo, char ret[REPOSITORY_MAX])
+{
+	const struct endpoint *e = c->endpoint;
+	const char *base = e->repo_base ? e->repo_base : "";
+	const char *rest = *repo ? below(repo, e->repo_prefix ? e->repo_prefix : "") : NULL;
+	int n;
+
+	if (!rest)
+		n = snprintf(ret, REPOSITORY_MAX, "%s", repo);
+	else
+		n = snprintf(ret, REPOSITORY_MAX, "%s%s%s", base, *base && *rest ? "/" : "", rest);
+	return n >= REPOSITORY_MAX ? -ENAMETOOLONG : 0;
+}
+
+char *client_target(const struct client *c, const struct url *u)
+{
+	const struct endpoint *e = c->endpoint;
+	const char *prefix = e->repo_prefix ? e->repo_prefix : "";
+	const char *rest = below(u->target, c->api);
+	const char *repo;
+	char *target;
+
+	if (!rest)
+		return strdup(u->target);
+	rest += *rest == '/';
+	repo = below(rest, e->repo_base ? e->repo_base : "");
+	if (!repo || *rest == '_' || !e->repo_prefix)
+		return asprintf(&target, "/v2/%s", rest) < 0 ? NULL : target;
+	return asprintf(&target, "/v2/%s%s%s", prefix, *prefix ? "/" : "", repo) < 0 ? NULL
+										     : target;
 }

@@ -7,6 +7,10 @@
  * names the host; a status that is no success becomes an error only by
  * client_refusal, since callers know more than one kind of success.
  *
+ * A registry is one client, or several of which one is the origin:
+ * registry/endpoints.h. A mirror is tried once for each question, since there is
+ * somebody else to ask.
+ *
  * Threads: any.
  */
 #pragma once
@@ -15,9 +19,13 @@
 
 #include "base/descriptor.h"
 #include "registry/auth.h"
+#include "registry/endpoint.h"
 #include "registry/health.h"
 #include "registry/reference.h"
 #include "registry/transport.h"
+
+/* Nobody needs it, so it is not tried again as soon as an origin is. */
+#define CLIENT_MIRROR_DOWN_MS 30000
 
 /* What tests want otherwise; zeros are the defaults. */
 struct client_tuning {
@@ -35,27 +43,37 @@ struct client {
 	struct auth *auth;
 	struct health health;
 	struct client_tuning tuning;
-	char host[256]; /* to connect to */
-	unsigned port;  /* 0: the scheme's */
+	const struct endpoint *endpoint; /* borrowed */
+	bool mirror;
+	char host[URL_HOST_MAX]; /* to connect to */
+	unsigned port;           /* 0: the scheme's */
 	bool https, http_too;
-	char title[URL_ORIGIN_MAX];       /* for people */
-	char origin[URL_ORIGIN_MAX + 32]; /* key of what is remembered */
-	atomic_int scheme;                /* enum client_scheme */
+	const char *api;                   /* what stands for "/v2" of a question's target */
+	char ns[URL_HOST_MAX * 3 + 16];    /* "ns=…" to add to the query, or "" */
+	char *pem;                         /* certificates to trust, or NULL */
+	char title[URL_ORIGIN_MAX];        /* for people, and for credentials */
+	atomic_int scheme;                 /* enum client_scheme */
+	_Atomic int64_t distrust_until_ms; /* a mirror that gave wrong bytes */
 };
 
 struct question {
 	const char *method; /* "GET", "HEAD" */
 	const char *target; /* path and query: "/v2/…" */
+	unsigned need;      /* what a mirror must be able to do, ENDPOINT_…; 0: none may answer */
+	uint32_t skip;      /* endpoints that are not asked, 1 << their number */
 	const char *repo;   /* "" for the catalog */
 	const char *accept;
 	const char *if_none_match; /* NULL, or the ETag with its quotes */
 	bool ranged;               /* bytes first to last, inclusive */
 	uint64_t first, last;
+	bool quick;      /* streamed, and little: it does not wait behind what is much */
 	size_t body_max; /* of a success: read whole, or if 0 left to be streamed */
 	bool plain_500;  /* a 500 is an answer like any other */
 };
 
 struct answer {
+	const struct client *from;
+	unsigned number; /* of that endpoint */
 	int status;
 	bool foreign; /* given by where the registry sent us */
 	struct url url;
@@ -71,10 +89,22 @@ struct answer {
 	int64_t content_length;          /* -1: not told */
 };
 
-/* docker.io is asked at registry-1.docker.io. ca_file, auth_file as in struct
- * source_options, borrowed. -ENOMEM. */
-NODISCARD int client_new(const struct source_spec *spec, const char *auth_file, const char *ca_file,
-			 const struct client_tuning *tuning, struct client **ret);
+/* All borrowed for the client's life, but for what is copied. */
+struct client_options {
+	/* docker.io is asked at registry-1.docker.io, unless the endpoint says where. */
+	const struct source_spec *spec; /* copied */
+	const struct endpoint *endpoint;
+	bool mirror;
+	const char *auth_file; /* as in struct source_options */
+	const char *ca_file;
+	const struct proxy *proxy;
+	struct client_tuning tuning; /* copied */
+};
+
+/* "HOST" or "HOST:PORT", as it is written. */
+void client_name(const struct source_spec *spec, char out[URL_ORIGIN_MAX]);
+/* -EACCES: a file of certificates. -ENOMEM. */
+NODISCARD int client_new(const struct client_options *o, struct client **ret, struct err *err);
 void client_free(struct client *c); /* NULL is fine */
 
 /* 0: an answer of any status that another try would not change. Always
@@ -83,5 +113,10 @@ NODISCARD int client_ask(struct client *c, const struct question *q, struct call
 			 struct answer *ret, struct err *err);
 void answer_release(struct answer *a);
 /* The errno and the words of a status that is none of the caller's successes. */
-int client_refusal(const struct client *c, const struct question *q, const struct answer *a,
-		   struct err *err);
+int client_refusal(const struct question *q, const struct answer *a, struct err *err);
+/* How this client's host knows a repository. -ENAMETOOLONG. */
+NODISCARD int client_repository(const struct client *c, const char *repo, char ret[REPOSITORY_MAX]);
+/* The target of a question that a URL of this client's host stands for: a page's
+ * link has the root of its API in it, and names the repository as the host does. New; NULL: no
+ * memory. */
+char *client_target(const struct client *c, const struct url *u);

@@ -21,6 +21,24 @@ struct attempt {
 
 /* ---- one request ---- */
 
+/* The question's target at this host. A page's link may be anything. New; NULL: no
+ * memory. */
+static char *own_target(const struct client *c, const struct question *q, const char *repo)
+{
+	const char *more = c->ns[0] ? (strchr(q->target, '?') ? "&" : "?") : "";
+	bool ours = strncmp(q->target, "/v2/", 4) == 0;
+	const char *rest = q->target + (ours ? 3 : 0);
+	size_t n = strlen(q->repo);
+	char *own;
+	int len;
+
+	if (ours && n > 0 && strncmp(rest + 1, q->repo, n) == 0 && rest[n + 1] == '/')
+		len = asprintf(&own, "%s/%s%s%s%s", c->api, repo, rest + 1 + n, more, c->ns);
+	else
+		len = asprintf(&own, "%s%s%s%s", ours ? c->api : "", rest, more, c->ns);
+	return len < 0 ? NULL : own;
+}
+
 static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct call *call,
 		   struct err *err)
 {
@@ -31,15 +49,18 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	struct transport_request tr = {
 	    .method = q->method,
 	    .url = &t->base,
-	    .lane = q->body_max || !strcmp(q->method, "HEAD") ? HTTP_QUESTION : HTTP_TRANSFER,
+	    .lane = q->body_max || !strcmp(q->method, "HEAD") ? HTTP_QUESTION
+		    : q->quick                                ? HTTP_QUICK
+							      : HTTP_TRANSFER,
 	    .headers = common,
 	    .own = own,
 	    .connect_ms = connect_ms};
+	AUTO_FREE char *target = own_target(t->c, q, t->round.repo);
 	size_t n = 0;
 	int r;
 
 	url_release(&t->base);
-	r = url_make(https, t->c->host, t->c->port, q->target, &t->base);
+	r = target ? url_make(https, t->c->host, t->c->port, target, &t->base) : -ENOMEM;
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	snprintf(accept, sizeof(accept), "Accept: %s", q->accept);
@@ -60,6 +81,13 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	return r;
 }
 
+/* What is configured is for the connection alone; libcurl counts TLS, which is two
+ * more trips, with it. */
+static int64_t dial_ms(const struct client *c, bool https)
+{
+	return c->endpoint->dial_ms * (https ? 3 : 1);
+}
+
 /* Where both schemes are allowed, https goes first, and nothing but its absence
  * leads to http: nobody listens, or what listens speaks no TLS. Once one of
  * them has answered it stays. */
@@ -71,8 +99,9 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	int r;
 
 	if (scheme != CLIENT_SCHEME_UNKNOWN)
-		return send_by(t, scheme == CLIENT_HTTPS, 0, call, err);
-	r = send_by(t, true, c->tuning.probe_ms, call, err);
+		return send_by(t, scheme == CLIENT_HTTPS, dial_ms(c, scheme == CLIENT_HTTPS), call,
+			       err);
+	r = send_by(t, true, c->endpoint->insecure ? 0 : c->tuning.probe_ms, call, err);
 	if (r == 0)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
 	if (r == 0 || t->reply.foreign)
@@ -82,7 +111,7 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	slow = t->fault == HTTP_FAULT_TLS_SLOW || t->fault == HTTP_FAULT_CONNECT_SLOW;
 	if (t->fault != HTTP_FAULT_TLS && t->fault != HTTP_FAULT_CONNECT && !slow)
 		return r;
-	r = send_by(t, false, 0, call, err);
+	r = send_by(t, false, dial_ms(c, false), call, err);
 	/* A server of TLS that was merely slow answers http with 400. */
 	if (r == 0 && !(slow && http_status(t->reply.x) == 400))
 		atomic_store(&c->scheme, CLIENT_HTTP);
@@ -234,15 +263,17 @@ static int explain(const struct attempt *t, int code, struct err *err)
 int client_try(struct client *c, const struct question *q, struct call *call, struct answer *ret,
 	       struct try_end *end, struct err *err)
 {
-	char scope[REPOSITORY_MAX + 32];
-	struct attempt t = {.c = c, .q = q, .round = {.repo = q->repo, .scope = scope}};
-	int r;
+	char repo[REPOSITORY_MAX], scope[REPOSITORY_MAX + 32];
+	struct attempt t = {.c = c, .q = q, .round = {.repo = repo, .scope = scope}};
+	int r = client_repository(c, q->repo, repo);
 
-	if (q->repo[0])
-		snprintf(scope, sizeof(scope), "repository:%s:pull", q->repo);
+	*end = (struct try_end){.retry_after_ms = -1};
+	if (r < 0)
+		return err_set(err, r, "%s: %s: too long a name there", c->title, q->repo);
+	if (repo[0])
+		snprintf(scope, sizeof(scope), "repository:%s:pull", repo);
 	else
 		snprintf(scope, sizeof(scope), "registry:catalog:*");
-	*end = (struct try_end){.retry_after_ms = -1};
 	r = send_logged_in(&t, call, err);
 	ret->foreign = t.reply.foreign;
 	if (r == 0)

@@ -2,7 +2,9 @@
 /* The callers' side: options of a transfer, and waiting for it. */
 #include "registry/http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +23,19 @@ static void init_curl(void)
 	curl_once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-int http_new(const char *ca_file, const struct http_tuning *tuning, struct http **ret)
+int http_new(const struct http_options *o, struct http **ret)
 {
 	struct http *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
-	h->ca_file = ca_file;
-	h->tuning = tuning ? *tuning : (struct http_tuning){0};
-	if (!h->tuning.answer_ms)
-		h->tuning.answer_ms = HTTP_ANSWER_MS;
-	if (!h->tuning.slow_ms)
-		h->tuning.slow_ms = SOURCE_SLOW_S * 1000;
-	if (!h->tuning.classify)
-		h->tuning.classify = address_class;
+	h->o = *o;
+	if (!h->o.tuning.answer_ms)
+		h->o.tuning.answer_ms = HTTP_ANSWER_MS;
+	if (!h->o.tuning.slow_ms)
+		h->o.tuning.slow_ms = SOURCE_SLOW_S * 1000;
+	if (!h->o.tuning.classify)
+		h->o.tuning.classify = address_class;
 	lock_init(&h->lock);
 	h->inbox_end = &h->inbox;
 	h->waiting_end = &h->waiting;
@@ -149,6 +150,37 @@ static int add_header(struct http_exchange *x, const char *line)
 	return 0;
 }
 
+static bool is_home(const struct http_home *home, const struct url *u)
+{
+	unsigned port = home->port ? home->port : u->https ? 443 : 80;
+
+	return home->host && strcmp(home->host, u->host) == 0 && port == u->port &&
+	       (u->https ? home->https : home->http);
+}
+
+/* Both "Name: value", or "Name;" . */
+static bool same_name(const char *a, const char *b)
+{
+	size_t n = strcspn(a, ":;");
+
+	return n == strcspn(b, ":;") && strncasecmp(a, b, n) == 0;
+}
+
+static int add_home_headers(struct http_exchange *x, const struct http_request *q)
+{
+	const struct names *all = x->http->o.home.headers;
+
+	for (size_t i = 0; all && i < all->n; i++) {
+		const char *const *own = q->headers;
+
+		while (own && *own && !same_name(*own, all->v[i]))
+			own++;
+		if ((!own || !*own) && add_header(x, all->v[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int set_up(struct http_exchange *x, const struct http_request *q)
 {
 	if (add_header(x, "Accept-Encoding: identity") < 0 || add_header(x, "Expect:") < 0)
@@ -156,6 +188,8 @@ static int set_up(struct http_exchange *x, const struct http_request *q)
 	for (const char *const *line = q->headers; line && *line; line++)
 		if (add_header(x, *line) < 0)
 			return -ENOMEM;
+	if (x->home && add_home_headers(x, q) < 0)
+		return -ENOMEM;
 	x->easy = curl_easy_init();
 	x->url = strdup(q->url->text);
 	x->body = q->body ? strdup(q->body) : NULL;
@@ -172,6 +206,19 @@ static int set_up(struct http_exchange *x, const struct http_request *q)
 			     (long)(q->connect_ms ? q->connect_ms : HTTP_CONNECT_MS)) != CURLE_OK)
 		return -ENOMEM;
 	return http_io_prepare(x);
+}
+
+/* A proxy's own address says nothing of who is behind it. */
+static void choose_proxy(struct http_exchange *x, const struct url *url)
+{
+	struct in6_addr ip;
+	bool is_ip =
+	    inet_pton(AF_INET, url->host, &ip) == 1 || inet_pton(AF_INET6, url->host, &ip) == 1;
+
+	x->proxy = proxy_for(x->http->o.proxy, url);
+	if (x->proxy)
+		x->beyond =
+		    is_ip ? http_classify(x->http, url->host, (int)url->port) : ADDRESS_PUBLIC;
 }
 
 int http_start(struct http *h, const struct http_request *q, struct http_exchange **ret,
@@ -193,6 +240,8 @@ int http_start(struct http *h, const struct http_request *q, struct http_exchang
 	x->allowed = q->allowed ? q->allowed : ADDRESS_ANY;
 	x->content_length = -1;
 	url_origin(q->url, x->origin);
+	x->home = is_home(&h->o.home, q->url);
+	choose_proxy(x, q->url);
 	lock_init(&x->lock);
 	cond_init(&x->cond);
 	r = set_up(x, q);
@@ -248,7 +297,7 @@ static int call_ended(struct http_exchange *x, int code)
 static int give_result(struct http_exchange *x, struct err *err)
 {
 	x->fault = x->result_fault;
-	return x->result < 0 ? err_set(err, x->result, "%s", x->result_text) : 0;
+	return x->result < 0 ? err_set(err, x->result, "%s", x->result_words.text) : 0;
 }
 
 int http_headers(struct http_exchange *x, struct call *call, struct err *err)
@@ -262,18 +311,23 @@ int http_headers(struct http_exchange *x, struct call *call, struct err *err)
 	lock_take(&x->lock);
 	sent_ms = x->sent_ms;
 	lock_drop(&x->lock);
-	r = park(&x->lock, &x->cond, was_answered, x, call, sent_ms + x->http->tuning.answer_ms,
+	r = park(&x->lock, &x->cond, was_answered, x, call, sent_ms + x->http->o.tuning.answer_ms,
 		 err);
 	if (r < 0)
 		return call_ended(x, r);
 	if (r == 0) {
 		x->fault = HTTP_FAULT_SILENT;
 		return err_set(err, -ETIMEDOUT, "no answer within %lld s",
-			       (long long)(x->http->tuning.answer_ms / 1000));
+			       (long long)(x->http->o.tuning.answer_ms / 1000));
 	}
 	lock_take(&x->lock);
 	has_answer = x->has_answer;
 	lock_drop(&x->lock);
+	/* Of plain http the proxy's own answers look like the host's. */
+	if (has_answer && x->proxy && x->status == 407) {
+		x->fault = HTTP_FAULT_PROXY;
+		return err_set(err, -EPROTO, "the proxy %s wants a login (407)", x->proxy->name);
+	}
 	if (has_answer)
 		return 0;
 	r = give_result(x, err);
@@ -312,7 +366,7 @@ static int64_t take_piece(struct http_exchange *x, const void **data) REQUIRES(x
  * enough has come. */
 static int wait_for_body(struct http_exchange *x, struct call *call, struct err *err)
 {
-	int64_t slow_ms = x->http->tuning.slow_ms;
+	int64_t slow_ms = x->http->o.tuning.slow_ms;
 	int64_t began_ms = clock_ms();
 	int r = park(&x->lock, &x->cond, has_body, x, call, began_ms + slow_ms - x->window_ms, err);
 
@@ -346,7 +400,7 @@ int64_t http_read(struct http_exchange *x, struct call *call, const void **data,
 		if (n > 0) {
 			x->window_bytes += (uint64_t)n;
 			if (x->window_bytes >=
-			    SOURCE_SLOW_BYTES_S * (uint64_t)x->http->tuning.slow_ms / 1000)
+			    SOURCE_SLOW_BYTES_S * (uint64_t)x->http->o.tuning.slow_ms / 1000)
 				x->window_bytes = 0, x->window_ms = 0;
 			return n;
 		}

@@ -17,9 +17,14 @@
  * behind stops the transfer, not the I/O thread. HTTP/1.1 only: on HTTP/2 a
  * stopped stream is buffered without bound by libcurl 7.88, and is slower.
  *
- * At most HTTP_HOST_MAX exchanges run against one origin, HTTP_TRANSFERS_MAX
- * of them transfers, so that a question never waits behind large blobs. The
- * rest wait their turn in the order they came.
+ * Each lane has so many exchanges at once against one origin, and the rest wait
+ * their turn in the order they came: so a question, or a small blob, never waits
+ * behind large ones.
+ *
+ * Through a proxy we see its address only, never that of who answers, and the
+ * names are looked up by it. So what is judged then is the URL: an address in it
+ * for what it is, a name as public, which is trusted to send us to public ones
+ * only. What a name means in the proxy's network is the proxy's to allow.
  */
 #pragma once
 
@@ -30,13 +35,17 @@
 
 #include "base/call.h"
 #include "base/err.h"
+#include "base/names.h"
 #include "registry/address.h"
+#include "registry/proxy.h"
 #include "registry/url.h"
 
 #define HTTP_PIECES        8
 #define HTTP_PIECE_BYTES   (256u << 10)
-#define HTTP_HOST_MAX      8
+#define HTTP_QUESTIONS_MAX 6
+#define HTTP_QUICK_MAX     4
 #define HTTP_TRANSFERS_MAX 6
+#define HTTP_HOST_MAX      (HTTP_QUESTIONS_MAX + HTTP_QUICK_MAX + HTTP_TRANSFERS_MAX)
 #define HTTP_HEADER_MAX    (64u << 10) /* of one response: bytes */
 #define HTTP_CONNECT_MS    10000       /* name, TCP and TLS together */
 #define HTTP_ANSWER_MS     30000       /* from the request to the first of the answer */
@@ -51,7 +60,7 @@ struct http_tuning {
 	enum address_class (*classify)(const struct sockaddr *sa);
 };
 
-enum http_lane { HTTP_QUESTION, HTTP_TRANSFER };
+enum http_lane { HTTP_QUESTION, HTTP_QUICK, HTTP_TRANSFER };
 
 /* How an exchange failed without an answer, or in the middle of one. */
 enum http_fault {
@@ -64,6 +73,7 @@ enum http_fault {
 	HTTP_FAULT_TLS_SLOW,
 	HTTP_FAULT_CERTIFICATE,
 	HTTP_FAULT_ADDRESS, /* a class of addresses that was not allowed */
+	HTTP_FAULT_PROXY,   /* the proxy refused, or wants a login */
 	HTTP_FAULT_SILENT,  /* nothing for HTTP_ANSWER_MS, or to the call's deadline */
 	HTTP_FAULT_CUT,     /* the connection ended too early */
 	HTTP_FAULT_SLOW,    /* below SOURCE_SLOW_BYTES_S */
@@ -81,9 +91,30 @@ struct http_request {
 	int64_t connect_ms; /* 0: HTTP_CONNECT_MS */
 };
 
-/* ca_file: NULL, or a file of certificates that are trusted beside the
- * system's; borrowed for the life of *ret. */
-NODISCARD int http_new(const char *ca_file, const struct http_tuning *tuning, struct http **ret);
+/* The host that a struct http is for. What identifies us is shown to it alone, and
+ * not to where it redirects, nor to a token server elsewhere. */
+struct http_home {
+	const char *host; /* NULL: there is none */
+	unsigned port;    /* 0: the scheme's */
+	bool https, http; /* what is spoken there */
+	const char *cert; /* NULL, or a file to show to it; key NULL: in the same */
+	const char *key;
+	const struct names *headers; /* NULL, or lines for each request that has not its own */
+};
+
+/* All borrowed for the life of *ret. */
+struct http_options {
+	const char *ca_file; /* NULL, or certificates to trust beside the system's */
+	const char *ca_pem;  /* the same as text, instead of ca_file */
+	/* Also of the servers that the host sends us to: who could stand in for it
+	 * could send us anywhere. */
+	bool unverified;
+	struct http_home home;
+	const struct proxy *proxy; /* NULL: everything is asked directly */
+	struct http_tuning tuning; /* copied */
+};
+
+NODISCARD int http_new(const struct http_options *o, struct http **ret);
 /* Every exchange has been ended. Waits for the I/O thread, which waits for
  * nobody. NULL is fine. */
 void http_free(struct http *h);
@@ -111,4 +142,5 @@ int http_status(const struct http_exchange *x);
 NODISCARD int http_field(const struct http_exchange *x, const char *name, char **ret);
 /* -1: not told. */
 int64_t http_content_length(const struct http_exchange *x);
+/* How far away who answered is; through a proxy, as the URL says. */
 enum address_class http_peer(const struct http_exchange *x);

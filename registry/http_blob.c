@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "registry/content_range.h"
 #include "registry/http_source.h"
 #include "registry/park.h"
@@ -25,11 +26,38 @@ struct transfer {
 	bool begun; /* the sink knows `have` */
 	bool whole; /* ranges are of no use with this origin */
 	bool cut;   /* worth another try */
+	bool local; /* it is the sink that failed */
+
+	const struct client *from; /* who gives it */
+	unsigned number;
+	/* With mirrors: */
+	const struct digest *digest;
+	struct hasher *hasher; /* of all up to `have`; NULL where the caller had some before */
+	uint32_t gave;         /* which mirrors that is from */
 };
 
 static int bad(const struct transfer *t, struct err *err, int code, const char *what)
 {
-	return err_set(err, code, "%s: GET %s: %s", t->h->client->title, t->q.target, what);
+	return err_set(err, code, "%s: GET %s: %s", t->from->title, t->q.target, what);
+}
+
+static bool from_mirror(const struct transfer *t)
+{
+	return t->from->mirror;
+}
+
+/* The bytes are the caller's to judge, but whose they are we alone know: so where
+ * there are mirrors we hash too. */
+static int begin_hash(struct transfer *t, uint64_t offset, struct err *err)
+{
+	hasher_free(t->hasher);
+	t->hasher = NULL;
+	t->gave = 0;
+	if (offset > 0 || !t->h->endpoints->several)
+		return 0;
+	return hasher_new((enum digest_alg)t->digest->alg, &t->hasher) < 0
+		   ? err_set(err, -ENOMEM, "out of memory")
+		   : 0;
 }
 
 static int begin(struct transfer *t, uint64_t offset, struct err *err)
@@ -39,6 +67,9 @@ static int begin(struct transfer *t, uint64_t offset, struct err *err)
 	if (t->begun && t->have == offset)
 		return 0;
 	r = t->sink->begin(t->sink->ctx, offset, err);
+	if (r == 0)
+		r = begin_hash(t, offset, err);
+	t->local = r < 0;
 	t->begun = r == 0;
 	t->have = offset;
 	return r;
@@ -67,7 +98,7 @@ static int accept_whole(struct transfer *t, const struct answer *a, struct err *
 	if (a->content_length >= 0 && (uint64_t)a->content_length != t->size)
 		return err_set(err, -EBADMSG,
 			       "%s: GET %s: the origin has %lld bytes, %llu were declared",
-			       t->h->client->title, t->q.target, (long long)a->content_length,
+			       t->from->title, t->q.target, (long long)a->content_length,
 			       (unsigned long long)t->size);
 	return begin(t, 0, err);
 }
@@ -83,7 +114,7 @@ static int accept_answer(struct transfer *t, const struct answer *a, struct err 
 	if (a->status == 206)
 		return bad(t, err, -EPROTO, "a part, where the whole was asked for");
 	if (a->status != 416 || !t->q.ranged)
-		return client_refusal(t->h->client, &t->q, a, err);
+		return client_refusal(&t->q, a, err);
 	if (a->content_range &&
 	    content_range_parse(a->content_range, strlen(a->content_range), &range) == 0 &&
 	    range.has_total && range.total != t->size)
@@ -102,6 +133,9 @@ static int deliver(struct transfer *t, const void *data, size_t len, struct err 
 	if (t->h->timeout_ms > 0)
 		t->call->deadline_ms = clock_ms() + t->h->timeout_ms;
 	r = t->sink->write(t->sink->ctx, data, len, err);
+	if (r == 0 && t->hasher && hasher_update(t->hasher, data, len) < 0)
+		r = err_set(err, -EIO, "cannot hash");
+	t->local = r < 0;
 	if (r < 0)
 		return r;
 	t->have += len;
@@ -123,7 +157,7 @@ static int stream(struct transfer *t, struct http_exchange *x, struct err *err)
 	}
 	if (n < 0) {
 		t->cut = http_fault(x) == HTTP_FAULT_CUT;
-		return err_wrap(err, (int)n, "%s: GET %s", t->h->client->title, t->q.target);
+		return err_wrap(err, (int)n, "%s: GET %s", t->from->title, t->q.target);
 	}
 	t->cut = t->have < t->size;
 	return t->cut ? bad(t, err, -EHOSTUNREACH, "the connection ended too early") : 0;
@@ -139,15 +173,49 @@ static int fetch_once(struct transfer *t, struct err *err)
 	t->q.ranged = t->have > 0 && !t->whole;
 	t->q.first = t->have;
 	t->q.last = t->size - 1;
-	r = client_ask(t->h->client, &t->q, t->call, &a, err);
+	r = endpoints_ask(t->h->endpoints, &t->q, t->call, &a, err);
+	t->from = a.from;
+	t->number = a.number;
 	if (r == 0)
 		r = accept_answer(t, &a, err);
 	if (r == 1)
 		t->whole = true;
+	if (r == 0 && from_mirror(t))
+		t->gave |= 1u << t->number;
 	if (r == 0 && a.x)
 		r = stream(t, a.x, err);
 	answer_release(&a);
 	return r;
+}
+
+/* Whether the next host goes on: this one is a mirror, and what failed is its
+ * matter. */
+static bool leave_mirror(struct transfer *t)
+{
+	if (!from_mirror(t) || t->local || call_check(t->call, NULL) < 0)
+		return false;
+	t->q.skip |= 1u << t->number;
+	t->whole = false;
+	return true;
+}
+
+/* All is there. 1: some of it is from mirrors and it is not what it should be, so
+ * those who are left give it from the start. */
+static int check(struct transfer *t, struct err *err)
+{
+	struct digest got;
+
+	if (!t->hasher || t->gave == 0)
+		return 0;
+	if (hasher_final(t->hasher, &got) < 0)
+		return err_set(err, -EIO, "cannot hash");
+	if (digest_equal(&got, t->digest))
+		return 0;
+	endpoints_distrust(t->h->endpoints, t->q.repo, t->gave);
+	t->q.skip |= t->gave;
+	t->begun = false;
+	t->have = t->furthest = 0;
+	return 1;
 }
 
 /* Until all is there. *err is set on failures that are overcome, too. */
@@ -159,16 +227,24 @@ static int fetch(struct transfer *t, struct err *err)
 		int64_t wait_ms;
 		int r = fetch_once(t, err);
 
-		if (r == 0 || (r < 0 && !t->cut))
-			return r;
+		if (r == 0) {
+			r = check(t, err);
+			if (r <= 0)
+				return r;
+			continue;
+		}
 		if (r == 1)
-			continue; /* at most once: then the whole is asked for */
+			continue; /* at most once a host: then the whole is asked for */
+		if (leave_mirror(t))
+			continue;
+		if (!t->cut)
+			return r;
 		idle = t->have > t->furthest ? 0 : idle + 1;
 		if (t->have > t->furthest)
 			t->furthest = t->have;
 		if (idle >= IDLE_ATTEMPTS)
 			return r;
-		wait_ms = retry_backoff_ms(idle + 1, t->h->client->tuning.retry_base_ms);
+		wait_ms = retry_backoff_ms(idle + 1, t->from->tuning.retry_base_ms);
 		r = park_sleep(t->call, clock_ms() + wait_ms, err);
 		if (r < 0)
 			return r;
@@ -180,20 +256,26 @@ int http_source_blob(struct source *s, const char *repo, const struct digest *d,
 		     _Atomic uint64_t *progress, struct err *err)
 {
 	char target[HTTP_TARGET_MAX], digest[DIGEST_STRING_MAX];
-	struct transfer t = {
-	    .h = http_source_of(s),
-	    .q = {.method = "GET", .target = target, .repo = repo, .accept = "*/*"},
-	    .size = size,
-	    .sink = sink,
-	    .call = call,
-	    .progress = progress,
-	    .have = offset,
-	    .furthest = offset};
+	struct transfer t = {.h = http_source_of(s),
+			     .q = {.method = "GET",
+				   .target = target,
+				   .need = ENDPOINT_PULL,
+				   .repo = repo,
+				   .accept = "*/*",
+				   .quick = size <= SOURCE_QUICK_BYTES},
+			     .size = size,
+			     .sink = sink,
+			     .call = call,
+			     .progress = progress,
+			     .have = offset,
+			     .furthest = offset,
+			     .digest = d};
 	struct err why = {""};
 	int r;
 
 	digest_string(d, digest);
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
 	r = fetch(&t, &why);
+	hasher_free(t.hasher);
 	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
 }

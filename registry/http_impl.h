@@ -21,8 +21,7 @@
 #include "registry/http.h"
 
 struct http {
-	const char *ca_file;
-	struct http_tuning tuning;
+	struct http_options o;
 	_Atomic uint64_t requests, bytes;
 
 	struct lock lock;
@@ -54,6 +53,9 @@ struct http_exchange {
 	char origin[URL_ORIGIN_MAX];
 	enum http_lane lane;
 	unsigned allowed;
+	bool home;                        /* it goes to the host that this is for */
+	const struct proxy_server *proxy; /* NULL: directly */
+	enum address_class beyond;        /* of who is behind the proxy */
 
 	/* guarded by http.lock */
 	bool in_inbox;
@@ -78,7 +80,7 @@ struct http_exchange {
 	enum address_class peer;
 	int result; /* once finished: 0 or -errno */
 	enum http_fault result_fault;
-	char result_text[ERR_TEXT_MAX];
+	struct err result_words;
 	struct piece ring[HTTP_PIECES];
 	uint64_t filling;  /* number of the piece that is being filled */
 	uint64_t reading;  /* of the next one to hand out */
@@ -96,5 +98,7 @@ void http_exchange_unref(struct http_exchange *x);
 void http_post(struct http_exchange *x);
 /* The I/O thread. */
 void *http_io_main(void *http);
+/* Of an address as text; ADDRESS_LINK, that is nobody's, if it is none. */
+enum address_class http_classify(const struct http *h, const char *ip, int port);
 /* Sets the callbacks of a new handle. */
 NODISCARD int http_io_prepare(struct http_exchange *x);

@@ -195,10 +195,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http_exchange *x = ctx;
+	enum address_class peer = x->proxy ? x->beyond : x->http->o.tuning.classify(&address->addr);
 	int fd;
 
 	(void)purpose;
-	if (!(x->http->tuning.classify(&address->addr) & x->allowed)) {
+	if (!(peer & x->allowed)) {
 		x->address_refused = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -206,15 +207,15 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-static enum address_class classify_text(const struct http *h, const char *ip, int port)
+enum address_class http_classify(const struct http *h, const char *ip, int port)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
 
 	if (inet_pton(AF_INET, ip, &in.sin_addr) == 1)
-		return h->tuning.classify((const struct sockaddr *)&in);
+		return h->o.tuning.classify((const struct sockaddr *)&in);
 	if (inet_pton(AF_INET6, ip, &in6.sin6_addr) == 1)
-		return h->tuning.classify((const struct sockaddr *)&in6);
+		return h->o.tuning.classify((const struct sockaddr *)&in6);
 	return ADDRESS_LINK;
 }
 
@@ -223,7 +224,7 @@ static enum address_class classify_text(const struct http *h, const char *ip, in
 static int on_send(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
 	struct http_exchange *x = ctx;
-	enum address_class peer = classify_text(x->http, peer_ip, peer_port);
+	enum address_class peer = x->proxy ? x->beyond : http_classify(x->http, peer_ip, peer_port);
 
 	(void)local_ip;
 	(void)local_port;
@@ -250,10 +251,25 @@ static int on_send(void *ctx, char *peer_ip, char *local_ip, int peer_port, int 
 
 static int set_trust(struct http_exchange *x)
 {
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	if (x->http->ca_file) {
-		SET(CURLOPT_CAINFO, x->http->ca_file);
+	const struct http_options *o = &x->http->o;
+	struct curl_blob pem = {.flags = CURL_BLOB_NOCOPY};
+
+	SET(CURLOPT_SSL_VERIFYPEER, o->unverified ? 0L : 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, o->unverified ? 0L : 2L);
+	if (x->home && o->home.cert) {
+		SET(CURLOPT_SSLCERT, o->home.cert);
+		SET(CURLOPT_SSLKEY, o->home.key ? o->home.key : o->home.cert);
+	}
+	if (o->ca_pem) {
+		/* libcurl does not write to it. */
+		memcpy(&pem.data, &o->ca_pem, sizeof(pem.data));
+		pem.len = strlen(o->ca_pem);
+		SET(CURLOPT_CAINFO_BLOB, &pem);
+		SET(CURLOPT_CAPATH, CA_DIRECTORY);
+		return 0;
+	}
+	if (o->ca_file) {
+		SET(CURLOPT_CAINFO, o->ca_file);
 		SET(CURLOPT_CAPATH, CA_DIRECTORY);
 		return 0;
 	}
@@ -275,7 +291,9 @@ int http_io_prepare(struct http_exchange *x)
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_PROXY, x->proxy ? x->proxy->url : "");
+	SET(CURLOPT_NOPROXY, "");
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_USERAGENT, "wasmocifs/" WASMOCIFS_VERSION " libcurl/" LIBCURL_VERSION);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
@@ -285,7 +303,7 @@ int http_io_prepare(struct http_exchange *x)
 	/* Else a name that does not resolve would hold up all transfers when
 	 * its own is taken down. */
 	SET(CURLOPT_QUICK_EXIT, 1L);
-	SET(CURLOPT_BUFFERSIZE, x->lane == HTTP_TRANSFER ? (long)HTTP_PIECE_BYTES : 16384L);
+	SET(CURLOPT_BUFFERSIZE, x->lane == HTTP_QUESTION ? 16384L : (long)HTTP_PIECE_BYTES);
 	SET(CURLOPT_ERRORBUFFER, x->curl_text);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, x);
@@ -331,18 +349,50 @@ static bool made_no_sense(const struct http_exchange *x)
 	return strstr(x->curl_text, "chunked-encoding") || strstr(x->curl_text, "response headers");
 }
 
+/* Whether the proxy made no way to the host, and with which status; 0 where it
+ * has none. */
+static bool no_way(const struct http_exchange *x, CURLcode code, bool sent, long *status)
+{
+	*status = 0;
+	if (!x->proxy || sent || code == CURLE_OK)
+		return false;
+	curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, status);
+	return code == CURLE_PROXY || *status >= 300;
+}
+
+/* 5xx: it could not reach the host either. */
+static struct verdict judge_proxy(long status)
+{
+	if (status == 0 || status >= 500)
+		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CONNECT};
+	return (struct verdict){-EPROTO, HTTP_FAULT_PROXY};
+}
+
+/* A server that wants another certificate of ours, or one at all, says so after the
+ * handshake, as of TLS 1.3. */
+static bool wants_certificate(const struct http_exchange *x)
+{
+	return strstr(x->curl_text, " alert ") &&
+	       (strstr(x->curl_text, "certificate") || strstr(x->curl_text, "unknown ca"));
+}
+
 static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, bool odd)
 {
+	long status;
+
 	if (code == CURLE_OK)
 		return (struct verdict){0, HTTP_FAULT_NONE};
 	if (x->address_refused)
 		return (struct verdict){-EACCES, HTTP_FAULT_ADDRESS};
 	if (odd)
 		return (struct verdict){-EPROTO, HTTP_FAULT_PROTOCOL};
+	if (no_way(x, code, sent, &status))
+		return judge_proxy(status);
 	if (is_certificate(code))
 		return (struct verdict){-EPROTO, HTTP_FAULT_CERTIFICATE};
 	switch ((int)code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_RESOLVE};
 	case CURLE_COULDNT_CONNECT:
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CONNECT};
@@ -351,6 +401,8 @@ static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, b
 	case CURLE_SSL_CONNECT_ERROR:
 		return (struct verdict){-EPROTO, HTTP_FAULT_TLS};
 	case CURLE_RECV_ERROR:
+		if (wants_certificate(x))
+			return (struct verdict){-EPROTO, HTTP_FAULT_CERTIFICATE};
 		if (made_no_sense(x))
 			return (struct verdict){-EPROTO, HTTP_FAULT_PROTOCOL};
 		return (struct verdict){-EHOSTUNREACH, HTTP_FAULT_CUT};
@@ -371,13 +423,23 @@ static struct verdict judge(struct http_exchange *x, CURLcode code, bool sent, b
 	}
 }
 
-static const char *say(const struct http_exchange *x, CURLcode code, bool odd)
+static int say(struct http_exchange *x, int r, CURLcode code, bool sent, bool odd) REQUIRES(x->lock)
 {
+	const char *text = x->curl_text[0] ? x->curl_text : curl_easy_strerror(code);
+	struct err *err = &x->result_words;
+	long status;
+
 	if (x->address_refused)
-		return "an address that it must not send us to";
+		return err_set(err, r, "an address that it must not send us to");
 	if (odd)
-		return "header fields that cannot be read, or too many";
-	return x->curl_text[0] ? x->curl_text : curl_easy_strerror(code);
+		return err_set(err, r, "header fields that cannot be read, or too many");
+	if (no_way(x, code, sent, &status) && status == 407)
+		return err_set(err, r, "the proxy %s wants a login (407)", x->proxy->name);
+	if (no_way(x, code, sent, &status) && status)
+		return err_set(err, r, "the proxy %s: %ld", x->proxy->name, status);
+	if (x->proxy)
+		return err_set(err, r, "through the proxy %s: %s", x->proxy->name, text);
+	return err_set(err, r, "%s", text);
 }
 
 static void finish(struct http_exchange *x, CURLcode code)
@@ -389,9 +451,7 @@ static void finish(struct http_exchange *x, CURLcode code)
 	lock_take(&x->lock);
 	odd = x->result_fault == HTTP_FAULT_PROTOCOL;
 	v = judge(x, code, x->sent_ms != 0, odd);
-	if (v.code < 0)
-		snprintf(x->result_text, sizeof(x->result_text), "%s", say(x, code, odd));
-	x->result = v.code;
+	x->result = v.code < 0 ? say(x, v.code, code, x->sent_ms != 0, odd) : 0;
 	x->result_fault = v.fault;
 	x->finished = true;
 	cond_broadcast(&x->cond);
@@ -429,15 +489,14 @@ static void drop_waiting(struct http *h, struct http_exchange *x)
 
 static bool has_slot(const struct http *h, const struct http_exchange *x)
 {
-	unsigned all = 0, transfers = 0;
+	static const unsigned most[] = {[HTTP_QUESTION] = HTTP_QUESTIONS_MAX,
+					[HTTP_QUICK] = HTTP_QUICK_MAX,
+					[HTTP_TRANSFER] = HTTP_TRANSFERS_MAX};
+	unsigned n = 0;
 
-	for (const struct http_exchange *y = h->active; y; y = y->next) {
-		if (strcmp(x->origin, y->origin) != 0)
-			continue;
-		all++;
-		transfers += y->lane == HTTP_TRANSFER;
-	}
-	return all < HTTP_HOST_MAX && (x->lane == HTTP_QUESTION || transfers < HTTP_TRANSFERS_MAX);
+	for (const struct http_exchange *y = h->active; y; y = y->next)
+		n += x->lane == y->lane && strcmp(x->origin, y->origin) == 0;
+	return n < most[x->lane];
 }
 
 static void start_one(struct http *h, struct http_exchange *x)

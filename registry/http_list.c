@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "registry/errors.h"
 #include "registry/http_source.h"
 #include "registry/listing.h"
 #include "registry/pages.h"
@@ -65,7 +66,9 @@ static int take_page(struct walk *w, const struct answer *a, bool *repeated, str
 	memcpy(w->before, w->page.last, sizeof(w->before));
 	r = listing_parse(a->body, a->body_len, w->key, w->accept, SOURCE_TAGS_MAX, w->names,
 			  &w->page, err);
-	return r < 0 ? err_wrap(err, r, "%s: GET %s", w->h->client->title, w->path) : 0;
+	return r < 0 ? err_wrap(err, r, "%s: GET %s", endpoints_origin(w->h->endpoints)->title,
+				w->path)
+		     : 0;
 }
 
 /* Turns to the page after this answer. 1: there is one. */
@@ -96,6 +99,28 @@ static bool is_broken_link(const struct walk *w, int status)
 	       status != 401 && status != 403;
 }
 
+/* A 404 of a web server that has no such page, rather than of a registry that has no
+ * such repository: registries without listings answer so for all. */
+static bool has_no_such_page(const struct answer *a)
+{
+	struct registry_error said;
+
+	if (a->status != 404)
+		return false;
+	errors_parse(a->body ? a->body : "", a->body_len, &said);
+	return !said.code[0] || !strcmp(said.code, "PAGE_NOT_FOUND") ||
+	       !strcmp(said.code, "UNSUPPORTED");
+}
+
+static int refused_for_good(const struct question *q, const struct answer *a, struct err *err)
+{
+	int r = client_refusal(q, a, err);
+
+	if (r == -ENOENT && has_no_such_page(a))
+		return err_wrap(err, -EPROTO, "no listing there");
+	return r;
+}
+
 /* A page was refused: perhaps there is another way to ask. 1: there is. 0: what
  * is there must do. */
 static int turn_refused(struct walk *w, const struct question *q, const struct answer *a,
@@ -116,7 +141,7 @@ static int turn_refused(struct walk *w, const struct question *q, const struct a
 		w->cut = true;
 		return 0;
 	} else {
-		return client_refusal(w->h->client, q, a, err);
+		return refused_for_good(q, a, err);
 	}
 	return r < 0 ? err_set(err, r, "out of memory") : 1;
 }
@@ -134,7 +159,7 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 	int r;
 
 	*refused = 0;
-	r = client_ask(w->h->client, &q, w->call, &a, err);
+	r = endpoints_ask(w->h->endpoints, &q, w->call, &a, err);
 	if (r == 0 && a.status != 200) {
 		*refused = a.status;
 		r = turn_refused(w, &q, &a, err);
@@ -172,7 +197,7 @@ static int walk(struct walk *w, int *refused, struct err *err)
 			break;
 		if (r == 1 && w->pages.count >= PAGES_MAX)
 			r = err_set(err, -EFBIG, "%s: GET %s: more than %d pages",
-				    w->h->client->title, w->path, PAGES_MAX);
+				    endpoints_origin(w->h->endpoints)->title, w->path, PAGES_MAX);
 		if (r == 1 && pages_begin(&w->pages, &circle) < 0)
 			r = err_set(err, -ENOMEM, "out of memory");
 	}
@@ -264,7 +289,8 @@ static int keep_below(const char *namespace, const struct names *all, struct nam
 int http_source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
 {
 	struct http_source *h = http_source_of(s);
-	struct names all = {0}, below = {0};
+	const struct endpoint *origin = endpoints_origin(h->endpoints)->endpoint;
+	struct names all = {0}, ours = {0}, below = {0};
 	struct walk w = {.h = h,
 			 .path = "/v2/_catalog",
 			 .repo = "",
@@ -285,7 +311,14 @@ int http_source_catalog(struct source *s, struct call *call, struct names *ret, 
 		names_release(&all);
 		return err_set(err, r, "%s", why.text);
 	}
-	r = keep_below(h->namespace, &all, &below);
+	/* It may be kept below a path of another registry. */
+	if (origin->repo_base && *origin->repo_base) {
+		r = keep_below(origin->repo_base, &all, &ours);
+		names_release(&all);
+		all = ours;
+	}
+	if (r == 0)
+		r = keep_below(h->namespace, &all, &below);
 	names_release(&all);
 	if (r < 0)
 		return err_set(err, r, "out of memory");

@@ -22,6 +22,7 @@ static struct question manifest_question(const char *method, const char *repo,
 	snprintf(target, HTTP_TARGET_MAX, "/v2/%s/manifests/%s", repo, reference);
 	return (struct question){.method = method,
 				 .target = target,
+				 .need = strchr(reference, ':') ? ENDPOINT_PULL : ENDPOINT_RESOLVE,
 				 .repo = repo,
 				 .accept = ACCEPT_MANIFEST,
 				 .body_max = SOURCE_DOCUMENT_MAX};
@@ -69,20 +70,24 @@ static int check_by_digest(const struct answer *a, const struct digest *want, st
 	return 0;
 }
 
-static int take_document(const struct http_source *h, const struct question *q, struct answer *a,
-			 const struct digest *want, struct document *ret, struct err *err)
+static int take_document(const struct question *q, struct answer *a, const struct digest *want,
+			 struct document *ret, struct err *err)
 {
 	struct document d = {0};
 	int r;
 
 	if (a->status != 200)
-		return client_refusal(h->client, q, a, err);
+		return client_refusal(q, a, err);
 	if (digest_is_set(want))
 		r = check_by_digest(a, want, &d.desc.digest, err);
+	/* Of a tag nothing tells that it is what the origin has: a page of some proxy
+	 * on the way is not. */
+	else if (a->from->mirror && !media_type_is_manifest(a->media_type))
+		r = err_set(err, -EPROTO, "'%s', no manifest", a->media_type);
 	else
 		r = check_by_tag(a, &d.desc.digest, err);
 	if (r < 0)
-		return err_wrap(err, r, "%s: GET %s", h->client->title, q->target);
+		return err_wrap(err, r, "%s: GET %s", a->from->title, q->target);
 	memcpy(d.desc.media_type, a->media_type, sizeof(d.desc.media_type));
 	d.desc.size = a->body_len;
 	d.bytes = steal_ptr(&a->body);
@@ -98,9 +103,28 @@ static bool is_blob(struct http_source *h, const char *repo, const char *digest,
 	bool found;
 
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
-	found = client_ask(h->client, &q, call, &a, NULL) == 0 && a.status == 200;
+	found = endpoints_ask(h->endpoints, &q, call, &a, NULL) == 0 && a.status == 200;
 	answer_release(&a);
 	return found;
+}
+
+/* Docker's registry answers 500 to the digest of a layer, which is no fault of the
+ * host: then the blobs know whether it is one. */
+static int ask_document(struct http_source *h, struct question *q, const char *reference,
+			struct call *call, struct answer *a, struct err *err)
+{
+	int r;
+
+	q->plain_500 = strchr(reference, ':') != NULL;
+	r = endpoints_ask(h->endpoints, q, call, a, err);
+	if (r < 0 || a->status != 500)
+		return r;
+	answer_release(a);
+	if (is_blob(h, q->repo, reference, call))
+		return err_set(err, -ENOENT, "%s: GET %s: 500; it is a blob, no manifest",
+			       a->from->title, q->target);
+	q->plain_500 = false;
+	return endpoints_ask(h->endpoints, q, call, a, err);
 }
 
 int http_source_document(struct source *s, const char *repo, const char *reference,
@@ -110,29 +134,28 @@ int http_source_document(struct source *s, const char *repo, const char *referen
 	char target[HTTP_TARGET_MAX];
 	struct question q = manifest_question("GET", repo, reference, target);
 	struct digest want = {0};
+	struct err why = {""};
 	struct answer a;
+	bool again;
 	int r = 0;
 
 	if (strchr(reference, ':'))
 		r = digest_parse(reference, strlen(reference), &want);
 	if (r < 0)
 		return err_set(err, r, "%s: not a digest that can be verified", reference);
-	/* Docker's registry answers 500 to the digest of a layer, which is no
-	 * fault of the host: then the blobs know whether it is one. */
-	q.plain_500 = digest_is_set(&want);
-	r = client_ask(h->client, &q, call, &a, err);
-	if (r == 0 && a.status == 500) {
+	do {
+		r = ask_document(h, &q, reference, call, &a, &why);
+		if (r == 0)
+			r = take_document(&q, &a, &want, ret, &why);
+		/* What a mirror says wrongly is no end: the next host is asked. */
+		again = r < 0 && a.from->mirror;
+		if (again)
+			q.skip |= 1u << a.number;
+		if (again && r == -EBADMSG)
+			endpoints_distrust(h->endpoints, repo, 1u << a.number);
 		answer_release(&a);
-		if (is_blob(h, repo, reference, call))
-			return err_set(err, -ENOENT, "%s: GET %s: 500; it is a blob, no manifest",
-				       h->client->title, target);
-		q.plain_500 = false;
-		r = client_ask(h->client, &q, call, &a, err);
-	}
-	if (r == 0)
-		r = take_document(h, &q, &a, &want, ret, err);
-	answer_release(&a);
-	return r;
+	} while (again);
+	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
 }
 
 /* ---- tags ---- */
@@ -186,11 +209,11 @@ int http_source_resolve(struct source *s, const char *repo, const char *tag,
 		snprintf(etag, sizeof(etag), "\"%s\"", digest);
 		q.if_none_match = etag;
 	}
-	r = client_ask(h->client, &q, call, &a, err);
+	r = endpoints_ask(h->endpoints, &q, call, &a, err);
 	if (r == 0 && a.status == 304 && q.if_none_match)
 		*ret = *known;
 	else if (r == 0 && is_final(&a))
-		r = client_refusal(h->client, &q, &a, err);
+		r = client_refusal(&q, &a, err);
 	/* Too little was said, or it is a redirect that only a GET may follow. */
 	else if (r == 0 ? !take_descriptor(&a, ret) : r == -EPROTO && a.foreign)
 		r = resolve_by_get(s, repo, tag, call, ret, err);
@@ -210,7 +233,7 @@ static int stat_by_get(struct http_source *h, struct question q, struct call *ca
 
 	q.method = "GET";
 	q.ranged = true;
-	r = client_ask(h->client, &q, call, &a, err);
+	r = endpoints_ask(h->endpoints, &q, call, &a, err);
 	if (r == 0 && a.status == 206 && a.content_range &&
 	    content_range_parse(a.content_range, strlen(a.content_range), &range) == 0 &&
 	    range.has_total)
@@ -220,9 +243,9 @@ static int stat_by_get(struct http_source *h, struct question q, struct call *ca
 	else if (r == 0 && a.status == 200 && a.content_length >= 0)
 		ret->size = (uint64_t)a.content_length;
 	else if (r == 0 && (a.status == 200 || a.status == 206))
-		r = err_set(err, -EPROTO, "%s: GET %s: no size", h->client->title, q.target);
+		r = err_set(err, -EPROTO, "%s: GET %s: no size", a.from->title, q.target);
 	else if (r == 0)
-		r = client_refusal(h->client, &q, &a, err);
+		r = client_refusal(&q, &a, err);
 	if (r == 0)
 		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
 	answer_release(&a);
@@ -233,19 +256,23 @@ static int stat_blob(struct http_source *h, const char *repo, const char *digest
 		     struct descriptor *ret, struct err *err)
 {
 	char target[HTTP_TARGET_MAX];
-	struct question q = {.method = "HEAD", .target = target, .repo = repo, .accept = "*/*"};
+	struct question q = {.method = "HEAD",
+			     .target = target,
+			     .need = ENDPOINT_PULL,
+			     .repo = repo,
+			     .accept = "*/*"};
 	struct answer a;
 	int r;
 
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
-	r = client_ask(h->client, &q, call, &a, err);
+	r = endpoints_ask(h->endpoints, &q, call, &a, err);
 	if (r == 0 && a.status == 200 && a.content_length >= 0) {
 		ret->size = (uint64_t)a.content_length;
 		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
 	} else if (r == 0 && (a.status == 200 || a.status == 405 || a.foreign)) {
 		r = stat_by_get(h, q, call, ret, err);
 	} else if (r == 0) {
-		r = client_refusal(h->client, &q, &a, err);
+		r = client_refusal(&q, &a, err);
 	}
 	answer_release(&a);
 	return r;
@@ -258,10 +285,10 @@ static int stat_manifest(struct source *s, const char *repo, const char *digest,
 	char target[HTTP_TARGET_MAX];
 	struct question q = manifest_question("HEAD", repo, digest, target);
 	struct answer a;
-	int r = client_ask(h->client, &q, call, &a, err);
+	int r = endpoints_ask(h->endpoints, &q, call, &a, err);
 
 	if (r == 0 && is_final(&a)) {
-		r = client_refusal(h->client, &q, &a, err);
+		r = client_refusal(&q, &a, err);
 	} else if (r == 0 && a.status == 200 && a.content_length >= 0) {
 		ret->size = (uint64_t)a.content_length;
 		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
@@ -275,17 +302,22 @@ static int stat_manifest(struct source *s, const char *repo, const char *digest,
 int http_source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
 		     struct descriptor *ret, bool *ret_is_manifest, struct err *err)
 {
+	struct http_source *h = http_source_of(s);
 	struct descriptor desc = {.digest = *d};
 	char digest[DIGEST_STRING_MAX];
 	bool is_manifest = false;
 	struct err why = {""};
-	int r;
+	int first, r;
 
 	digest_string(d, digest);
-	r = stat_blob(http_source_of(s), repo, digest, call, &desc, &why);
-	if (r == -ENOENT) {
+	first = r = stat_blob(h, repo, digest, call, &desc, &why);
+	/* Without the origin nobody says that it is no blob, and a mirror may have it
+	 * as a manifest all the same. */
+	if (r == -ENOENT || (r < 0 && h->endpoints->several)) {
 		is_manifest = true;
-		r = stat_manifest(s, repo, digest, call, &desc, &why);
+		r = stat_manifest(s, repo, digest, call, &desc, first == -ENOENT ? &why : NULL);
+		if (r < 0 && first != -ENOENT)
+			r = first;
 	}
 	if (r < 0)
 		return err_set(err, r, "%s", why.text);

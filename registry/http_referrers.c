@@ -81,7 +81,8 @@ static int take_page(struct search *s, struct pages *p, const struct answer *a, 
 		r = referrers_add_index(s->found, m, true, err);
 	manifest_unref(m);
 	if (r < 0)
-		return err_wrap(err, r, "%s: GET %s", s->h->client->title, s->path);
+		return err_wrap(err, r, "%s: GET %s", endpoints_origin(s->h->endpoints)->title,
+				s->path);
 	r = pages_follow(p, a);
 	return r < 0 ? err_set(err, r, "out of memory") : r;
 }
@@ -95,15 +96,15 @@ static int ask_page(struct search *s, struct pages *p, struct err *err)
 			     .accept = MEDIA_TYPE_INDEX,
 			     .body_max = SOURCE_DOCUMENT_MAX};
 	struct answer a;
-	int r = client_ask(s->h->client, &q, s->call, &a, err);
+	int r = endpoints_ask(s->h->endpoints, &q, s->call, &a, err);
 
 	if (r == 0 && p->count == 1 && says_absent(&a, &s->lasting))
 		r = 2;
 	else if (r == 0 && a.status != 200)
-		r = client_refusal(s->h->client, &q, &a, err);
+		r = client_refusal(&q, &a, err);
 	else if (r == 0 && !media_type_is(a.media_type, MEDIA_TYPE_INDEX))
-		r = err_set(err, -EPROTO, "%s: GET %s: a page of %s", s->h->client->title, s->path,
-			    a.media_type);
+		r = err_set(err, -EPROTO, "%s: GET %s: a page of %s",
+			    endpoints_origin(s->h->endpoints)->title, s->path, a.media_type);
 	else if (r == 0)
 		r = take_page(s, p, &a, err);
 	answer_release(&a);
@@ -130,7 +131,7 @@ static int ask_api(struct search *s, struct err *err)
 			break;
 		if (circle || p.count > REFERRER_PAGES_MAX) {
 			r = err_set(err, circle ? -EPROTO : -EFBIG, "%s: GET %s: %s",
-				    s->h->client->title, s->path,
+				    endpoints_origin(s->h->endpoints)->title, s->path,
 				    circle ? "its pages go in a circle" : "too many pages");
 			break;
 		}
@@ -163,7 +164,8 @@ static int ask_tag(struct search *s, struct err *err)
 	else if (r == -EOPNOTSUPP)
 		r = 0; /* schema 1 */
 	if (r < 0)
-		err_wrap(err, r, "%s: %s:%s", s->h->client->title, s->repo, tag);
+		err_wrap(err, r, "%s: %s:%s", endpoints_origin(s->h->endpoints)->title, s->repo,
+			 tag);
 	manifest_unref(m);
 	document_release(&doc);
 	return r;

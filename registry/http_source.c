@@ -11,21 +11,23 @@ static void source_free_op(struct source *s)
 {
 	struct http_source *h = http_source_of(s);
 
-	client_free(h->client);
+	endpoints_free(h->endpoints);
+	proxy_free(h->proxy);
 	lock_release(&h->lock);
 	free(h->auth_file);
 	free(h->ca_file);
+	free(h->hosts_dir);
 	free(h);
 }
 
 static const char *origin_op(const struct source *s)
 {
-	return ((const struct http_source *)s)->client->origin;
+	return ((const struct http_source *)s)->endpoints->origin;
 }
 
 static const char *title_op(const struct source *s)
 {
-	return ((const struct http_source *)s)->client->title;
+	return ((const struct http_source *)s)->endpoints->title;
 }
 
 static bool is_local_op(const struct source *s)
@@ -48,16 +50,12 @@ static int repository_op(const struct source *s, const char *path, char ret[REPO
 
 static int down_op(struct source *s, struct err *err)
 {
-	return health_down(&http_source_of(s)->client->health, err);
+	return endpoints_down(http_source_of(s)->endpoints, err);
 }
 
 static void health_op(struct source *s, struct source_health *ret)
 {
-	struct client *c = http_source_of(s)->client;
-
-	health_get(&c->health, ret);
-	ret->requests = http_requests(c->http);
-	ret->bytes = http_bytes(c->http);
+	endpoints_health(http_source_of(s)->endpoints, ret);
 }
 
 static const struct source_ops ops = {
@@ -89,6 +87,29 @@ static int keep_path(const char *path, const char *option, char **ret, struct er
 	return *ret ? 0 : err_set(err, -errno, "%s %s: %s", option, path, strerror(errno));
 }
 
+static int open_endpoints(struct http_source *h, const struct source_spec *spec,
+			  const struct client_tuning *tuning, struct err *err)
+{
+	struct proxy_env env = proxy_env_get();
+	struct endpoint_roots roots = {0};
+	struct endpoints_options o = {.spec = spec,
+				      .roots = &roots,
+				      .auth_file = h->auth_file,
+				      .ca_file = h->ca_file,
+				      .tuning = tuning};
+	int r = proxy_new(&env, &h->proxy, err);
+
+	if (r < 0)
+		return r;
+	o.proxy = h->proxy;
+	r = endpoint_roots_get(h->hosts_dir, &roots);
+	if (r < 0)
+		return err_set(err, r, "out of memory");
+	r = endpoints_new(&o, &h->endpoints, err);
+	endpoint_roots_release(&roots);
+	return r;
+}
+
 int http_source_open_tuned(const struct source_options *o, const struct source_spec *spec,
 			   const struct client_tuning *tuning, struct source **ret, struct err *err)
 {
@@ -105,11 +126,10 @@ int http_source_open_tuned(const struct source_options *o, const struct source_s
 	r = keep_path(o->auth_file, "--auth-file", &h->auth_file, err);
 	if (r == 0)
 		r = keep_path(o->ca_file, "--ca-file", &h->ca_file, err);
-	if (r == 0) {
-		r = client_new(spec, h->auth_file, h->ca_file, tuning, &h->client);
-		if (r < 0)
-			err_set(err, r, "out of memory");
-	}
+	if (r == 0)
+		r = keep_path(o->hosts_dir, "--hosts-dir", &h->hosts_dir, err);
+	if (r == 0)
+		r = open_endpoints(h, spec, tuning, err);
 	if (r < 0) {
 		source_free_op(&h->source);
 		return r;

@@ -8,16 +8,17 @@
  */
 #pragma once
 
-#include "registry/client.h"
+#include "registry/endpoints.h"
 #include "registry/source_impl.h"
 
 struct http_source {
 	struct source source; /* first */
-	struct client *client;
+	struct endpoints *endpoints;
 	char namespace[REPOSITORY_MAX]; /* "" or one that ends in no '/' */
 	bool hub;
 	int64_t timeout_ms;
-	char *auth_file, *ca_file;
+	char *auth_file, *ca_file, *hosts_dir;
+	struct proxy *proxy;
 
 	struct lock lock;
 	/* guarded by lock */

@@ -43,7 +43,7 @@ int pages_follow(struct pages *p, const struct answer *a)
 	if (r == 0)
 		r = link_resolve(&page, link, &next);
 	if (r == 0)
-		r = pages_turn(p, strdup(next.target));
+		r = pages_turn(p, client_target(a->from, &next));
 	url_release(&page);
 	url_release(&next);
 	if (r == -EINVAL)

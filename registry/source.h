@@ -46,7 +46,8 @@
 
 #define SOURCE_DOCUMENT_MAX (4u << 20) /* manifest, index: bytes */
 #define SOURCE_TAGS_MAX     1000000u   /* names in one listing */
-#define SOURCE_QUICK_BYTES  (1u << 20) /* blobs of up to this size do not wait behind larger ones */
+#define SOURCE_QUICK_BYTES  (1u << 20) /* blobs of up to this size do not wait behind larger ones  \
+					*/
 #define SOURCE_SLOW_BYTES_S (16u << 10)
 #define SOURCE_SLOW_S       30
 
@@ -76,12 +77,14 @@ struct source_options {
 	const char *spec;      /* the SOURCE argument, whole */
 	const char *auth_file; /* NULL: the usual places */
 	const char *ca_file;   /* NULL: the system's */
+	const char *hosts_dir; /* of hosts.toml; NULL: the usual place */
 	int64_t timeout_ms;    /* for one question; transfers that advance may take longer */
 };
 
 /* By the form of the spec (DESIGN §2.1): HOST[:PORT][/NAMESPACE],
  * http(s)://HOST…, oci:DIRECTORY. Checks only what can be checked without the
- * network. -EINVAL: impossible spec; -ENOENT, -ENOTDIR, -EPROTO: no layout there. */
+ * network. -EINVAL: impossible spec; -ENOENT, -ENOTDIR, -EPROTO: no layout there;
+ * -EACCES: configuration that cannot be understood. */
 NODISCARD int source_open(const struct source_options *o, struct source **ret, struct err *err);
 void source_free(struct source *s); /* NULL is fine */
 
@@ -99,10 +102,12 @@ NODISCARD int source_repository(const struct source *s, const char *path, char r
 
 /* 0, or the errno with which this origin became known to be down less than
  * SOURCE_DOWN_MS ago. After that one question goes through as a trial while
- * others still get the errno. Never blocks. */
+ * others still get the errno. While a mirror may still answer it is 0. Never
+ * blocks. */
 #define SOURCE_DOWN_MS 5000
 int source_down(struct source *s, struct err *err);
 
+/* Of the origin; what was sent and received, of all its mirrors too. */
 struct source_health {
 	int last_errno;          /* 0: the last answer was a good one, or none was asked for */
 	char text[ERR_TEXT_MAX]; /* of last_errno */

@@ -244,6 +244,7 @@ static int make_fs(const struct cli_args *args, const char *mountpoint, struct f
 	    .source = {.spec = source,
 		       .auth_file = args->auth_file,
 		       .ca_file = args->ca_file,
+		       .hosts_dir = args->hosts_dir,
 		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
 	    .store = {.dir = cache, .limit = args->cache_size},
 	    .tag_ttl_ms = args->tag_ttl_ms,

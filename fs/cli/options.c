@@ -60,6 +60,10 @@ static const struct option_spec table[] = {
      OPTION_FILE, CLI_MOUNT, AT(auth_file), 0, NULL},
     {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) besides the system's",
      OPTION_CERTIFICATES, CLI_MOUNT, AT(ca_file), 0, NULL},
+    {"hosts-dir", 0, "DIR", REGISTRY,
+     "mirrors and certificates of each registry, as hosts.toml in directories (default: "
+     "/etc/containerd/certs.d)",
+     OPTION_DIRECTORY, CLI_MOUNT, AT(hosts_dir), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
      OPTION_DURATION, CLI_MOUNT, AT(timeout_ms), 100, NULL},
@@ -117,6 +121,7 @@ void cli_args_release(struct cli_args *args)
 	free(args->cache);
 	free(args->auth_file);
 	free(args->ca_file);
+	free(args->hosts_dir);
 	*args = (struct cli_args){.ready_fd = -1};
 }
 

@@ -29,11 +29,11 @@
 #define CLI_HELPER  (1u << 3) /* mount.wasmocifs, as mount(8) calls it */
 
 struct cli_args {
-	char *cache, *auth_file, *ca_file;           /* owned; absolute; NULL: not given */
-	uint64_t cache_size;                         /* bytes; 0: not given */
-	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
-	int ready_fd;                                /* -1: none */
-	unsigned log_level, log_format;              /* of fs/log.h */
+	char *cache, *auth_file, *ca_file, *hosts_dir; /* owned; absolute; NULL: not given */
+	uint64_t cache_size;                           /* bytes; 0: not given */
+	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms;   /* 0: not given */
+	int ready_fd;                                  /* -1: none */
+	unsigned log_level, log_format;                /* of fs/log.h */
 	bool foreground, offline, allow_other, no_passthrough, noexec;
 	bool lazy, json;
 	bool fake, sloppy; /* of mount(8) */

@@ -419,7 +419,7 @@ static void blobs_hang_and_the_rest_answers(void *ctx, struct connection *c, con
 {
 	(void)ctx;
 	if (strstr(q->target, "/blobs/")) {
-		send_whole(c, SIZE, 1);
+		send_whole(c, SOURCE_QUICK_BYTES + 1, 1);
 		hang(c);
 	} else {
 		reply_text(c, 200, "", "{\"tags\":[\"v1\"]}");
@@ -438,7 +438,8 @@ static void *get_hanging(void *arg)
 	struct bucket b = {.bytes = malloc(SIZE)};
 	struct sink sink = {.begin = begin, .write = take, .ctx = &b};
 
-	h->code = source_blob(h->rig->source, "x", &digest, SIZE, 0, &sink, &h->call, NULL, NULL);
+	h->code = source_blob(h->rig->source, "x", &digest, SOURCE_QUICK_BYTES + 1, 0, &sink,
+			      &h->call, NULL, NULL);
 	free(b.bytes);
 	return NULL;
 }

@@ -180,12 +180,19 @@ static void other_refusals_are_errors(void **state)
 	static const struct {
 		int status, code;
 		size_t requests;
-	} v[] = {{400, -EPROTO, 2}, {403, -EACCES, 1}, {404, -ENOENT, 1},
-		 {406, -EPROTO, 1}, {418, -EPROTO, 1}, {500, -EHOSTUNREACH, 5}};
+		const char *body;
+	} v[] = {{400, -EPROTO, 2, "{}"},
+		 {403, -EACCES, 1, "{}"},
+		 {404, -ENOENT, 1, "{\"errors\":[{\"code\":\"NAME_UNKNOWN\"}]}"},
+		 {404, -EPROTO, 1, "404 page not found"}, /* lists nothing, whatever there is */
+		 {404, -EPROTO, 1, "{\"errors\":[{\"code\":\"PAGE_NOT_FOUND\"}]}"},
+		 {406, -EPROTO, 1, "{}"},
+		 {418, -EPROTO, 1, "{}"},
+		 {500, -EHOSTUNREACH, 5, "{}"}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
-		const struct page page = {LIST, v[i].status, "", "{}"};
+		const struct page page = {LIST, v[i].status, "", v[i].body};
 		struct result got;
 
 		list(&page, 1, &got);
