@@ -3,7 +3,9 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -43,6 +45,18 @@ static inline void auto_free_(void *p)
 }
 
 void auto_close_(int *fd);
+
+/* A copy of len bytes that need not end in a NUL, with one; NULL: no memory. (strndup
+ * is allowed that too, but the sanitizers' strict one reads on to a NUL.) */
+static inline char *dup_text(const char *s, size_t len)
+{
+	char *copy = len < SIZE_MAX ? malloc(len + 1) : NULL;
+	if (copy == NULL)
+		return NULL;
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	return copy;
+}
 
 #define steal_ptr(pp)                                                                              \
 	__extension__({                                                                            \

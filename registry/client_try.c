@@ -46,15 +46,15 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	char range[64], accept[512], match[192];
 	const char *common[3] = {accept, NULL, NULL};
 	const char *own[3] = {NULL, NULL, NULL};
-	struct transport_request tr = {
-	    .method = q->method,
-	    .url = &t->base,
-	    .lane = q->body_max || !strcmp(q->method, "HEAD") ? HTTP_QUESTION
-		    : q->quick                                ? HTTP_QUICK
-							      : HTTP_TRANSFER,
-	    .headers = common,
-	    .own = own,
-	    .connect_ms = connect_ms};
+	struct transport_request tr = {.method = q->method,
+				       .url = &t->base,
+				       .lane = q->body_max || !strcmp(q->method, "HEAD")
+						   ? HTTP_QUESTION
+					       : q->quick ? HTTP_QUICK
+							  : HTTP_TRANSFER,
+				       .headers = common,
+				       .own = own,
+				       .connect_ms = connect_ms};
 	AUTO_FREE char *target = own_target(t->c, q, t->round.repo);
 	size_t n = 0;
 	int r;

@@ -112,11 +112,8 @@ int link_next(const char *s, size_t len, char **ret)
 		target.len = (size_t)(c.p++ - target.p);
 		if (!params_say_next(&c) || memchr(target.p, '\0', target.len))
 			continue;
-		*ret = calloc(1, target.len + 1);
-		if (!*ret)
-			return -ENOMEM;
-		memcpy(*ret, target.p, target.len);
-		return 1;
+		*ret = dup_text(target.p, target.len);
+		return *ret ? 1 : -ENOMEM;
 	}
 	return 0;
 }

@@ -151,7 +151,7 @@ static int add_bypass(struct proxy *p, const char *s, size_t len)
 		s++, len--;
 	while (len > 0 && strchr(" \t", s[len - 1]))
 		len--;
-	entry = strndup(s, len);
+	entry = dup_text(s, len);
 	if (!entry)
 		return -ENOMEM;
 	for (char *c = entry; *c; c++)

@@ -46,8 +46,9 @@
 
 #define SOURCE_DOCUMENT_MAX (4u << 20) /* manifest, index: bytes */
 #define SOURCE_TAGS_MAX     1000000u   /* names in one listing */
-#define SOURCE_QUICK_BYTES  (1u << 20) /* blobs of up to this size do not wait behind larger ones  \
-					*/
+#define SOURCE_QUICK_BYTES                                                                         \
+	(1u << 20) /* blobs of up to this size do not wait behind larger ones                      \
+		    */
 #define SOURCE_SLOW_BYTES_S (16u << 10)
 #define SOURCE_SLOW_S       30
 

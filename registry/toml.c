@@ -126,7 +126,7 @@ static int parse_key(struct toml_parser *p, char **ret)
 	n = strspn(p->at, bare);
 	if (n == 0)
 		return toml_bad(p, "a key is missing, or needs quotes");
-	*ret = strndup(p->at, n);
+	*ret = dup_text(p->at, n);
 	p->at += n;
 	return *ret ? 0 : err_set(p->err, -ENOMEM, "out of memory");
 }
@@ -391,7 +391,7 @@ int toml_parse(const char *text, size_t len, struct toml **ret, struct err *err)
 
 	if (len > TOML_TEXT_MAX)
 		return err_set(err, -EFBIG, "more than %u bytes", TOML_TEXT_MAX);
-	copy = strndup(text, len);
+	copy = dup_text(text, len);
 	root = calloc(1, sizeof(*root));
 	if (!copy || !root) {
 		free(root);
