@@ -50,6 +50,7 @@ def test_a_deadly_signal_frees_cat_at_once(cold, registry, number):
 def test_the_others_wait_on(cold, registry):
     cats = [Child(["cat", cold.cold]).waiting("open") for _ in range(4)]
     registry.wait_count(1, "GET", "/blobs/")
+    until(lambda: cold.status()["parked"] == 4, what="all four waiting for it")
     cats[0].send(signal.SIGINT)
     cats[1].send(signal.SIGKILL)
     for cat in cats[:2]:
