@@ -5,7 +5,7 @@ import base64
 import gzip
 import json
 import os
-from errno import EBADMSG, EFBIG, EOPNOTSUPP, EPROTO
+from errno import EBADMSG, EFBIG, ENOENT, EOPNOTSUPP, EPROTO
 
 import pytest
 
@@ -292,3 +292,22 @@ def test_a_tag_that_moves_between_two_questions(mount, registry, image):
                 assert file.read() == want, "each open is of one digest"
     finally:
         os.close(directory)
+
+
+def test_layers_that_lie_elsewhere_are_not_fetched_from_there(mount, registry, registries):
+    """`urls` of a foreign layer: nobody asked us to trust whatever host a manifest names."""
+    elsewhere = registries(store=registry.store)
+    layer = Blob(b"windows" * 100, "application/vnd.oci.image.layer.nondistributable.v1.tar", "base.tar")
+    config = Blob(b"{}", artifacts.EMPTY)
+    manifest = {"schemaVersion": 2, "mediaType": artifacts.MANIFEST, "config": config.descriptor(),
+                "layers": [{**layer.descriptor(), "urls": [f"{elsewhere.url}/v2/demo/app/blobs/{layer.digest}",
+                                                           "file:///etc/passwd"]}]}
+    registry.store.add_blob("demo/app", config.data)
+    registry.store.add_manifest("demo/app", json.dumps(manifest).encode(), artifacts.MANIFEST, "v1")
+    m = mount()
+    [name] = os.listdir(m / "demo/app:v1/layers")
+    with raises(ENOENT):
+        read(m / "demo/app:v1/layers" / name)
+    assert elsewhere.count() == 0
+    registry.store.add_blob("demo/app", layer.data)
+    assert read(m / "demo/app:v1/layers" / name) == layer.data, "the registry may have it all the same"

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import subprocess
-from errno import EACCES, EPROTO
+from errno import EACCES, EHOSTUNREACH, EPROTO
 
 import pytest
 
@@ -115,6 +115,30 @@ def test_tls(mount, content, docker_registries, authority, work):
     m = mount(server.address, "--ca-file", authority.ca_file(work), cache=work / "c2")
     assert read(m / "demo/app:v1/main.wasm") == content[1].wasm.data
     assert os.listdir(m / "demo/app/tags") == ["v1"]
+
+
+def test_a_client_certificate(mount, content, docker_registries, authority, work):
+    """The registry takes only who shows one of its own CA; certs.d says which to show."""
+    server_files = [work / "cert.pem", work / "key.pem"]
+    issued = authority.ca.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(server_files[1]))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(server_files[0]), append=True)
+    ca = authority.ca_file(work)
+    server = docker_registries(storage=content[0].storage, http={"tls": {
+        "certificate": str(server_files[0]), "key": str(server_files[1]), "clientcas": [str(ca)]}})
+    stranger = mount(f"https://{server.address}", "--ca-file", ca, cache=work / "c1")
+    with raises(EPROTO, EHOSTUNREACH):  # with TLS 1.3 the refusal may come after the handshake
+        os.readlink(stranger / "demo/app:v1")
+    directory = work / "hosts" / f"127.0.0.1_{server.port}_"
+    directory.mkdir(parents=True)
+    ours = authority.ca.issue_cert("me@example.com")
+    ours.private_key_pem.write_to_path(str(directory / "client.key"))
+    for blob in ours.cert_chain_pems:
+        blob.write_to_path(str(directory / "client.cert"), append=True)
+    ca.rename(directory / "ca.crt")
+    m = mount(f"https://{server.address}", "--hosts-dir", work / "hosts", cache=work / "c2")
+    assert read(m / "demo/app:v1/main.wasm") == content[1].wasm.data
 
 
 def test_what_the_registry_deletes(mount, content):
