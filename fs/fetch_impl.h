@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fetch_impl — what the files of fetch share. Layer: fs/, internal to them.
+ *
+ *	fetch.c        who does what: pools, flights, and what is refused at once
+ *	fetch_names.c  what is said: tags, manifests, listings
+ *	fetch_blob.c   what is carried: blobs, from a source into the store
+ *
+ * The answers run in a pool's thread (fs/flight.h), with no lock held.
+ */
+#pragma once
+
+#include <errno.h>
+
+#include "fs/fetch.h"
+#include "registry/source.h"
+
+struct blob;
+
+struct fetcher {
+	struct fetcher_options o;
+	struct flights *flights;
+	struct failures *failures;
+	struct pool *small, *disk, *ask, *quick, *transfer;
+};
+
+/* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
+NODISCARD int fetch_from_cache(struct fetcher *f, const struct digest *d, struct call *call,
+			       struct blob **ret, struct err *err);
+/* Whether the cache alone can answer. */
+bool fetch_is_cached(struct fetcher *f, const struct want *w);
+/* A local job fetches nothing, and a job that would fetch does no local work: where
+ * things are no longer, or by now, as they were when it was queued, its waiters
+ * look again, and their want goes the right way. */
+static inline int fetch_look_again(int r)
+{
+	return r == -ENOENT ? 0 : r;
+}
+
+/* fetch_names.c */
+NODISCARD int fetch_run_named(struct fetcher *f, const struct flight_job *job, struct err *err);
+NODISCARD int fetch_run_manifest(struct fetcher *f, const struct flight_job *job, struct err *err);
+NODISCARD int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err);
+NODISCARD int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct err *err);
+NODISCARD int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *err);
+/* fetch_blob.c */
+NODISCARD int fetch_run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+			     struct err *err);

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said: tags, manifests, listings, and whether a digest is there. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cache/store.h"
+#include "fs/catalog.h"
+#include "fs/fetch_impl.h"
+#include "fs/image.h"
+#include "fs/log.h"
+#include "registry/inline_blob.h"
+#include "registry/manifest.h"
+
+/* What a repository named is known from now on, whatever the disk says. */
+static int note_named(struct fetcher *f, const char *repo, const struct descriptor *v, size_t n,
+		      struct err *err)
+{
+	int r = catalog_name(f->o.catalog, repo, v, n, err);
+	if (r != -ENOSPC && r != -EIO)
+		return r;
+	log_failure("cache", "named record", "what %s named is not recorded: %s", repo, err->text);
+	return 0;
+}
+
+static int put(struct fetcher *f, const struct document *doc, struct err *err)
+{
+	struct blob *blob = NULL;
+	int r = store_put(f->o.store, &doc->desc.digest, doc->bytes, (size_t)doc->desc.size, &blob,
+			  err);
+	blob_unref(blob);
+	return r;
+}
+
+static int put_inline_one(void *ctx, const struct digest *d, const void *data, size_t len)
+{
+	struct fetcher *f = ctx;
+	struct blob *blob = NULL;
+	if (!store_has(f->o.store, d, NULL) && store_put(f->o.store, d, data, len, &blob, NULL))
+		return -EIO; /* it can be fetched when the disk is well again */
+	blob_unref(blob);
+	return 0;
+}
+
+/* What a manifest carries itself is not asked for. */
+static void put_inline(struct fetcher *f, const char *bytes, uint64_t len)
+{
+	int r = inline_blob_each(bytes, (size_t)len, put_inline_one, f);
+	(void)r;
+}
+
+/* Everything that a manifest names, itself included, now belongs to the repository. */
+static int name_all(struct fetcher *f, const char *repo, const struct manifest *m, struct err *err)
+{
+	AUTO_FREE struct descriptor *v = calloc(m->layer_count + 2, sizeof(*v));
+	if (!v)
+		return err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	size_t n = 0;
+	v[n++] = m->desc;
+	if (!m->is_index && digest_is_set(&m->config.desc.digest))
+		v[n++] = m->config.desc;
+	for (size_t i = 0; i < m->layer_count; i++) {
+		if (digest_is_set(&m->layers[i].desc.digest))
+			v[n++] = m->layers[i].desc;
+	}
+	return note_named(f, repo, v, n, err);
+}
+
+/* What the bytes are by themselves, whatever anybody calls them: so it is a function of
+ * the digest. */
+static int parse(struct fetcher *f, const char *repo, const char *bytes,
+		 const struct descriptor *desc, const char *type, struct manifest **ret,
+		 struct err *err)
+{
+	int r = manifest_parse(bytes, (size_t)desc->size, &desc->digest, type, ret, err);
+	if (!r)
+		return 0;
+	char digest[DIGEST_STRING_MAX];
+	digest_string(&desc->digest, digest);
+	return err_wrap(err, r, "%s: %s@%s", source_title(f->o.source), repo, digest);
+}
+
+/* A document that is served as something else than it is might be taken for that by
+ * others (CVE-2021-41190). */
+static int check_type(struct fetcher *f, const char *repo, const struct document *doc,
+		      const struct manifest *m, struct err *err)
+{
+	struct manifest *again = NULL;
+	if (media_type_is(doc->desc.media_type, m->desc.media_type))
+		return 0;
+	int r = parse(f, repo, doc->bytes, &doc->desc, doc->desc.media_type, &again, err);
+	manifest_unref(again);
+	return r;
+}
+
+/* Names all that it names, and makes it known. Takes over m. */
+static int learn(struct fetcher *f, const char *repo, struct manifest *m, struct err *err)
+{
+	struct image *i = NULL;
+	int r = name_all(f, repo, m, err);
+	if (r) {
+		manifest_unref(m);
+		return r;
+	}
+	if (image_new(m, &i))
+		return err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	catalog_image_put(f->o.catalog, i);
+	image_unref(i);
+	return 0;
+}
+
+/* A manifest that the cache has. */
+static int learn_cached(struct fetcher *f, const char *repo, const struct digest *d,
+			struct call *call, struct err *err)
+{
+	struct blob *blob = NULL;
+	struct manifest *m = NULL;
+	int r = fetch_from_cache(f, d, call, &blob, err);
+	if (r)
+		return r;
+	struct descriptor desc = {.digest = *d, .size = blob_size(blob)};
+	AUTO_FREE char *bytes = NULL;
+	if (desc.size > SOURCE_DOCUMENT_MAX)
+		r = err_set(err, -EFBIG, "%s: larger than a manifest may be", repo);
+	else if (!(bytes = malloc((size_t)desc.size + 1)))
+		r = err_set(err, -ENOMEM, "%s: no memory for a manifest", repo);
+	else if (file_pread_full(blob_fd(blob), bytes, (size_t)desc.size, 0) != (int64_t)desc.size)
+		r = err_set(err, -EIO, "%s: cannot read a cached manifest", repo);
+	blob_unref(blob);
+	if (r == 0)
+		r = parse(f, repo, bytes, &desc, "", &m, err);
+	if (r)
+		return r;
+	put_inline(f, bytes, desc.size);
+	return learn(f, repo, m, err);
+}
+
+/* *ret has a size once the bytes are known to be those of its digest: a document that
+ * cannot be parsed is content all the same. */
+static int learn_fetched(struct fetcher *f, const char *repo, const char *reference,
+			 struct call *call, struct descriptor *ret, struct err *err)
+{
+	struct document doc = {0};
+	struct manifest *m = NULL;
+	struct err own;
+	ret->size = 0;
+	int r = source_document(f->o.source, repo, reference, call, &doc, err);
+	if (r)
+		return r;
+	int parsed = parse(f, repo, doc.bytes, &doc.desc, "", &m, &own);
+	if (parsed == 0)
+		r = check_type(f, repo, &doc, m, err);
+	if (r == 0)
+		r = put(f, &doc, err);
+	if (r == 0 && parsed == 0)
+		put_inline(f, doc.bytes, doc.desc.size);
+	if (r == 0) {
+		*ret = parsed == 0 ? m->desc : doc.desc;
+		r = parsed ? err_set(err, parsed, "%s", own.text)
+			   : learn(f, repo, manifest_ref(m), err);
+	}
+	manifest_unref(m);
+	document_release(&doc);
+	return r;
+}
+
+/* The cache has it, but this repository never named it: ask whether it does. */
+static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
+		     struct descriptor *ret, struct err *err)
+{
+	int r = source_stat(f->o.source, w->repo, &w->digest, call, ret, NULL, err);
+	if (r == -ENOENT)
+		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
+	return r ? r : note_named(f, w->repo, ret, 1, err);
+}
+
+int fetch_run_named(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	struct descriptor desc;
+	int r = ask_named(f, job->want, job->call, &desc, err);
+	if (r == 0)
+		catalog_size_answer(f->o.catalog, job->want->repo, &desc);
+	return r;
+}
+
+int fetch_run_manifest(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct descriptor named;
+	enum known known = catalog_named(f->o.catalog, w->repo, &w->digest, &named);
+	if (w->local && known != KNOWN_FRESH)
+		return 0;
+	if (w->local)
+		return fetch_look_again(learn_cached(f, w->repo, &w->digest, job->call, err));
+	if (fetch_is_cached(f, w))
+		return 0;
+	if (known != KNOWN_FRESH && store_has(f->o.store, &w->digest, NULL))
+		return ask_named(f, w, job->call, &named, err);
+	char reference[DIGEST_STRING_MAX];
+	digest_string(&w->digest, reference);
+	int r = learn_fetched(f, w->repo, reference, job->call, &named, err);
+	if (r == -ENOENT)
+		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
+	return r;
+}
+
+/* Known repositories are asked by HEAD; the first contact with one fetches the
+ * manifest at once, which saves a request. */
+static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
+		   struct descriptor *ret, struct err *err)
+{
+	struct descriptor known;
+	enum known have = catalog_tag(f->o.catalog, w->repo, w->tag, &known, NULL);
+	bool seen = have == KNOWN_STALE || have == KNOWN_FRESH;
+	if (!seen && !catalog_repo_known(f->o.catalog, w->repo)) {
+		int r = learn_fetched(f, w->repo, w->tag, call, ret, err);
+		/* What cannot be parsed still has a digest: the tag names it, and its bytes
+		 * can be read. */
+		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
+			return r;
+		return note_named(f, w->repo, ret, 1, err);
+	}
+	int r = source_resolve(f->o.source, w->repo, w->tag, seen ? &known : NULL, call, ret, err);
+	return r ? r : note_named(f, w->repo, ret, 1, err);
+}
+
+int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct descriptor desc;
+	int r = ask_tag(f, w, job->call, &desc, err);
+	if (r == -ENOENT)
+		catalog_tag_absent(f->o.catalog, w->repo, w->tag);
+	if (r)
+		return r;
+	struct err disk;
+	if (catalog_tag_put(f->o.catalog, w->repo, w->tag, &desc, &disk))
+		log_failure("cache", "tag record", "tag not recorded: %s", disk.text);
+	return 0;
+}
+
+/* Keeps a listing, which is known even if the disk does not take it. */
+static int keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,
+			struct err *err)
+{
+	struct err disk;
+	if (!whole)
+		log_failure("fs", "partial listing",
+			    "%s: %s: %zu tags, and no more are given, "
+			    "though there are some",
+			    source_title(f->o.source), repo, names->n);
+	int r = catalog_listing_put(f->o.catalog, repo, names, whole, &disk);
+	if (r == -ENOMEM)
+		return err_set(err, r, "%s", disk.text);
+	if (r)
+		log_failure("cache", "listing record", "listing not recorded: %s", disk.text);
+	return 0;
+}
+
+int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const struct want *w = job->want;
+	struct names names = {0};
+	bool whole = true;
+	int r = w->kind == WANT_CATALOG
+		    ? source_catalog(f->o.source, job->call, &names, err)
+		    : source_tags(f->o.source, w->repo, false, job->call, &names, &whole, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, w->repo);
+	return r ? r : keep_listing(f, w->repo, &names, whole, err);
+}
+
+/* One page tells that it exists, and is often the whole listing. */
+int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	const char *repo = job->want->repo;
+	struct names names = {0};
+	bool whole;
+	int r = source_tags(f->o.source, repo, true, job->call, &names, &whole, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, repo);
+	if (r)
+		return r;
+	if (whole)
+		return keep_listing(f, repo, &names, true, err);
+	names_release(&names);
+	catalog_repo_put(f->o.catalog, repo);
+	return 0;
+}
