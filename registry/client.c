@@ -336,6 +336,18 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 		*o = last;
 }
 
+static void note_answer(struct client *c, const struct question *q, const struct answer *a)
+{
+	struct err why;
+
+	if (a->foreign || (a->status != 401 && a->status != 403)) {
+		health_good(&c->health);
+		return;
+	}
+	(void)client_refusal(q, a, &why);
+	health_refused(&c->health, why.text);
+}
+
 int client_ask(struct client *c, const struct question *q, struct call *call, struct answer *ret,
 	       struct err *err)
 {
@@ -355,7 +367,7 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 		o.blame = false;
 	}
 	if (o.code == 0)
-		health_good(&c->health);
+		note_answer(c, q, ret);
 	else if (o.blame)
 		health_failed(&c->health, o.code, o.why.text);
 	else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/health.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -49,15 +50,25 @@ int health_down(struct health *h, struct err *err)
 	return answer(h, NULL, err);
 }
 
-void health_good(struct health *h)
+static void answered(struct health *h, int last_errno, const char *text)
 {
 	lock_take(&h->lock);
 	h->down = 0;
 	h->trying = false;
-	h->last.last_errno = 0;
-	h->last.text[0] = '\0';
+	h->last.last_errno = last_errno;
+	snprintf(h->last.text, sizeof(h->last.text), "%s", text);
 	h->last.since_ms = clock_wall_ms();
 	lock_drop(&h->lock);
+}
+
+void health_good(struct health *h)
+{
+	answered(h, 0, "");
+}
+
+void health_refused(struct health *h, const char *text)
+{
+	answered(h, EACCES, text);
 }
 
 void health_failed(struct health *h, int code, const char *text)
@@ -101,7 +112,10 @@ int64_t health_held_until(struct health *h)
 
 void health_get(struct health *h, struct source_health *ret)
 {
+	int64_t now_ms = clock_ms();
+
 	lock_take(&h->lock);
 	*ret = h->last;
+	ret->held_ms = h->hold_until_ms > now_ms ? h->hold_until_ms - now_ms : 0;
 	lock_drop(&h->lock);
 }

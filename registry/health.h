@@ -28,9 +28,11 @@ struct health {
 void health_init(struct health *h, int64_t down_ms);
 void health_release(struct health *h);
 /* Before a question. 0, or the errno while the host is down. *ret_trial: this
- * is the one that tries; it must end with one of the three below. */
+ * is the one that tries; it must end with one of the four below. */
 NODISCARD int health_enter(struct health *h, bool *ret_trial, struct err *err);
 void health_good(struct health *h);
+/* It answered, and refused: it is there, and this is what it says. */
+void health_refused(struct health *h, const char *text);
 void health_failed(struct health *h, int code, const char *text);
 /* It ended without a word about the host. */
 void health_leave(struct health *h, bool trial);

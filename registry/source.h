@@ -110,9 +110,12 @@ int source_down(struct source *s, struct err *err);
 
 /* Of the origin; what was sent and received, of all its mirrors too. */
 struct source_health {
-	int last_errno;          /* 0: the last answer was a good one, or none was asked for */
+	/* 0: the last answer was a good one, or none was asked for. EACCES: it refuses, and
+	 * is there. */
+	int last_errno;
 	char text[ERR_TEXT_MAX]; /* of last_errno */
 	int64_t since_ms;        /* wall clock of the last answer or failure; 0: none yet */
+	int64_t held_ms;         /* for how long from now it has asked us to wait; 0: it has not */
 	uint64_t requests;       /* HTTP requests sent so far */
 	uint64_t bytes;          /* received in bodies */
 };

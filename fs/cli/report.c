@@ -43,17 +43,20 @@ static json_t *make_host(const struct fs_status *s)
 	bool down = is_down(s);
 	int code = s->down_errno != 0 ? s->down_errno : s->health.last_errno;
 	const char *text = s->down_errno != 0 ? s->down_text : s->health.text;
-	char since[32];
+	char since[32], until[32];
 	format_time(s->health.since_ms, since);
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:I, s:I}", "host", s->source, "origin",
-			 s->origin, "state",
-			 down                      ? "down"
-			 : s->health.since_ms == 0 ? "unknown"
-						   : "ok",
-			 "errno", code != 0 ? errno_name(code) : NULL, "reason",
-			 code != 0 ? text : NULL, "since", s->health.since_ms != 0 ? since : NULL,
-			 "requests", (json_int_t)s->health.requests, "bytes",
-			 (json_int_t)s->health.bytes);
+	format_time(clock_wall_ms() + s->health.held_ms, until);
+	const char *state = down                             ? "down"
+			    : s->health.held_ms > 0          ? "gated"
+			    : s->health.since_ms == 0        ? "unknown"
+			    : s->health.last_errno == EACCES ? "refused"
+							     : "ok";
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", s->source,
+			 "origin", s->origin, "state", state, "until",
+			 s->health.held_ms > 0 ? until : NULL, "errno",
+			 code != 0 ? errno_name(code) : NULL, "reason", code != 0 ? text : NULL,
+			 "since", s->health.since_ms != 0 ? since : NULL, "requests",
+			 (json_int_t)s->health.requests, "bytes", (json_int_t)s->health.bytes);
 }
 
 static json_t *make_cache(const struct store_usage *u)

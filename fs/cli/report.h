@@ -6,8 +6,9 @@
  *	state       "serving"; the client adds "stale", "silent" and "detached"
  *	pid, worker_pid, generation
  *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
- *	hosts[]     {host, origin, state: "ok"|"unknown"|"down", errno, reason, since,
- *	            requests, bytes}: errno by name; errno, reason and since may be null
+ *	hosts[]     {host, origin, state: "ok"|"unknown"|"down"|"gated"|"refused", until,
+ *	            errno, reason, since, requests, bytes}: errno by name; until (of
+ *	            "gated": the host asked us to wait), errno, reason and since may be null
  *	passthrough, offline
  *	parked, fetches, nodes
  *

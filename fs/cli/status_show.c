@@ -160,18 +160,20 @@ void status_show_table(FILE *f, const json_t *mounts, size_t columns)
 
 static void show_host(FILE *f, const json_t *host)
 {
-	struct err name, state, since, reason;
+	struct err name, state, since, until, reason;
 	char bytes[UNITS_SIZE_MAX];
 	get(host, "host", &name);
 	get(host, "state", &state);
 	get(host, "since", &since);
+	get(host, "until", &until);
 	get(host, "reason", &reason);
+	bool gated = json_is_string(json_object_get(host, "until"));
 	units_format_size(number(host, "bytes"), bytes);
 	if (strcmp(state.text, "unknown") == 0)
 		fprintf(f, "  registry  %s: not asked yet\n", name.text);
 	else
-		fprintf(f, "  registry  %s: %s (last answer or failure: %s)\n", name.text,
-			state.text, since.text);
+		fprintf(f, "  registry  %s: %s%s%s (last answer or failure: %s)\n", name.text,
+			state.text, gated ? " until " : "", gated ? until.text : "", since.text);
 	if (json_is_string(json_object_get(host, "reason")))
 		fprintf(f, "            %s\n", reason.text);
 	fprintf(f, "  traffic   %" PRIu64 " requests, %s received\n", number(host, "requests"),

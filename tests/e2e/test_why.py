@@ -9,7 +9,7 @@ from errno import EACCES, EBADMSG, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, errorc
 import pytest
 
 import samples
-from harness import raises, read, run, until
+from harness import Child, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -114,6 +114,31 @@ def test_silence_is_explained_while_it_lasts(mount, registry, image):
     text = why(m, "demo/app:v1/main.wasm", json_too=False)
     assert "state   unasked" in text
     registry.resume()
+
+
+def state_of(m):
+    return m.status()["hosts"][0]
+
+
+def test_the_state_of_the_host(mount, registry, image):
+    samples.push_wasm(registry.store, "demo/other", "v1", size=2000, seed=3)
+    m = mount()
+    assert (state_of(m)["state"], state_of(m)["until"]) == ("unknown", None)
+    rule = registry.on(None, "/manifests/", b.error(403, "DENIED", "pay first"))
+    with raises(EACCES):
+        os.readlink(m / "demo/app:v1")
+    host = state_of(m)
+    assert (host["state"], host["errno"]) == ("refused", "EACCES") and "pay first" in host["reason"]
+    rule.remove()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert (state_of(m)["state"], state_of(m)["errno"]) == ("ok", None)
+    registry.on("GET", "/demo/other/blobs/", b.too_many(3), times=1)
+    cat = Child(["cat", m / "demo/other:v1/main.wasm"]).waiting("open")
+    until(lambda: state_of(m)["state"] == "gated", what="the host being waited for")
+    assert state_of(m)["until"].endswith("Z")
+    assert "gated until 2" in run([m.binary, "status", m], env=m.env).ok().out
+    assert cat.ends(20)[0] == 0
+    until(lambda: state_of(m)["state"] == "ok", what="the host being asked again")
 
 
 def test_paths_of_other_mounts(mount, registry, binary, work):
