@@ -80,17 +80,6 @@ int hosts_toml_duration(const char *s, int64_t *ret_ms)
 	return 0;
 }
 
-static int take_bool(const struct toml *table, const char *key, bool *ret, struct err *err)
-{
-	const struct toml *t = toml_get(table, key);
-
-	if (t && t->kind != TOML_BOOLEAN)
-		return bad(err, t, "neither true nor false");
-	if (t)
-		*ret = t->boolean;
-	return 0;
-}
-
 static int take_dial(const struct toml *table, struct endpoint *e, struct err *err)
 {
 	const struct toml *t = toml_get(table, "dial_timeout");
@@ -283,7 +272,7 @@ static int take_url(const struct toml *at, const char *url, const struct toml *t
 		    struct endpoint *e, struct err *err)
 {
 	bool override = false;
-	int r = take_bool(table, "override_path", &override, err);
+	int r = toml_bool(table, "override_path", &override, err);
 
 	if (r < 0)
 		return r;
@@ -308,7 +297,7 @@ static int take_fields(const struct toml *table, const char *dir, struct endpoin
 	if (r == 0)
 		r = take_client(table, dir, e, err);
 	if (r == 0)
-		r = take_bool(table, "skip_verify", &e->skip_verify, err);
+		r = toml_bool(table, "skip_verify", &e->skip_verify, err);
 	if (r == 0)
 		r = take_headers(table, e, err);
 	if (r == 0)

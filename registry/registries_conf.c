@@ -21,17 +21,6 @@ static int no_memory(struct err *err)
 	return err_set(err, -ENOMEM, "out of memory");
 }
 
-static int take_bool(const struct toml *table, const char *key, bool *ret, struct err *err)
-{
-	const struct toml *t = toml_get(table, key);
-
-	if (t && t->kind != TOML_BOOLEAN)
-		return bad(err, t, "neither true nor false");
-	if (t)
-		*ret = t->boolean;
-	return 0;
-}
-
 /* NULL if there is none, or an empty one. */
 static int take_string(const struct toml *table, const char *key, const struct toml **ret,
 		       struct err *err)
@@ -79,7 +68,7 @@ static int take_mirror(const struct toml *t, bool by_digest, const char *path,
 	if (r == 0)
 		r = take_location(location, e, err);
 	if (r == 0)
-		r = take_bool(t, "insecure", &e->insecure, err);
+		r = toml_bool(t, "insecure", &e->insecure, err);
 	if (r == 0)
 		r = take_string(t, "pull-from-mirror", &when, err);
 	if (r < 0)
@@ -101,7 +90,7 @@ static int take_mirrors(const struct toml *table, const char *path, struct endpo
 {
 	const struct toml *mirrors = toml_get(table, "mirror");
 	bool by_digest = false;
-	int r = take_bool(table, "mirror-by-digest-only", &by_digest, err);
+	int r = toml_bool(table, "mirror-by-digest-only", &by_digest, err);
 
 	if (r == 0 && mirrors && mirrors->kind != TOML_ARRAY)
 		r = bad(err, mirrors, "mirrors are tables: [[registry.mirror]]");
@@ -119,7 +108,7 @@ static int take_last(const struct toml *table, const struct toml *location, cons
 
 	if (!e)
 		return l->n == ENDPOINTS_MAX ? bad(err, table, "too many mirrors") : no_memory(err);
-	r = take_bool(table, "insecure", &e->insecure, err);
+	r = toml_bool(table, "insecure", &e->insecure, err);
 	if (r < 0 || !location || strcmp(location->string, prefix) == 0)
 		return r;
 	e->repo_prefix = strdup(path);
@@ -201,7 +190,7 @@ static int take_registry(const struct toml *table, const char *file, const char 
 	if (r == 0)
 		r = take_prefix(table, location, &prefix, err);
 	if (r == 0)
-		r = take_bool(table, "blocked", &blocked, err);
+		r = toml_bool(table, "blocked", &blocked, err);
 	if (r < 0)
 		return r;
 	/* It would be about no registry, and nobody would see why. */

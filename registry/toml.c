@@ -410,3 +410,14 @@ int toml_parse(const char *text, size_t len, struct toml **ret, struct err *err)
 	*ret = root;
 	return 0;
 }
+
+int toml_bool(const struct toml *table, const char *key, bool *ret, struct err *err)
+{
+	const struct toml *t = toml_get(table, key);
+
+	if (t && t->kind != TOML_BOOLEAN)
+		return err_set(err, -EINVAL, "line %u: '%s': neither true nor false", t->line, key);
+	if (t)
+		*ret = t->boolean;
+	return 0;
+}

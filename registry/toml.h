@@ -47,4 +47,6 @@ NODISCARD int toml_parse(const char *text, size_t len, struct toml **ret, struct
 void toml_free(struct toml *root); /* NULL is fine */
 /* Of a table; NULL if it has none. */
 const struct toml *toml_get(const struct toml *table, const char *key);
+/* *ret stays as it is where the table has no such key. -EINVAL: "line N: …". */
+NODISCARD int toml_bool(const struct toml *table, const char *key, bool *ret, struct err *err);
 const char *toml_kind_name(enum toml_kind kind); /* "a string" */

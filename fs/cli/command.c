@@ -19,6 +19,7 @@ static const struct command table[] = {
 		"\n"
 		"SOURCE is\n"
 		"  HOST[:PORT][/NAMESPACE]   a registry, by HTTPS (loopback: also plain HTTP)\n"
+		"  https://HOST[:PORT]…      a registry, by HTTPS only\n"
 		"  http://HOST[:PORT]…       a registry, by plain HTTP\n"
 		"  oci:DIRECTORY             a local OCI image layout\n",
 	.examples = "  wasmocifs mount ghcr.io /mnt/oci\n"

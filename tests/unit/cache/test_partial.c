@@ -350,7 +350,6 @@ static void second_one_in_a_process_waits_for_the_first(void **state)
 	call_release(&call);
 	/* It gets what the first leaves, */
 	pthread_t thread = start_waiting(f, &w);
-	usleep(20000);
 	partial_drop(p);
 	pthread_join(thread, NULL);
 	call_release(&w.call);
