@@ -7,7 +7,6 @@
 
 #include "cache/refs.h"
 #include "fs/backing.h"
-#include "fs/catalog.h"
 #include "fs/fetch.h"
 #include "fs/fs_impl.h"
 #include "fs/log.h"
@@ -15,44 +14,16 @@
 #include "fs/ops.h"
 #include "fs/session.h"
 
-/* "namespace/", from how the source names a path of two components (which no
- * registry's own rules for short names touch). */
-static void set_prefix(struct fs *fs)
-{
-	static const char probe[] = "a/b";
-	char name[REPOSITORY_MAX];
-	if (source_repository(fs->source, probe, name))
-		return;
-	size_t len = strlen(name);
-	if (len > strlen(probe))
-		snprintf(fs->prefix, sizeof(fs->prefix), "%.*s", (int)(len - strlen(probe)), name);
-}
-
 static int open_parts(struct fs *fs, struct err *err)
 {
-	int r = source_open(&fs->o.source, &fs->source, err);
+	int r = site_open(&fs->site, &fs->o.source, err);
 	if (r == 0)
 		r = store_open(&fs->o.store, &fs->store, err);
 	if (r == 0)
 		r = refs_open(fs->store, &fs->refs, err);
 	if (r == 0)
 		r = nodes_new(&fs->nodes, err);
-	if (r)
-		return r;
-	set_prefix(fs);
-	struct catalog_options catalog = {.refs = fs->refs,
-					  .origin = source_origin(fs->source),
-					  .tag_ttl_ms = fs->o.tag_ttl_ms,
-					  .list_ttl_ms = fs->o.list_ttl_ms};
-	r = catalog_new(&catalog, &fs->catalog);
-	struct fetcher_options fetcher = {.source = fs->source,
-					  .store = fs->store,
-					  .catalog = fs->catalog,
-					  .timeout_ms = fs->o.timeout_ms,
-					  .offline = fs->o.offline};
-	if (r == 0)
-		r = fetcher_new(&fetcher, &fs->fetcher);
-	return r ? err_set(err, r, "no memory for a mount's tables") : 0;
+	return r ? r : site_equip(&fs->site, &fs->o, fs->store, fs->refs, err);
 }
 
 static int64_t or_default(int64_t value, int64_t otherwise)
@@ -120,11 +91,11 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 	r = store_start(fs->store, err);
 	if (r)
 		return r;
-	r = fetcher_start(fs->fetcher);
+	r = site_start(&fs->site, err);
 	if (r)
-		return err_errno(err, r, "cannot start a thread");
+		return r;
 	r = stopping ? 0 : session_run(s, err);
-	fetcher_stop(fs->fetcher);
+	site_stop(&fs->site);
 	return r;
 }
 
@@ -141,14 +112,12 @@ void fs_free(struct fs *fs)
 {
 	if (!fs)
 		return;
-	fetcher_free(fs->fetcher);
 	backing_free(fs->backing);
 	session_free(fs->session);
-	catalog_free(fs->catalog);
+	site_close(&fs->site);
 	nodes_free(fs->nodes);
 	refs_close(fs->refs);
 	store_close(fs->store);
-	source_free(fs->source);
 	open_dirs_release(&fs->open_dirs);
 	lock_release(&fs->lock);
 	free(fs);
@@ -160,15 +129,15 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 	struct nodes_usage nodes;
 	struct flights_usage flights;
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->source, sizeof(ret->source), "%s", source_title(fs->source));
-	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(fs->source));
-	ret->down_errno = -source_down(fs->source, &err);
+	snprintf(ret->source, sizeof(ret->source), "%s", source_title(fs->site.source));
+	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(fs->site.source));
+	ret->down_errno = -source_down(fs->site.source, &err);
 	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
-	source_health(fs->source, &ret->health);
+	source_health(fs->site.source, &ret->health);
 	store_usage(fs->store, &ret->cache);
 	nodes_usage(fs->nodes, &nodes);
 	ret->nodes = nodes.nodes;
-	flights_usage(fetcher_flights(fs->fetcher), &flights);
+	flights_usage(fetcher_flights(fs->site.fetcher), &flights);
 	ret->parked = flights.parked;
 	ret->fetches = flights.flights;
 	lock_take(&fs->lock);

@@ -9,28 +9,23 @@
 #include "base/lock.h"
 #include "fs/fs.h"
 #include "fs/open_dirs.h"
-#include "registry/source.h"
+#include "fs/site.h"
 
 struct backing_table;
-struct catalog;
-struct fetcher;
 struct nodes;
 struct refs;
 struct session;
 
 struct fs {
 	struct fs_options o;
-	struct source *source;
 	struct store *store;
 	struct refs *refs;
-	struct catalog *catalog;
-	struct fetcher *fetcher;
+	struct site site;
 	struct nodes *nodes;
 	/* Set under lock once, before the first request: those that answer requests
 	 * need no lock to read it. */
 	struct backing_table *backing;
 	struct open_dirs open_dirs;
-	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
 	struct lock lock;
 	struct session *session; /* guarded by lock: while served */
 	bool stopping;           /* guarded by lock */

@@ -22,7 +22,7 @@ static void op_run(struct op *op);
 static void on_interrupt(fuse_req_t req, void *data)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	waiter_interrupt(fetcher_flights(fs->fetcher), (uint64_t)(uintptr_t)data);
+	waiter_interrupt(fetcher_flights(fs->site.fetcher), (uint64_t)(uintptr_t)data);
 }
 
 static void op_resume(struct waiter *w, int code, const struct err *err, struct blob *blob)
@@ -53,6 +53,7 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 		return NULL;
 	}
 	op->fs = fuse_req_userdata(req);
+	op->site = &op->fs->site;
 	op->req = req;
 	op->ino = ino;
 	op->what = what;
@@ -67,7 +68,7 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 /* From now on an interruption finds the op, parked or not. */
 static void watch(struct op *op)
 {
-	struct flights *f = fetcher_flights(op->fs->fetcher);
+	struct flights *f = fetcher_flights(op->site->fetcher);
 	waiter_watch(f, &op->waiter);
 	op->watched = true;
 	fuse_req_interrupt_func(op->req, on_interrupt, (void *)(uintptr_t)op->waiter.serial);
@@ -80,7 +81,7 @@ static int park(struct op *op)
 		watch(op);
 	op->waiter.soft_ms = op->accept_stale ? 0 : op->soft_ms;
 	struct err err = {""};
-	int r = fetch_park(op->fs->fetcher, &op->want, op->repo, &op->waiter, &err);
+	int r = fetch_park(op->site->fetcher, &op->want, op->repo, &op->waiter, &err);
 	if (r == 0)
 		return 0;
 	op->accept_stale = true;
@@ -157,7 +158,7 @@ static fuse_req_t end(struct op *op)
 	fuse_req_t req = op->req;
 	if (op->watched) {
 		fuse_req_interrupt_func(req, NULL, NULL);
-		waiter_unwatch(fetcher_flights(op->fs->fetcher), &op->waiter);
+		waiter_unwatch(fetcher_flights(op->site->fetcher), &op->waiter);
 	}
 	blob_unref(op->blob);
 	free(op);
@@ -197,7 +198,8 @@ static void log_reply(const struct op *op, int errnum)
 	bool of_host =
 	    errnum == EACCES || errnum == EHOSTUNREACH || errnum == ETIMEDOUT || errnum == EBUSY;
 	char key[ERR_TEXT_MAX + 16];
-	snprintf(key, sizeof(key), "%d %s", errnum, of_host ? source_title(op->fs->source) : text);
+	snprintf(key, sizeof(key), "%d %s", errnum,
+		 of_host ? source_title(op->site->source) : text);
 	log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
 }
 

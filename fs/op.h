@@ -42,6 +42,7 @@ typedef int (*op_handler)(struct op *op);
 struct op {
 	struct waiter waiter;
 	struct fs *fs;
+	struct site *site; /* that the node belongs to */
 	fuse_req_t req;
 	op_handler handler;
 	const char *what; /* "open", for the log */

@@ -60,14 +60,14 @@ int tree_absent(struct op *op, const struct want *w, const char *fmt, ...)
 	return err_set(&op->err, -ENOENT, "%s", text);
 }
 
-int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX])
+int tree_repo(struct op *op, uint64_t node, char ret[REPOSITORY_MAX])
 {
 	char path[NODE_REPO_MAX];
-	int r = node_repo(fs->nodes, node, path);
+	int r = node_repo(op->fs->nodes, node, path);
 	if (r == 0 && path[0] == '\0')
 		r = -ENOENT;
 	if (r == 0)
-		r = source_repository(fs->source, path, ret);
+		r = source_repository(op->site->source, path, ret);
 	return r == -ENAMETOOLONG ? -ENOENT : r;
 }
 
@@ -80,7 +80,7 @@ int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor
 	     double *ret_left_s)
 {
 	int64_t left = 0;
-	enum known known = catalog_tag(op->fs->catalog, repo, tag, ret, &left);
+	enum known known = catalog_tag(op->site->catalog, repo, tag, ret, &left);
 	if (ret_left_s)
 		*ret_left_s = left_s(left);
 	if (known == KNOWN_FRESH)
@@ -104,10 +104,10 @@ int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor
 
 int tree_repo_exists(struct op *op, const char *repo)
 {
-	if (catalog_repo_known(op->fs->catalog, repo))
+	if (catalog_repo_known(op->site->catalog, repo))
 		return 0;
 	struct want w = tree_want(WANT_REPO, repo);
-	if (catalog_listing(op->fs->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
+	if (catalog_listing(op->site->catalog, repo, NULL, NULL) == KNOWN_ABSENT)
 		return tree_absent(op, &w, "%s: no such repository", repo);
 	return op_want(op, &w, 0);
 }
@@ -147,7 +147,7 @@ static int lookup_fixed(struct op *op, const struct node *parent, const char *na
 	double entry_s = TREE_FOREVER_S;
 	if (kind == NODE_FREE)
 		return not_found(ret, TREE_FOREVER_S);
-	int r = tree_repo(op->fs, parent->id, repo);
+	int r = tree_repo(op, parent->id, repo);
 	if (r == 0)
 		r = tree_repo_exists(op, repo);
 	if (r == -EINPROGRESS && says_nothing(op_failed(op, &op->want))) {
@@ -192,7 +192,7 @@ static bool is_listed(struct op *op, const struct node *parent, const char *name
 	struct listing *l = NULL;
 	if (node_repo(op->fs->nodes, parent->id, path))
 		return false;
-	enum known known = catalog_listing(op->fs->catalog, op->fs->prefix, &l, NULL);
+	enum known known = catalog_listing(op->site->catalog, op->site->prefix, &l, NULL);
 	if (known != KNOWN_FRESH && known != KNOWN_STALE)
 		return false;
 	int len = snprintf(want, sizeof(want), "%s%s%s", path, path[0] ? "/" : "", name);
@@ -230,7 +230,7 @@ int tree_lookup_namespace(struct op *op, const struct node *parent, const char *
 static bool is_listed_tag(struct op *op, const char *repo, const char *tag)
 {
 	struct listing *l = NULL;
-	enum known known = catalog_listing(op->fs->catalog, repo, &l, NULL);
+	enum known known = catalog_listing(op->site->catalog, repo, &l, NULL);
 	if (known != KNOWN_FRESH && known != KNOWN_STALE)
 		return false;
 	bool listed = (known == KNOWN_FRESH || op->accept_stale) && names_has(&l->names, tag);
@@ -250,7 +250,7 @@ static int lookup_tag(struct op *op, const struct node *parent, const char *repo
 		return not_found(ret, TREE_FOREVER_S);
 	found_named(ret, parent, NODE_TAG, tag, 0);
 	bool bound = node_find(op->fs->nodes, &ret->key, &node) == 0 && digest_is_set(&node.digest);
-	if (!bound && catalog_tag(op->fs->catalog, repo, tag, NULL, NULL) != KNOWN_ABSENT &&
+	if (!bound && catalog_tag(op->site->catalog, repo, tag, NULL, NULL) != KNOWN_ABSENT &&
 	    is_listed_tag(op, repo, tag)) {
 		ret->entry_s = op->accept_stale ? 0 : (double)op->fs->o.tag_ttl_ms / 1000.0;
 		return 0;
@@ -281,10 +281,10 @@ static int has_manifest(struct op *op, const char *repo, const struct digest *d)
 	struct descriptor desc;
 	struct want w = tree_want(WANT_MANIFEST, repo);
 	w.digest = *d;
-	enum known known = catalog_named(op->fs->catalog, repo, d, &desc);
+	enum known known = catalog_named(op->site->catalog, repo, d, &desc);
 	if (known == KNOWN_ABSENT)
 		return tree_absent(op, &w, "%s: no such manifest", repo);
-	struct image *image = known == KNOWN_FRESH ? catalog_image(op->fs->catalog, d) : NULL;
+	struct image *image = known == KNOWN_FRESH ? catalog_image(op->site->catalog, d) : NULL;
 	if (!image)
 		return op_want(op, &w, 0);
 	image_unref(image);
@@ -316,7 +316,7 @@ static int blob_bytes(struct op *op, const char *repo, const struct digest *d,
 		return 0;
 	*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
 	*ret = named->size;
-	if (catalog_size(op->fs->catalog, repo, d, ret) != KNOWN_STALE)
+	if (catalog_size(op->site->catalog, repo, d, ret) != KNOWN_STALE)
 		return 0;
 	struct want w = tree_want(WANT_NAMED, repo);
 	w.digest = *d;
@@ -330,7 +330,7 @@ static int lookup_blob(struct op *op, const struct node *parent, const char *rep
 	uint64_t size;
 	if (digest_parse_parts(parent->name, strlen(parent->name), hex, strlen(hex), &ret->digest))
 		return not_found(ret, TREE_FOREVER_S);
-	enum known known = catalog_named(op->fs->catalog, repo, &ret->digest, &desc);
+	enum known known = catalog_named(op->site->catalog, repo, &ret->digest, &desc);
 	struct want w = tree_want(WANT_NAMED, repo);
 	w.digest = ret->digest;
 	if (known == KNOWN_ABSENT) {
@@ -352,7 +352,7 @@ int tree_lookup_repo_entry(struct op *op, const struct node *parent, const char 
 			   struct found *ret)
 {
 	char repo[REPOSITORY_MAX];
-	int r = tree_repo(op->fs, parent->id, repo);
+	int r = tree_repo(op, parent->id, repo);
 	if (r)
 		return r;
 	if (parent->kind == NODE_TAGS)
@@ -418,7 +418,7 @@ static int link_repo(struct op *op, const struct node *link, size_t name_len,
 		return -ENOENT;
 	snprintf(path + len, sizeof(path) - len, "%s%.*s", len ? "/" : "", (int)name_len,
 		 link->name);
-	return source_repository(op->fs->source, path, ret) ? -ENOENT : 0;
+	return source_repository(op->site->source, path, ret) ? -ENOENT : 0;
 }
 
 int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])

@@ -23,6 +23,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "fs/dirlist.h"
 #include "fs/image.h"
 #include "fs/nodes.h"
 #include "fs/op.h"
@@ -55,7 +56,7 @@ NODISCARD int tree_image(struct op *op, const struct node *node, struct image **
 
 /* The repository that a directory belongs to, as the origin names it. -ENOENT:
  * too long to be one; -ESTALE. */
-NODISCARD int tree_repo(struct fs *fs, uint64_t node, char ret[REPOSITORY_MAX]);
+NODISCARD int tree_repo(struct op *op, uint64_t node, char ret[REPOSITORY_MAX]);
 /* Whether the repository exists. 0, -ENOENT, -EINPROGRESS, -errno. */
 NODISCARD int tree_repo_exists(struct op *op, const char *repo);
 
@@ -91,6 +92,23 @@ struct want tree_want(enum want_kind kind, const char *repo);
 /* -ENOENT: the origin said so lately, of this want, which `why` looks up. */
 int tree_absent(struct op *op, const struct want *w, const char *fmt, ...) PRINTF(3, 4);
 
-/* Below files/: the entry that a directory node stands for, in image->names. */
-NODISCARD int tree_files_entry(struct fs *fs, const struct node *node, const struct image *image,
-			       size_t *ret);
+/* Parts of an image's directory. The first two make a child of `dir`. */
+NODISCARD int tree_found_content(struct op *op, const struct node *dir,
+				 const struct manifest_entry *e, enum node_kind kind,
+				 struct found *ret);
+NODISCARD int tree_found_dir(const struct node *parent, enum node_kind kind, const char *name,
+			     struct found *ret);
+/* Of content under that name, by its mode. */
+enum node_kind tree_content_kind(const char *name);
+/* fs/tree_files.c: below files/, and main.wasm. */
+NODISCARD int tree_lookup_files(struct op *op, const struct node *dir, const struct image *image,
+				const char *name, struct found *ret);
+NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir,
+				    const struct image *image, struct found *ret);
+NODISCARD int tree_list_files(struct op *op, const struct node *dir, const struct image *image,
+			      struct dirlist *l);
+
+/* Parts of a listing; `path` is the hash of the directory's own path. */
+NODISCARD int tree_add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len);
+NODISCARD int tree_add_content(struct dirlist *l, const char *name, const struct digest *d,
+			       bool wasm);

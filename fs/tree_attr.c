@@ -81,9 +81,9 @@ int tree_content_image(struct op *op, const struct node *node, bool *ret_unknown
 	char repo[NODE_REPO_MAX];
 	struct descriptor named;
 	*ret_unknown = false;
-	*ret = catalog_image(op->fs->catalog, &node->digest);
+	*ret = catalog_image(op->site->catalog, &node->digest);
 	if (*ret || node_content_repo(op->fs->nodes, node->id, repo) ||
-	    catalog_named(op->fs->catalog, repo, &node->digest, &named) != KNOWN_FRESH ||
+	    catalog_named(op->site->catalog, repo, &node->digest, &named) != KNOWN_FRESH ||
 	    !media_type_is_manifest(named.media_type))
 		return 0;
 	struct want w = tree_want(WANT_MANIFEST, repo);
@@ -115,8 +115,9 @@ static int image_attr(struct op *op, const struct node *node, struct stat *st, d
 	struct image *image = NULL;
 	if (node->kind == NODE_TAG) {
 		*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
-		image = digest_is_set(&node->digest) ? catalog_image(op->fs->catalog, &node->digest)
-						     : NULL;
+		image = digest_is_set(&node->digest)
+			    ? catalog_image(op->site->catalog, &node->digest)
+			    : NULL;
 	} else {
 		int r = tree_image(op, node, &image);
 		if (r)

@@ -9,8 +9,7 @@
 #include "fs/tree.h"
 #include "registry/reference.h"
 
-/* `path` is the hash of the directory's own path. */
-static int add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len)
+int tree_add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len)
 {
 	char copy[256];
 	if (len >= sizeof(copy))
@@ -20,7 +19,7 @@ static int add_dir(struct dirlist *l, uint64_t path, const char *name, size_t le
 	return dirlist_add(l, copy, len, tree_child_ino(path, copy), S_IFDIR);
 }
 
-static int add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
+int tree_add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
 {
 	/* A digest that cannot be verified is listed, and has no inode. */
 	uint64_t ino = digest_is_set(d) ? tree_content_ino(d, wasm) : UINT64_MAX;
@@ -48,7 +47,7 @@ static int add_children(struct op *op, struct dirlist *l, const struct node *dir
 		component[len] = '\0';
 		if (skip && tree_is_fixed_entry(component))
 			continue;
-		int r = add_dir(l, hash, component, len);
+		int r = tree_add_dir(l, hash, component, len);
 		if (r)
 			return r;
 	}
@@ -59,8 +58,8 @@ static int add_children(struct op *op, struct dirlist *l, const struct node *dir
  * not give one, or not now, leaves what is known so far. */
 static int want_catalog(struct op *op)
 {
-	struct want w = tree_want(WANT_CATALOG, op->fs->prefix);
-	enum known known = catalog_listing(op->fs->catalog, op->fs->prefix, NULL, NULL);
+	struct want w = tree_want(WANT_CATALOG, op->site->prefix);
+	enum known known = catalog_listing(op->site->catalog, op->site->prefix, NULL, NULL);
 	if (known == KNOWN_FRESH || known == KNOWN_ABSENT || op_failed(op, &w))
 		return 0;
 	if (known == KNOWN_STALE && op->accept_stale)
@@ -76,7 +75,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	if (r)
 		return r;
 	if (dir->kind != NODE_ROOT) {
-		r = tree_repo(op->fs, dir->id, repo);
+		r = tree_repo(op, dir->id, repo);
 		exists = r ? r : tree_repo_exists(op, repo);
 		if (exists == -EINPROGRESS && op_failed(op, &op->want)) {
 			exists = op_failed(op, &op->want);
@@ -93,7 +92,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 			return r;
 	}
 	struct names repos = {0};
-	r = catalog_repos(op->fs->catalog, op->fs->prefix, &repos, &op->err);
+	r = catalog_repos(op->site->catalog, op->site->prefix, &repos, &op->err);
 	if (r)
 		return r;
 	r = add_children(op, l, dir, &repos, path);
@@ -101,7 +100,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	static const char *const fixed[] = {"blobs", "manifests", "tags"};
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(fixed); i++)
-		r = add_dir(l, hash, fixed[i], strlen(fixed[i]));
+		r = tree_add_dir(l, hash, fixed[i], strlen(fixed[i]));
 	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)
 		return exists;
 	return r;
@@ -111,7 +110,7 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 {
 	struct want w = tree_want(WANT_TAGS, repo);
 	struct listing *tags = NULL;
-	enum known known = catalog_listing(op->fs->catalog, repo, &tags, NULL);
+	enum known known = catalog_listing(op->site->catalog, repo, &tags, NULL);
 	if (known == KNOWN_ABSENT)
 		return tree_absent(op, &w, "%s: no such repository", repo);
 	if (known == KNOWN_NOT || (known == KNOWN_STALE && !op->accept_stale)) {
@@ -124,7 +123,7 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 		const char *tag = tags->names.v[i];
 		size_t len = strlen(tag);
 		if (reference_is_tag(tag, len) && !reference_is_referrer_tag(tag, len))
-			r = add_dir(l, hash, tag, len);
+			r = tree_add_dir(l, hash, tag, len);
 	}
 	listing_unref(tags);
 	return r;
@@ -133,14 +132,14 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 static int list_algs(struct op *op, const struct node *dir, struct dirlist *l)
 {
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	int r = add_dir(l, hash, "sha256", 6);
-	return r ? r : add_dir(l, hash, "sha512", 6);
+	int r = tree_add_dir(l, hash, "sha256", 6);
+	return r ? r : tree_add_dir(l, hash, "sha512", 6);
 }
 
 /* By what it was called first, or because it has turned out to be one. */
 static bool is_manifest(struct op *op, const struct descriptor *d)
 {
-	struct image *image = catalog_image(op->fs->catalog, &d->digest);
+	struct image *image = catalog_image(op->site->catalog, &d->digest);
 	image_unref(image);
 	return image || media_type_is_manifest(d->media_type);
 }
@@ -151,7 +150,7 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 	AUTO_FREE struct descriptor *v = NULL;
 	size_t n = 0;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	int r = catalog_named_all(op->fs->catalog, repo, &v, &n, &op->err);
+	int r = catalog_named_all(op->site->catalog, repo, &v, &n, &op->err);
 	if (r == -ENOENT)
 		return 0;
 	for (size_t i = 0; i < n && r == 0; i++) {
@@ -160,9 +159,9 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 			continue;
 		digest_hex(&v[i].digest, hex);
 		if (dir->kind == NODE_BLOB_ALG)
-			r = add_content(l, hex, &v[i].digest, false);
+			r = tree_add_content(l, hex, &v[i].digest, false);
 		else if (is_manifest(op, &v[i]))
-			r = add_dir(l, hash, hex, strlen(hex));
+			r = tree_add_dir(l, hash, hex, strlen(hex));
 	}
 	return r;
 }
@@ -173,17 +172,18 @@ static int list_manifest(struct op *op, const struct node *dir, const struct ima
 	const struct manifest *m = image->manifest;
 	const struct manifest_names *names = image->names;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	int r = add_content(l, "manifest.json", &m->desc.digest, false);
+	int r = tree_add_content(l, "manifest.json", &m->desc.digest, false);
 	if (m->is_index)
 		return r;
 	if (r == 0 && names->config_name)
-		r = add_content(l, names->config_name, &m->config.desc.digest, false);
+		r = tree_add_content(l, names->config_name, &m->config.desc.digest, false);
 	if (r == 0)
-		r = add_dir(l, hash, "layers", 6);
+		r = tree_add_dir(l, hash, "layers", 6);
 	if (r == 0)
-		r = add_dir(l, hash, "files", 5);
+		r = tree_add_dir(l, hash, "files", 5);
 	if (r == 0 && names->main_kind == MAIN_WASM_LAYER)
-		r = add_content(l, "main.wasm", &m->layers[names->main_layer].desc.digest, true);
+		r = tree_add_content(l, "main.wasm", &m->layers[names->main_layer].desc.digest,
+				     true);
 	return r;
 }
 
@@ -192,28 +192,8 @@ static int list_layers(const struct image *image, struct dirlist *l)
 	int r = 0;
 	for (size_t i = 0; i < image->manifest->layer_count && r == 0; i++) {
 		const char *name = image->names->layer_names[i];
-		r = add_content(l, name, &image->manifest->layers[i].desc.digest,
-				name_is_wasm(name));
-	}
-	return r;
-}
-
-static int list_files(struct op *op, const struct node *dir, const struct image *image,
-		      struct dirlist *l)
-{
-	size_t in = 0;
-	int r = tree_files_entry(op->fs, dir, image, &in);
-	if (r)
-		return r;
-	const struct file_entry *files = image->names->files;
-	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	for (size_t i = files[in].first; i < files[in].first + files[in].count && r == 0; i++) {
-		const struct file_entry *e = &files[i];
-		if (e->kind == FILE_KIND_DIR)
-			r = add_dir(l, hash, e->name, strlen(e->name));
-		else
-			r = add_content(l, e->name, &image->manifest->layers[e->layer].desc.digest,
-					name_is_wasm(e->name));
+		r = tree_add_content(l, name, &image->manifest->layers[i].desc.digest,
+				     name_is_wasm(name));
 	}
 	return r;
 }
@@ -227,7 +207,7 @@ static int list_image(struct op *op, const struct node *dir, struct dirlist *l)
 	if (dir->kind == NODE_LAYERS)
 		r = list_layers(image, l);
 	else if (dir->kind == NODE_FILES)
-		r = list_files(op, dir, image, l);
+		r = tree_list_files(op, dir, image, l);
 	else
 		r = list_manifest(op, dir, image, l);
 	image_unref(image);
@@ -237,7 +217,7 @@ static int list_image(struct op *op, const struct node *dir, struct dirlist *l)
 static int list_repo_entry(struct op *op, const struct node *dir, struct dirlist *l)
 {
 	char repo[REPOSITORY_MAX];
-	int r = tree_repo(op->fs, dir->id, repo);
+	int r = tree_repo(op, dir->id, repo);
 	if (r)
 		return r;
 	if (dir->kind == NODE_TAGS)

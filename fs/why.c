@@ -36,14 +36,14 @@ static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, 
 /* What is missing is known by its want. */
 static void explain_want(struct walk *k)
 {
-	struct fs *fs = k->op->fs;
+	struct fetcher *fetcher = k->op->site->fetcher;
 	struct failure f;
 	struct err err = {""};
-	if (failures_find(fetcher_failures(fs->fetcher), &k->op->want, &f)) {
+	if (failures_find(fetcher_failures(fetcher), &k->op->want, &f)) {
 		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
 		return;
 	}
-	int refused = fetch_refused(fs->fetcher, &err);
+	int refused = fetch_refused(fetcher, &err);
 	if (refused)
 		say(k->why, WHY_FAILED, refused, 0, err.text);
 	else
@@ -56,7 +56,7 @@ static void explain(struct walk *k, int code)
 	const char *text = k->op->err.text;
 	struct failure f;
 	bool said = code == -ENOENT && k->op->want.kind != 0 &&
-		    failures_find(fetcher_failures(k->op->fs->fetcher), &k->op->want, &f);
+		    failures_find(fetcher_failures(k->op->site->fetcher), &k->op->want, &f);
 	if (code == -EINPROGRESS)
 		explain_want(k);
 	else if (said)
@@ -162,6 +162,7 @@ void fs_why(struct fs *fs, const char *path, struct why *ret)
 		say(ret, WHY_FAILED, op && k ? -ENAMETOOLONG : -ENOMEM, 0, "too much to explain");
 	} else {
 		op->fs = fs;
+		op->site = &fs->site;
 		op->accept_stale = true;
 		k->op = op;
 		k->why = ret;

@@ -111,11 +111,11 @@ static int get_source(struct op *op, const struct node *node, char **ret)
 {
 	char repo[NODE_REPO_MAX];
 	int r = node->kind == NODE_TAG || node->kind == NODE_MANIFEST
-		    ? tree_repo(op->fs, node->id, repo)
+		    ? tree_repo(op, node->id, repo)
 		    : node_content_repo(op->fs->nodes, node->id, repo);
 	if (r)
 		return r;
-	return asprintf(ret, "%s/%s", source_title(op->fs->source), repo) < 0 ? -ENOMEM : 0;
+	return asprintf(ret, "%s/%s", source_title(op->site->source), repo) < 0 ? -ENOMEM : 0;
 }
 
 /* *ret_image keeps s->manifest alive. -ENODATA: a node without attributes. */
@@ -133,7 +133,7 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 	case NODE_MAIN_WASM:
 		desc->media_type[0] = '\0';
 		if (node_content_repo(op->fs->nodes, node->id, repo) ||
-		    catalog_named(op->fs->catalog, repo, &node->digest, desc) != KNOWN_FRESH)
+		    catalog_named(op->site->catalog, repo, &node->digest, desc) != KNOWN_FRESH)
 			desc->media_type[0] = '\0';
 		*s = (struct subject){&node->digest, node->size, desc->media_type, true, NULL};
 		r = tree_content_image(op, node, &unknown, ret_image);

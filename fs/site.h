@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* site — one registry (or layout) as a mount shows it: who is asked, what is
+ * known of it, and who fetches. Layer: fs/, internal.
+ *
+ * Each site has flights and pools of its own, so that a registry that is
+ * silent keeps nothing of another one waiting. What is content is shared: the
+ * store and the nodes are the mount's.
+ *
+ * Calling sequence: site_open (checks what the source says of itself) →
+ * site_equip → site_start → site_stop → site_close. Set up before the first
+ * request that concerns it, read only afterwards; its parts have locks of their
+ * own. No thread starts before site_start.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "fs/fs.h"
+#include "registry/source.h"
+
+struct catalog;
+struct fetcher;
+struct refs;
+
+struct site {
+	struct source *source;
+	struct catalog *catalog;
+	struct fetcher *fetcher;
+	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
+};
+
+/* Errors of source_open. */
+NODISCARD int site_open(struct site *site, const struct source_options *o, struct err *err);
+/* store and refs are borrowed. -ENOMEM. */
+NODISCARD int site_equip(struct site *site, const struct fs_options *o, struct store *store,
+			 struct refs *refs, struct err *err);
+NODISCARD int site_start(struct site *site, struct err *err);
+void site_stop(struct site *site);
+void site_close(struct site *site); /* one that was never opened is fine */
