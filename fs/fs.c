@@ -134,6 +134,9 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 	ret->down_errno = -source_down(fs->site.source, &err);
 	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
 	source_health(fs->site.source, &ret->health);
+	ret->stale_ms = fs->site.stale_ms;
+	size_t n = source_mirrors(fs->site.source, ret->mirrors, FS_STATUS_MIRRORS_MAX);
+	ret->mirror_count = n < FS_STATUS_MIRRORS_MAX ? n : FS_STATUS_MIRRORS_MAX;
 	store_usage(fs->store, &ret->cache);
 	nodes_usage(fs->nodes, &nodes);
 	ret->nodes = nodes.nodes;

@@ -40,12 +40,16 @@ void fs_stop(struct fs *fs);
 void fs_free(struct fs *fs); /* NULL is fine */
 
 /* From any thread, never waits for the network or the disk. */
+#define FS_STATUS_MIRRORS_MAX 16
 struct fs_status {
 	char source[512]; /* source_title */
 	char origin[512];
 	int down_errno; /* 0, or why the origin is known to be down now */
 	char down_text[ERR_TEXT_MAX];
 	struct source_health health;
+	int64_t stale_ms; /* wall clock: a tag was served that the host could not be asked for */
+	struct source_mirror mirrors[FS_STATUS_MIRRORS_MAX];
+	size_t mirror_count;
 	struct store_usage cache;
 	uint64_t nodes, parked, fetches;
 	bool passthrough, offline;

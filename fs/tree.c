@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cache/store.h"
 #include "fs/catalog.h"
 #include "fs/fetch.h"
@@ -93,9 +94,11 @@ int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor
 		return op_want(op, &w, 0);
 	if (!op->accept_stale)
 		return op_want(op, &w, OP_STALE_TAG_MS);
-	if (op_failed(op, &w))
+	if (op_failed(op, &w)) {
+		op->site->stale_ms = clock_wall_ms();
 		log_failure("fs", op->failure_err.text, "%s:%s: serving what it named before: %s",
 			    repo, tag, op->failure_err.text);
+	}
 	/* The late answer counts for the next walk, so this one must not be kept. */
 	if (ret_left_s)
 		*ret_left_s = 0;

@@ -197,10 +197,11 @@ void answer_release(struct answer *a)
 struct outcome {
 	int code;
 	struct err why;
-	bool retry;     /* another try may end better */
-	bool blame;     /* the host is not well */
-	bool words;     /* it said so itself, and did not merely fall silent */
-	unsigned tries; /* how many are worth it */
+	bool retry;      /* another try may end better */
+	bool blame;      /* the host is not well */
+	bool words;      /* it said so itself, and did not merely fall silent */
+	unsigned tries;  /* how many are worth it */
+	int64_t gate_ms; /* not 0: for how long it must not be asked */
 };
 
 static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
@@ -290,6 +291,16 @@ static int wait_retry(struct client *c, unsigned attempt, const struct answer *a
 	return park_sleep(call, clock_ms() + wait_ms, NULL);
 }
 
+/* For how long a host must not be asked that says when to come again, and later than
+ * this question can wait. 0: it says nothing of the kind. */
+static int64_t gate_ms(const struct client *c, const struct answer *a, int64_t retry_after_ms)
+{
+	if (a->foreign || (a->status != 429 && a->status != 503) ||
+	    retry_after_ms <= c->tuning.down_ms)
+		return 0;
+	return retry_after_ms < RETRY_GATE_MAX_MS ? retry_after_ms : RETRY_GATE_MAX_MS;
+}
+
 /* The tries of one question. On failure *o says how it ended. */
 static void ask_until(struct client *c, const struct question *q, bool trial, struct call *call,
 		      struct answer *ret, struct outcome *o)
@@ -327,8 +338,10 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 			call_say(call, o->code, o->why.text);
 		}
 		if (!o->retry || trial || c->mirror || attempt >= o->tries ||
-		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0)
+		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0) {
+			o->gate_ms = gate_ms(c, ret, end.retry_after_ms);
 			break;
+		}
 		answer_release(ret);
 	}
 	/* Silence after a word leaves that word standing. */
@@ -368,6 +381,8 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 	}
 	if (o.code == 0)
 		note_answer(c, q, ret);
+	else if (o.blame && o.gate_ms > 0)
+		health_gate(&c->health, o.code, o.why.text, clock_ms() + o.gate_ms);
 	else if (o.blame)
 		health_failed(&c->health, o.code, o.why.text);
 	else

@@ -260,14 +260,46 @@ int endpoints_down(struct endpoints *e, struct err *err)
 	return health_down(&origin(e)->health, err);
 }
 
+static void health_of(struct client *c, struct source_health *ret)
+{
+	int64_t left_ms = atomic_load(&c->distrust_until_ms) - clock_ms();
+
+	health_get(&c->health, ret);
+	ret->distrusted_ms = left_ms > 0 ? left_ms : 0;
+	ret->requests = http_requests(c->http);
+	ret->bytes = http_bytes(c->http);
+}
+
 void endpoints_health(struct endpoints *e, struct source_health *ret)
 {
-	health_get(&origin(e)->health, ret);
-	ret->requests = 0;
-	ret->bytes = 0;
+	struct source_health one;
+
+	health_of(origin(e), ret);
 	for (size_t i = 0; i < e->groups.n; i++)
 		for (size_t j = 0; j < e->sets[i].n; j++) {
-			ret->requests += http_requests(e->sets[i].v[j]->http);
-			ret->bytes += http_bytes(e->sets[i].v[j]->http);
+			if (e->sets[i].v[j] == origin(e))
+				continue;
+			health_of(e->sets[i].v[j], &one);
+			ret->requests += one.requests;
+			ret->bytes += one.bytes;
 		}
+}
+
+size_t endpoints_mirrors(struct endpoints *e, struct source_mirror *ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->groups.n; i++)
+		for (size_t j = 0; j < e->sets[i].n; j++) {
+			struct client *c = e->sets[i].v[j];
+
+			if (!c->mirror)
+				continue;
+			if (n < max) {
+				snprintf(ret[n].host, sizeof(ret[n].host), "%s", c->title);
+				health_of(c, &ret[n].health);
+			}
+			n++;
+		}
+	return n;
 }

@@ -63,5 +63,7 @@ void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors)
 int endpoints_down(struct endpoints *e, struct err *err);
 /* The origin's, with the requests and bytes of all. */
 void endpoints_health(struct endpoints *e, struct source_health *ret);
+/* As source_mirrors. */
+size_t endpoints_mirrors(struct endpoints *e, struct source_mirror *ret, size_t max);
 /* Who has the last word. */
 const struct client *endpoints_origin(const struct endpoints *e);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/clock.h"
 
@@ -22,21 +23,37 @@ static bool is_down(const struct health *h) REQUIRES(h->lock)
 	return h->down < 0 && (h->trying || clock_ms() < h->until_ms);
 }
 
+/* For people: what a host that has asked us to wait is waited for. */
+static void say_until(int64_t left_ms, char out[64])
+{
+	time_t at = (time_t)((clock_wall_ms() + left_ms) / 1000);
+	struct tm tm;
+
+	if (left_ms <= 0 || !gmtime_r(&at, &tm) ||
+	    strftime(out, 64, "it has asked us to wait until %H:%M:%SZ", &tm) == 0)
+		snprintf(out, 64, "not asked again yet");
+}
+
 static int answer(struct health *h, bool *trial, struct err *err)
 {
-	char text[ERR_TEXT_MAX];
+	char text[ERR_TEXT_MAX], until[64];
+	int64_t left_ms = 0;
 	int code = 0;
 
 	lock_take(&h->lock);
 	if (is_down(h)) {
 		code = h->down;
+		left_ms = h->hold_until_ms - clock_ms();
 		snprintf(text, sizeof(text), "%s", h->last.text);
 	} else if (h->down < 0 && trial) {
 		h->trying = true;
 		*trial = true;
 	}
 	lock_drop(&h->lock);
-	return code < 0 ? err_set(err, code, "%s (not asked again yet)", text) : 0;
+	if (code == 0)
+		return 0;
+	say_until(left_ms, until);
+	return err_set(err, code, "%s (%s)", text, until);
 }
 
 int health_enter(struct health *h, bool *ret_trial, struct err *err)
@@ -58,6 +75,8 @@ static void answered(struct health *h, int last_errno, const char *text)
 	h->last.last_errno = last_errno;
 	snprintf(h->last.text, sizeof(h->last.text), "%s", text);
 	h->last.since_ms = clock_wall_ms();
+	if (!last_errno)
+		h->last.good_ms = h->last.since_ms;
 	lock_drop(&h->lock);
 }
 
@@ -71,15 +90,28 @@ void health_refused(struct health *h, const char *text)
 	answered(h, EACCES, text);
 }
 
-void health_failed(struct health *h, int code, const char *text)
+static void failed(struct health *h, int code, const char *text, int64_t until_ms) REQUIRES(h->lock)
 {
-	lock_take(&h->lock);
 	h->down = code;
-	h->until_ms = clock_ms() + h->down_ms;
+	h->until_ms = until_ms;
 	h->trying = false;
 	h->last.last_errno = -code;
 	snprintf(h->last.text, sizeof(h->last.text), "%s", text);
 	h->last.since_ms = clock_wall_ms();
+}
+
+void health_failed(struct health *h, int code, const char *text)
+{
+	lock_take(&h->lock);
+	failed(h, code, text, clock_ms() + h->down_ms);
+	lock_drop(&h->lock);
+}
+
+void health_gate(struct health *h, int code, const char *text, int64_t until_ms)
+{
+	lock_take(&h->lock);
+	failed(h, code, text, until_ms);
+	h->hold_until_ms = until_ms;
 	lock_drop(&h->lock);
 }
 

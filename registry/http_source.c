@@ -58,6 +58,11 @@ static void health_op(struct source *s, struct source_health *ret)
 	endpoints_health(http_source_of(s)->endpoints, ret);
 }
 
+static size_t mirrors_op(struct source *s, struct source_mirror *ret, size_t max)
+{
+	return endpoints_mirrors(http_source_of(s)->endpoints, ret, max);
+}
+
 static const struct source_ops ops = {
     .free = source_free_op,
     .origin = origin_op,
@@ -66,6 +71,7 @@ static const struct source_ops ops = {
     .repository = repository_op,
     .down = down_op,
     .health = health_op,
+    .mirrors = mirrors_op,
     .resolve = http_source_resolve,
     .document = http_source_document,
     .stat = http_source_stat,

@@ -65,6 +65,11 @@ void source_health(struct source *s, struct source_health *ret)
 	s->ops->health(s, ret);
 }
 
+size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max)
+{
+	return s->ops->mirrors ? s->ops->mirrors(s, ret, max) : 0;
+}
+
 int source_resolve(struct source *s, const char *repo, const char *tag,
 		   const struct descriptor *known, struct call *call, struct descriptor *ret,
 		   struct err *err)

@@ -51,6 +51,7 @@
 		    */
 #define SOURCE_SLOW_BYTES_S (16u << 10)
 #define SOURCE_SLOW_S       30
+#define SOURCE_HOST_MAX     512 /* HOST:PORT of a mirror, as text */
 
 struct referrers; /* registry/referrers.h */
 struct source;
@@ -115,11 +116,21 @@ struct source_health {
 	int last_errno;
 	char text[ERR_TEXT_MAX]; /* of last_errno */
 	int64_t since_ms;        /* wall clock of the last answer or failure; 0: none yet */
+	int64_t good_ms;         /* wall clock of the last good answer; 0: none yet */
 	int64_t held_ms;         /* for how long from now it has asked us to wait; 0: it has not */
+	int64_t distrusted_ms;   /* a mirror that gave wrong bytes is not asked for so long */
 	uint64_t requests;       /* HTTP requests sent so far */
 	uint64_t bytes;          /* received in bodies */
 };
 void source_health(struct source *s, struct source_health *ret);
+
+/* Those that are asked before the origin, in their order, at most `max`; returns how
+ * many there are. One that is named for several namespaces is several. */
+struct source_mirror {
+	char host[SOURCE_HOST_MAX];
+	struct source_health health;
+};
+size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max);
 
 /* What a tag names now: HEAD, or GET where HEAD does not tell. `known` (may be
  * NULL) is what it named before: the answer may then be "the same". */

@@ -32,31 +32,46 @@ static const char *errno_name(int code)
 
 /* After the time for which a host counts as down, it still is the last that is
  * known of it. A refusal is an answer: that host is there. */
-static bool is_down(const struct fs_status *s)
+static bool is_down(const struct source_health *h, int down_errno)
 {
-	int last = s->health.last_errno < 0 ? -s->health.last_errno : s->health.last_errno;
-	return s->down_errno != 0 || last == EHOSTUNREACH || last == ETIMEDOUT;
+	int last = h->last_errno < 0 ? -h->last_errno : h->last_errno;
+	return down_errno != 0 || last == EHOSTUNREACH || last == ETIMEDOUT || last == EBUSY;
 }
 
-static json_t *make_host(const struct fs_status *s)
+static const char *host_state(const struct source_health *h, int down_errno, int64_t stale_ms)
 {
-	bool down = is_down(s);
-	int code = s->down_errno != 0 ? s->down_errno : s->health.last_errno;
-	const char *text = s->down_errno != 0 ? s->down_text : s->health.text;
+	bool bad = is_down(h, down_errno) || h->last_errno == EACCES;
+	if (h->distrusted_ms > 0)
+		return "demoted";
+	if (h->held_ms > 0)
+		return "gated";
+	if (bad && stale_ms != 0 && stale_ms >= h->good_ms)
+		return "stale";
+	if (is_down(h, down_errno))
+		return "down";
+	return h->since_ms == 0 ? "unknown" : h->last_errno == EACCES ? "refused" : "ok";
+}
+
+/* `origin` and `down_text` may be NULL. */
+static json_t *make_host(const char *name, const char *origin, const struct source_health *h,
+			 int down_errno, const char *down_text, int64_t stale_ms)
+{
+	int code = down_errno != 0 ? down_errno : h->last_errno;
+	const char *text = down_errno != 0 ? down_text : h->text;
+	int64_t wait_ms = h->distrusted_ms > 0 ? h->distrusted_ms : h->held_ms;
 	char since[32], until[32];
-	format_time(s->health.since_ms, since);
-	format_time(clock_wall_ms() + s->health.held_ms, until);
-	const char *state = down                             ? "down"
-			    : s->health.held_ms > 0          ? "gated"
-			    : s->health.since_ms == 0        ? "unknown"
-			    : s->health.last_errno == EACCES ? "refused"
-							     : "ok";
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", s->source,
-			 "origin", s->origin, "state", state, "until",
-			 s->health.held_ms > 0 ? until : NULL, "errno",
-			 code != 0 ? errno_name(code) : NULL, "reason", code != 0 ? text : NULL,
-			 "since", s->health.since_ms != 0 ? since : NULL, "requests",
-			 (json_int_t)s->health.requests, "bytes", (json_int_t)s->health.bytes);
+	format_time(h->since_ms, since);
+	format_time(clock_wall_ms() + wait_ms, until);
+	if (h->distrusted_ms > 0) {
+		code = EBADMSG;
+		text = "it gave bytes that do not match their digest";
+	}
+	return json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", name,
+			 "origin", origin, "mirror", origin == NULL, "state",
+			 host_state(h, down_errno, stale_ms), "until", wait_ms > 0 ? until : NULL,
+			 "errno", code != 0 ? errno_name(code) : NULL, "reason",
+			 code != 0 ? text : NULL, "since", h->since_ms != 0 ? since : NULL,
+			 "requests", (json_int_t)h->requests, "bytes", (json_int_t)h->bytes);
 }
 
 static json_t *make_cache(const struct store_usage *u)
@@ -67,10 +82,18 @@ static json_t *make_cache(const struct store_usage *u)
 			 (json_int_t)u->memory_bytes);
 }
 
+/* The registry, then its mirrors in the order in which they are asked. */
 static json_t *make_hosts(const struct fs_status *s)
 {
-	bool local = strncmp(s->source, "oci:", 4) == 0;
-	return local ? json_array() : json_pack("[o]", make_host(s));
+	json_t *hosts = json_array();
+	if (strncmp(s->source, "oci:", 4) == 0)
+		return hosts;
+	(void)json_array_append_new(hosts, make_host(s->source, s->origin, &s->health,
+						     s->down_errno, s->down_text, s->stale_ms));
+	for (size_t i = 0; i < s->mirror_count; i++)
+		(void)json_array_append_new(
+		    hosts, make_host(s->mirrors[i].host, NULL, &s->mirrors[i].health, 0, NULL, 0));
+	return hosts;
 }
 
 json_t *report_make(const struct report *r)

@@ -168,11 +168,12 @@ static void show_host(FILE *f, const json_t *host)
 	get(host, "until", &until);
 	get(host, "reason", &reason);
 	bool gated = json_is_string(json_object_get(host, "until"));
+	const char *what = json_is_true(json_object_get(host, "mirror")) ? "mirror  " : "registry";
 	units_format_size(number(host, "bytes"), bytes);
 	if (strcmp(state.text, "unknown") == 0)
-		fprintf(f, "  registry  %s: not asked yet\n", name.text);
+		fprintf(f, "  %s  %s: not asked yet\n", what, name.text);
 	else
-		fprintf(f, "  registry  %s: %s%s%s (last answer or failure: %s)\n", name.text,
+		fprintf(f, "  %s  %s: %s%s%s (last answer or failure: %s)\n", what, name.text,
 			state.text, gated ? " until " : "", gated ? until.text : "", since.text);
 	if (json_is_string(json_object_get(host, "reason")))
 		fprintf(f, "            %s\n", reason.text);

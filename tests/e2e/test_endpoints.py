@@ -149,6 +149,21 @@ def test_a_mirror_with_wrong_bytes(mount, registry, mirror, image, hosts):
     cache_is_right(m)
 
 
+def test_the_states_of_mirrors(mount, registry, mirror, second, image, hosts):
+    mirror.on("GET", "/blobs/", b.flip(1000))
+    second.stop()
+    m = mount(None, *hosts(table(mirror) + table(second)))
+    own, first, other = m.status()["hosts"]
+    assert (own["mirror"], first["mirror"], first["host"], first["state"]) == (False, True, mirror.address, "unknown")
+    open_all(m, image)
+    own, first, other = m.status()["hosts"]
+    assert (own["host"], own["state"]) == (registry.address, "ok")
+    assert (first["state"], first["errno"]) == ("demoted", "EBADMSG") and first["until"].endswith("Z")
+    assert (other["host"], other["state"], other["errno"]) == (second.address, "down", "EHOSTUNREACH")
+    said = run([m.binary, "status", m], env=m.env).ok().out
+    assert f"{mirror.address}: demoted until 2" in said and f"{second.address}: down" in said
+
+
 def test_a_mirror_with_another_manifest(mount, registry, mirror, image, hosts):
     mirror.on("GET", "/manifests/sha256", b.rewrite(lambda data: data.replace(b"{", b"{ ", 1)))
     m = mount(None, *hosts(table(mirror, 'capabilities = ["pull"]')))

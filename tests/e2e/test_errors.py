@@ -24,7 +24,7 @@ TAG_FAULTS = {
     "500": (lambda: b.error(500, "UNKNOWN", "made to fail"), EHOSTUNREACH, "500"),
     "502": (lambda: b.answer(502, "<html>bad gateway</html>", content_type="text/html"), EHOSTUNREACH, "502"),
     "503": (lambda: b.error(503, "UNAVAILABLE", "made to fail"), EHOSTUNREACH, "503"),
-    "429": (lambda: b.too_many(3600), EBUSY, "429"),
+    "429": (lambda: b.too_many(6), EBUSY, "429"),
     "hang-up": (lambda: b.hang_up(), EHOSTUNREACH, ""),
     "reset": (lambda: b.hang_up(reset=True), EHOSTUNREACH, ""),
     "silence": (lambda: b.silent(), ETIMEDOUT, ""),

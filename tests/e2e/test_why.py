@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wasmocifs why PATH`: every failure can be explained afterwards, and explaining asks nobody."""
 
+import contextlib
 import json
 import os
 import time
-from errno import EACCES, EBADMSG, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, errorcode
+from errno import EACCES, EBADMSG, EBUSY, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, errorcode
 
 import pytest
 
@@ -139,6 +140,42 @@ def test_the_state_of_the_host(mount, registry, image):
     assert "gated until 2" in run([m.binary, "status", m], env=m.env).ok().out
     assert cat.ends(20)[0] == 0
     until(lambda: state_of(m)["state"] == "ok", what="the host being asked again")
+
+
+def test_a_host_that_wants_to_be_left_alone(mount, registry, image):
+    """A Retry-After beyond what a reader waits: nobody asks before, and everybody is told until when."""
+    rule = registry.on("GET", "/blobs/", b.too_many(12))
+    m = mount(None, "--timeout", "2s")
+    with raises(EBUSY):
+        read(m / "demo/app:v1/main.wasm")
+    asked = registry.count()
+    with raises(EBUSY):
+        read(m / "demo/app:v1/main.wasm")
+    assert registry.count() == asked
+    host = state_of(m)
+    assert (host["state"], host["errno"]) == ("gated", "EBUSY") and host["until"] and "slow down" in host["reason"]
+    said = run([m.binary, "why", m / "demo/app:v1/main.wasm"], env=m.env).out
+    assert "429" in said and "EBUSY" in said
+    rule.remove()
+    until(lambda: opens(m / "demo/app:v1/main.wasm"), 30, what="the host being asked again")
+    assert registry.count() > asked and state_of(m)["state"] == "ok"
+
+
+def opens(path):
+    with contextlib.suppress(OSError):
+        return bool(read(path))
+    return False
+
+
+def test_a_host_whose_tags_are_old(mount, registry, image):
+    m = mount(None, "--tag-ttl", "1s", "--timeout", "2s")
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    rule = registry.on(None, "", b.error(403, "DENIED", "pay first"))
+    until(lambda: os.readlink(m / "demo/app:v1") and state_of(m)["state"] == "stale", what="an old tag being served")
+    assert "pay first" in state_of(m)["reason"]
+    assert "stale" in run([m.binary, "status", m], env=m.env).ok().out
+    rule.remove()
+    until(lambda: os.readlink(m / "demo/app:v1") and state_of(m)["state"] == "ok", what="the host being well again")
 
 
 def test_paths_of_other_mounts(mount, registry, binary, work):

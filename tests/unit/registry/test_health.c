@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "registry/health.h"
 
 static void a_failure_keeps_others_away(void **state)
@@ -74,12 +75,37 @@ static void the_longest_hold_counts(void **state)
 	health_release(&health);
 }
 
+static void a_host_that_says_when_to_come_again(void **state)
+{
+	struct source_health h;
+	struct health health;
+	struct err err = {""};
+	bool trial;
+
+	(void)state;
+	health_init(&health, 0);
+	health_gate(&health, -EBUSY, "429 slow down", clock_ms() + 1000000);
+	assert_int_equal(health_enter(&health, &trial, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "429 slow down (it has asked us to wait until "));
+	health_get(&health, &h);
+	assert_int_equal(h.last_errno, EBUSY);
+	assert_in_range(h.held_ms, 1, 1000000);
+	health_gate(&health, -EBUSY, "429 slow down", clock_ms() - 1);
+	assert_int_equal(health_enter(&health, &trial, &err), 0);
+	assert_true(trial);
+	health_good(&health);
+	health_get(&health, &h);
+	assert_true(h.good_ms > 0 && h.held_ms == 0);
+	health_release(&health);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_failure_keeps_others_away),
 	    cmocka_unit_test(one_tries_while_the_rest_wait),
 	    cmocka_unit_test(the_longest_hold_counts),
+	    cmocka_unit_test(a_host_that_says_when_to_come_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

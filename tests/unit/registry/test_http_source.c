@@ -432,6 +432,13 @@ static void a_429_beyond_our_patience(void **state)
 	assert_int_equal(source_document(r.source, "x", "v1", &r.call, &d, &r.err), -EBUSY);
 	assert_int_equal(server_count(r.server), 1);
 	assert_int_equal(source_down(r.source, NULL), -EBUSY);
+	/* Nobody asks before, and nobody waits for it. */
+	assert_int_equal(source_document(r.source, "x", "v1", &r.call, &d, &r.err), -EBUSY);
+	assert_non_null(strstr(r.err.text, "it has asked us to wait until "));
+	assert_int_equal(server_count(r.server), 1);
+	struct source_health health;
+	source_health(r.source, &health);
+	assert_in_range(health.held_ms, 3500000, 3600000);
 	rig_close(&r);
 }
 
