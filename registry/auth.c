@@ -68,6 +68,11 @@ void auth_end(struct auth_round *r)
 	wipe(&r->scopes);
 }
 
+int auth_headers(struct auth *a, struct names *ret)
+{
+	return credentials_headers(a->credentials, ret);
+}
+
 /* ---- headers ---- */
 
 static int set_header(struct auth_round *r, const char *scheme, const char *value)

@@ -66,3 +66,5 @@ NODISCARD int auth_answered(struct auth *a, const struct url *registry, struct a
 			    int status, const char *challenge, enum address_class peer,
 			    struct call *call, struct err *err);
 void auth_end(struct auth_round *r);
+/* credentials_headers. */
+NODISCARD int auth_headers(struct auth *a, struct names *ret);

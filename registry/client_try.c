@@ -7,13 +7,18 @@
 
 #include "base/clock.h"
 #include "registry/client_impl.h"
+#include "registry/header_field.h"
 #include "registry/retry.h"
+
+/* Of `own` lines: Authorization, If-None-Match, and what a file sets. */
+#define OWN_MAX (2 + HEADER_FIELDS_MAX)
 
 struct attempt {
 	struct client *c;
 	const struct question *q;
 	struct url base; /* of the registry, with the scheme of this try */
 	struct auth_round round;
+	struct names headers; /* of docker's configuration, for the registry itself */
 	struct transport_reply reply;
 	enum http_fault fault;
 	bool token_server; /* it is what failed */
@@ -45,7 +50,7 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 	const struct question *q = t->q;
 	char range[64], accept[512], match[192];
 	const char *common[3] = {accept, NULL, NULL};
-	const char *own[3] = {NULL, NULL, NULL};
+	const char *own[OWN_MAX + 1] = {NULL};
 	struct transport_request tr = {.method = q->method,
 				       .url = &t->base,
 				       .lane = q->body_max || !strcmp(q->method, "HEAD")
@@ -73,8 +78,10 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 		own[n++] = t->round.header;
 	if (q->if_none_match) {
 		snprintf(match, sizeof(match), "If-None-Match: %s", q->if_none_match);
-		own[n] = match;
+		own[n++] = match;
 	}
+	for (size_t i = 0; i < t->headers.n && n < OWN_MAX; i++)
+		own[n++] = t->headers.v[i];
 	transport_release(&t->reply);
 	r = transport_send(t->c->http, &tr, call, &t->reply, err);
 	t->fault = t->reply.fault;
@@ -274,7 +281,10 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 		snprintf(scope, sizeof(scope), "repository:%s:pull", repo);
 	else
 		snprintf(scope, sizeof(scope), "registry:catalog:*");
-	r = send_logged_in(&t, call, err);
+	/* Mirrors have headers of their own, in hosts.toml. */
+	r = c->mirror ? 0 : auth_headers(c->auth, &t.headers);
+	if (r == 0)
+		r = send_logged_in(&t, call, err);
 	ret->foreign = t.reply.foreign;
 	if (r == 0)
 		r = take_answer(&t, call, ret, &end->retry_after_ms, err);
@@ -287,5 +297,6 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 	transport_release(&t.reply);
 	url_release(&t.base);
 	auth_end(&t.round);
+	names_release(&t.headers);
 	return r;
 }

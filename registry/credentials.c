@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "registry/credential_helper.h"
+#include "registry/header_field.h"
 #include "registry/json_util.h"
 
 #define SECRET_MAX (64u << 10) /* of a token or password: bytes */
@@ -316,4 +317,38 @@ int credentials_parse(const char *text, size_t len, enum credentials_form form, 
 	if (r == -EINVAL)
 		return err_set(err, -EACCES, "its entry for %s cannot be understood", host);
 	return r < 0 ? err_set(err, r, "out of memory") : r;
+}
+
+/* They are for us to say, whatever a file has. */
+static bool is_reserved(const char *name)
+{
+	static const char *const reserved[] = {"authorization", "accept", "user-agent",
+					       "if-none-match"};
+
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+		if (strcasecmp(name, reserved[i]) == 0)
+			return true;
+	return false;
+}
+
+int credentials_parse_headers(const char *text, size_t len, struct names *ret)
+{
+	AUTO_JSON json_t *root = NULL;
+	const char *name;
+	json_t *v;
+	int r = json_util_parse(text, len, "", &root, NULL);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	json_object_foreach (json_object_get(root, "HttpHeaders"), name, v) {
+		const char *value = json_string_value(v);
+
+		if (!value || strlen(value) != json_string_length(v) || is_reserved(name) ||
+		    !header_field_may_set(name) || !header_field_is_value(value))
+			continue;
+		r = header_field_add(ret, name, value);
+		if (r == -ENOMEM)
+			return r;
+	}
+	return 0;
 }

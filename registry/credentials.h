@@ -28,6 +28,7 @@
 #include "base/call.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/names.h"
 
 #define CREDENTIALS_FILE_MAX (1u << 20) /* bytes */
 #define HELPER_NAME_MAX      64         /* of a credential helper, with the NUL */
@@ -72,6 +73,12 @@ NODISCARD int credentials_parse(const char *text, size_t len, enum credentials_f
 /* The name of a host that helpers keep its login under. */
 void credentials_server_key(const char *host, char ret[CREDENTIALS_KEY_MAX]);
 
+/* Docker's HttpHeaders, of config.json or a file that was named: lines for each
+ * request to the registry, and to nobody else (registry/header_field.h). What may
+ * not be set, and what says who we are or what we want, is left out. Adds to ret.
+ * -ENOMEM. */
+NODISCARD int credentials_parse_headers(const char *text, size_t len, struct names *ret);
+
 struct credentials;
 /* auth_file: NULL, or the file. No file is read yet. -ENOMEM. */
 NODISCARD int credentials_open(const char *auth_file, struct credentials **ret);
@@ -81,5 +88,8 @@ void credentials_free(struct credentials *c); /* NULL is fine */
  * -ECANCELED: the call's. */
 NODISCARD int credentials_find(struct credentials *c, const char *host, const char *repo,
 			       struct call *call, struct credential *ret, struct err *err);
+/* As credentials_parse_headers, over the files; what cannot be read has none. Adds to
+ * ret. -ENOMEM. */
+NODISCARD int credentials_headers(struct credentials *c, struct names *ret);
 /* The login of this id was refused: a helper is asked for it anew. */
 void credentials_refused(struct credentials *c, const struct digest *id);

@@ -27,7 +27,8 @@ struct auth_file {
 	bool settled;
 	char *text;
 	size_t len;
-	uint64_t era; /* in which it became what it is */
+	struct names headers; /* that it sets */
+	uint64_t era;         /* in which it became what it is */
 };
 
 struct credentials {
@@ -148,6 +149,7 @@ void credentials_free(struct credentials *c)
 	for (size_t i = 0; i < c->count; i++) {
 		free(c->files[i].path);
 		wipe(c->files[i].text, c->files[i].len);
+		names_release(&c->files[i].headers);
 	}
 	helpers_free(c->helpers);
 	lock_release(&c->lock);
@@ -212,6 +214,7 @@ static bool is_known(struct credentials *c, const struct auth_file *f, const str
 static int refresh(struct credentials *c, struct auth_file *f, struct err *err)
 {
 	struct stat st = {0};
+	struct names headers = {0}, old;
 	char *text = NULL;
 	size_t len = 0;
 	int r;
@@ -221,9 +224,16 @@ static int refresh(struct credentials *c, struct auth_file *f, struct err *err)
 	if (is_known(c, f, &st))
 		return 0;
 	r = read_file(f, &text, &len, err);
-	if (r < 0)
+	if (r > 0 && f->form == CREDENTIALS_DOCKER)
+		r = credentials_parse_headers(text, len, &headers);
+	if (r < 0) {
+		wipe(text, len);
+		names_release(&headers);
 		return r;
+	}
 	lock_take(&c->lock);
+	old = f->headers;
+	f->headers = headers;
 	/* Not by its times: a helper's login may be new where the text is the same. */
 	if (!is_same(&st, &f->seen) && (text || f->text))
 		f->era = ++c->era;
@@ -233,6 +243,7 @@ static int refresh(struct credentials *c, struct auth_file *f, struct err *err)
 	f->seen = st;
 	f->settled = is_settled(&st);
 	lock_drop(&c->lock);
+	names_release(&old);
 	return 0;
 }
 
@@ -264,6 +275,23 @@ int credentials_find(struct credentials *c, const char *host, const char *repo, 
 
 	for (size_t i = 0; i < c->count && r == 0; i++)
 		r = find_in(c, &c->files[i], host, repo, call, ret, err);
+	return r;
+}
+
+int credentials_headers(struct credentials *c, struct names *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < c->count && r == 0; i++) {
+		struct auth_file *f = &c->files[i];
+
+		if (f->form != CREDENTIALS_DOCKER || refresh(c, f, NULL) < 0)
+			continue;
+		lock_take(&c->lock);
+		for (size_t j = 0; j < f->headers.n && r == 0; j++)
+			r = names_add(ret, f->headers.v[j], strlen(f->headers.v[j]));
+		lock_drop(&c->lock);
+	}
 	return r;
 }
 

@@ -7,12 +7,10 @@
 #include "base/names.h"
 #include "registry/url.h"
 
-#define ENDPOINTS_MAX        32   /* in one list */
-#define ENDPOINT_FILES_MAX   32   /* of certificates; and pairs */
-#define ENDPOINT_HEADERS_MAX 32   /* of one endpoint */
-#define ENDPOINT_HEADER_MAX  8192 /* of one line: bytes */
+#define ENDPOINTS_MAX       32 /* in one list */
+#define ENDPOINT_FILES_MAX  32 /* of certificates; and pairs */
 
-#define ENDPOINT_GROUPS_MAX  32 /* of one registry */
+#define ENDPOINT_GROUPS_MAX 32 /* of one registry */
 
 /* What it may be asked for. */
 #define ENDPOINT_PULL    1u /* what has a digest */
@@ -33,7 +31,7 @@ struct endpoint {
 	char *repo_prefix, *repo_base;
 	bool by_namespace;           /* told the registry's name (ns=), if it is another's */
 	struct names ca;             /* files to trust beside the system's */
-	struct names headers;        /* "Name: value", or "Name;" of an empty one */
+	struct names headers;        /* registry/header_field.h */
 	struct endpoint_pair *pairs; /* to show to it; of several the first */
 	size_t pair_count;
 	int64_t dial_ms; /* 0: the usual */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "registry/header_field.h"
 #include "registry/toml.h"
 
 #define DIAL_MAX_MS (60 * 60 * 1000)
@@ -196,52 +197,17 @@ static int take_client(const struct toml *table, const char *dir, struct endpoin
 
 /* ---- header fields ---- */
 
-/* These say what our own request is. */
-static bool is_ours(const char *name)
-{
-	static const char *const ours[] = {"host",           "connection",
-					   "content-length", "transfer-encoding",
-					   "range",          "accept-encoding"};
-
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
-		if (strcasecmp(name, ours[i]) == 0)
-			return true;
-	return false;
-}
-
-static bool is_field_name(const char *s)
-{
-	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-			     "!#$%&'*+-.^_`|~");
-
-	return n > 0 && s[n] == '\0';
-}
-
-static bool is_field_value(const char *s)
-{
-	for (; *s; s++)
-		if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
-			return false;
-	return true;
-}
-
 static int add_header(const struct toml *t, const struct toml *one, struct endpoint *e,
 		      struct err *err)
 {
-	char *line;
-	int n, r;
+	int r;
 
-	if (one->kind != TOML_STRING || !is_field_value(one->string))
+	if (one->kind != TOML_STRING || !header_field_is_value(one->string))
 		return bad(err, t, "a header's value is one line of text, or an array of such");
-	if (e->headers.n == ENDPOINT_HEADERS_MAX)
-		return bad(err, t, "too many headers");
-	n = asprintf(&line, "%s%s%s", t->key, *one->string ? ": " : ";", one->string);
-	if (n < 0)
-		return no_memory(err);
-	r = n > ENDPOINT_HEADER_MAX ? -EFBIG : names_add(&e->headers, line, (size_t)n);
-	explicit_bzero(line, (size_t)n);
-	free(line);
-	return r == -EFBIG ? bad(err, t, "a header that is too long") : r < 0 ? no_memory(err) : 0;
+	r = header_field_add(&e->headers, t->key, one->string);
+	return r == -EFBIG ? bad(err, t, "too many headers, or one that is too long")
+	       : r < 0     ? no_memory(err)
+			   : 0;
 }
 
 static int take_headers(const struct toml *table, struct endpoint *e, struct err *err)
@@ -254,7 +220,7 @@ static int take_headers(const struct toml *table, struct endpoint *e, struct err
 	if (all->kind != TOML_TABLE)
 		return bad(err, all, "not a table");
 	for (const struct toml *t = all->first; t; t = t->next) {
-		if (!is_field_name(t->key) || is_ours(t->key))
+		if (!header_field_may_set(t->key))
 			return bad(err, t, "no header that may be set");
 		if (t->kind != TOML_ARRAY)
 			r = add_header(t, t, e, err);

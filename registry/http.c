@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "registry/header_field.h"
 #include "registry/http_impl.h"
 #include "registry/park.h"
 #include "registry/source.h"
@@ -158,14 +159,6 @@ static bool is_home(const struct http_home *home, const struct url *u)
 	       (u->https ? home->https : home->http);
 }
 
-/* Both "Name: value", or "Name;" . */
-static bool same_name(const char *a, const char *b)
-{
-	size_t n = strcspn(a, ":;");
-
-	return n == strcspn(b, ":;") && strncasecmp(a, b, n) == 0;
-}
-
 static int add_home_headers(struct http_exchange *x, const struct http_request *q)
 {
 	const struct names *all = x->http->o.home.headers;
@@ -173,7 +166,7 @@ static int add_home_headers(struct http_exchange *x, const struct http_request *
 	for (size_t i = 0; all && i < all->n; i++) {
 		const char *const *own = q->headers;
 
-		while (own && *own && !same_name(*own, all->v[i]))
+		while (own && *own && !header_field_same(*own, all->v[i]))
 			own++;
 		if ((!own || !*own) && add_header(x, all->v[i]) < 0)
 			return -ENOMEM;

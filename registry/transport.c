@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADERS_MAX   12
+#include "registry/header_field.h"
+
+#define HEADERS_MAX   (8 + HEADER_FIELDS_MAX)
 #define REDIRECT_BODY (16u << 10) /* read, to keep the connection; more is cut off */
 
 static bool is_redirect(int status)

@@ -727,3 +727,19 @@ def test_a_fresh_token_that_is_refused_for_a_moment(mount, registry, tokens):
         found = list(pool.map(lambda i: read(m / f"demo/app:v1/files/f{i}"), range(8)))
     assert found == [samples.noise(3000, i) for i in range(8)]
     assert server.count() == 1
+
+
+def test_headers_of_docker_go_to_the_registry_alone(mount, registry, registries, image, home):
+    """HttpHeaders of config.json: not to storage that the registry sends us to, and never what is ours to say."""
+    storage = registries(store=registry.store)
+    registry.on("GET", "/blobs/", b.redirect(storage))
+    home.config(HttpHeaders={"X-Meta-Source": "docker", "Authorization": "Basic eDp5", "Range": "bytes=0-0"})
+    m = mount(env=home.env)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert registry.log and all(r.headers.get("x-meta-source") == "docker" for r in registry.requests())
+    assert storage.log and not any("x-meta-source" in r.headers for r in storage.requests())
+    assert authorizations(registry) == []
+    home.config(HttpHeaders={"X-Meta-Source": "podman"})
+    samples.push_wasm(registry.store, "demo/app", "v2", size=1000)
+    os.stat(m / "demo/app:v2/main.wasm")
+    assert registry.requests()[-1].headers.get("x-meta-source") == "podman"

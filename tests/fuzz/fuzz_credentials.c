@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "registry/credential_helper.h"
+#include "registry/header_field.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -13,6 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const enum credentials_form forms[] = {CREDENTIALS_DOCKER, CREDENTIALS_AUTHS,
 						      CREDENTIALS_LEGACY};
 
+	struct names lines = {0};
+	ASSERT(credentials_parse_headers((const char *)data, size, &lines) == 0);
+	ASSERT(lines.n <= HEADER_FIELDS_MAX);
+	for (size_t i = 0; i < lines.n; i++)
+		ASSERT(!strpbrk(lines.v[i], "\r\n") && strpbrk(lines.v[i], ":;"));
+	names_release(&lines);
 	for (size_t i = 0; i < ARRAY_LEN(hosts) * ARRAY_LEN(forms); i++) {
 		struct credential c = {0};
 		char helper[HELPER_NAME_MAX];

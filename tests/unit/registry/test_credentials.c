@@ -390,6 +390,26 @@ static void a_relative_name_means_what_it_meant_at_first(void **state)
 	place_close(&p);
 }
 
+static void headers_that_docker_is_to_send(void **state)
+{
+	static const char text[] =
+	    "{\"HttpHeaders\":{\"X-Meta-Source\":\"acr\",\"X-Empty\":\"\",\"Host\":\"evil\","
+	    "\"authorization\":\"Basic x\",\"User-Agent\":\"me\",\"Range\":\"bytes=0-1\","
+	    "\"X-Split\":\"a\\r\\nX: y\",\"X Space\":\"v\",\"\":\"v\",\"X-No\":7,"
+	    "\"X-Nul\":\"a\\u0000b\"}}";
+	struct names lines = {0};
+
+	(void)state;
+	assert_int_equal(credentials_parse_headers(text, strlen(text), &lines), 0);
+	assert_int_equal(lines.n, 2);
+	names_sort(&lines);
+	assert_string_equal(lines.v[0], "X-Empty;");
+	assert_string_equal(lines.v[1], "X-Meta-Source: acr");
+	assert_int_equal(credentials_parse_headers("{", 1, &lines), 0);
+	assert_int_equal(lines.n, 2);
+	names_release(&lines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,6 +425,7 @@ int main(void)
 	    cmocka_unit_test(a_file_is_read_again_when_it_is_another_one),
 	    cmocka_unit_test(a_file_that_is_overwritten_is_read_again),
 	    cmocka_unit_test(the_usual_places),
+	    cmocka_unit_test(headers_that_docker_is_to_send),
 	    cmocka_unit_test(a_variable_goes_before_the_files),
 	    cmocka_unit_test(a_relative_name_means_what_it_meant_at_first),
 	};
