@@ -60,7 +60,10 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 static int run(void *ctx, const struct flight_job *job, struct blob **ret_blob, struct err *err)
 {
 	struct fetcher *f = ctx;
+	char warning[SOURCE_WARNING_MAX];
 	int r = answer(f, job, ret_blob, err);
+	while (source_warning(f->o.source, warning))
+		log_warning("registry", "%s", warning);
 	if (r == 0)
 		failures_drop(f->failures, job->want);
 	else if (r != -ECANCELED)

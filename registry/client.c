@@ -156,6 +156,7 @@ int client_new(const struct client_options *o, struct client **ret, struct err *
 	c->mirror = o->mirror;
 	set_tuning(c, &o->tuning);
 	health_init(&c->health, c->tuning.down_ms);
+	warnings_init(&c->warnings);
 	set_address(c, o->spec);
 	r = set_http(c, o, err);
 	if (r == 0)
@@ -175,6 +176,7 @@ void client_free(struct client *c)
 	auth_free(c->auth);
 	http_free(c->http);
 	health_release(&c->health);
+	warnings_release(&c->warnings);
 	free(c->pem);
 	free(c);
 }

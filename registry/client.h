@@ -23,6 +23,7 @@
 #include "registry/health.h"
 #include "registry/reference.h"
 #include "registry/transport.h"
+#include "registry/warnings.h"
 
 /* Nobody needs it, so it is not tried again as soon as an origin is. */
 #define CLIENT_MIRROR_DOWN_MS 30000
@@ -42,6 +43,7 @@ struct client {
 	struct http *http;
 	struct auth *auth;
 	struct health health;
+	struct warnings warnings;
 	struct client_tuning tuning;
 	const struct endpoint *endpoint; /* borrowed */
 	bool mirror;

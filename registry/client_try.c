@@ -197,9 +197,11 @@ static void take_media_type(const char *s, char out[MEDIA_TYPE_MAX])
 	out[n] = '\0';
 }
 
-static int take_fields(struct http_exchange *x, struct answer *a, int64_t *retry_after)
+static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after)
 {
+	struct http_exchange *x = t->reply.x;
 	AUTO_FREE char *type = NULL, *encoding = NULL, *after = NULL, *challenge = NULL;
+	AUTO_FREE char *warning = NULL;
 	int r = http_field(x, "Docker-Content-Digest", &a->digest);
 
 	if (r == 0)
@@ -214,8 +216,12 @@ static int take_fields(struct http_exchange *x, struct answer *a, int64_t *retry
 		r = http_field(x, "Retry-After", &after);
 	if (r == 0)
 		r = http_field(x, "WWW-Authenticate", &challenge);
+	if (r == 0 && !t->reply.foreign)
+		r = http_field(x, "Warning", &warning);
 	if (r < 0)
 		return r;
+	if (warning)
+		warnings_note(&t->c->warnings, warning);
 	a->status = http_status(x);
 	a->challenged = challenge && *challenge;
 	a->content_length = http_content_length(x);
@@ -232,7 +238,7 @@ static int take_answer(struct attempt *t, struct call *call, struct answer *a, i
 {
 	bool head = strcmp(t->q->method, "HEAD") == 0;
 	bool good;
-	int r = take_fields(t->reply.x, a, retry_after);
+	int r = take_fields(t, a, retry_after);
 
 	if (r < 0)
 		return err_set(err, r, "out of memory");

@@ -303,3 +303,19 @@ size_t endpoints_mirrors(struct endpoints *e, struct source_mirror *ret, size_t 
 		}
 	return n;
 }
+
+bool endpoints_warning(struct endpoints *e, char ret[SOURCE_WARNING_MAX])
+{
+	char text[WARNING_TEXT_MAX];
+
+	for (size_t i = 0; i < e->groups.n; i++)
+		for (size_t j = 0; j < e->sets[i].n; j++) {
+			struct client *c = e->sets[i].v[j];
+
+			if (!warnings_take(&c->warnings, text))
+				continue;
+			snprintf(ret, SOURCE_WARNING_MAX, "%s: %s", c->title, text);
+			return true;
+		}
+	return false;
+}

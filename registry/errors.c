@@ -13,9 +13,7 @@ static bool is_control(unsigned char c)
 	return c < 0x20 || c == 0x7f;
 }
 
-/* One line: runs of blanks and control characters become one space. A sequence
- * that ESC begins loses its first byte, and so its effect. */
-static void clean(const char *s, size_t len, char *out, size_t room)
+void errors_clean(const char *s, size_t len, char *out, size_t room)
 {
 	size_t n = 0;
 
@@ -38,7 +36,7 @@ static void clean(const char *s, size_t len, char *out, size_t room)
 static void take_string(const json_t *value, char *out, size_t room)
 {
 	if (json_is_string(value))
-		clean(json_string_value(value), json_string_length(value), out, room);
+		errors_clean(json_string_value(value), json_string_length(value), out, room);
 }
 
 static void from_json(const json_t *root, struct registry_error *ret)
@@ -71,7 +69,7 @@ void errors_parse(const char *body, size_t len, struct registry_error *ret)
 	if (i == len || body[i] == '<')
 		return;
 	if (body[i] != '{') {
-		clean(body, len, ret->message, sizeof(ret->message));
+		errors_clean(body, len, ret->message, sizeof(ret->message));
 		return;
 	}
 	if (json_util_parse(body, len, "the answer", &root, NULL) == 0)

@@ -19,6 +19,11 @@ struct registry_error {
  * read say nothing. */
 void errors_parse(const char *body, size_t len, struct registry_error *ret);
 
+/* One line of a text of anybody's: runs of blanks and control characters become one
+ * space. A sequence that ESC begins loses its first byte, and so its effect. What
+ * does not fit is cut off, not inside a UTF-8 sequence. */
+void errors_clean(const char *s, size_t len, char *out, size_t room);
+
 /* The -errno of a final status that is not a success. Absence only where the
  * registry itself says so, and not what it redirected to (foreign). */
 int errors_errno(int status, const char *code, bool foreign);

@@ -63,6 +63,11 @@ static size_t mirrors_op(struct source *s, struct source_mirror *ret, size_t max
 	return endpoints_mirrors(http_source_of(s)->endpoints, ret, max);
 }
 
+static bool warning_op(struct source *s, char ret[SOURCE_WARNING_MAX])
+{
+	return endpoints_warning(http_source_of(s)->endpoints, ret);
+}
+
 static const struct source_ops ops = {
     .free = source_free_op,
     .origin = origin_op,
@@ -72,6 +77,7 @@ static const struct source_ops ops = {
     .down = down_op,
     .health = health_op,
     .mirrors = mirrors_op,
+    .warning = warning_op,
     .resolve = http_source_resolve,
     .document = http_source_document,
     .stat = http_source_stat,

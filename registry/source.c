@@ -70,6 +70,11 @@ size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max)
 	return s->ops->mirrors ? s->ops->mirrors(s, ret, max) : 0;
 }
 
+bool source_warning(struct source *s, char ret[SOURCE_WARNING_MAX])
+{
+	return s->ops->warning && s->ops->warning(s, ret);
+}
+
 int source_resolve(struct source *s, const char *repo, const char *tag,
 		   const struct descriptor *known, struct call *call, struct descriptor *ret,
 		   struct err *err)

@@ -132,6 +132,11 @@ struct source_mirror {
 };
 size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max);
 
+/* What a host wants people to know (its Warning headers), with its name: each text
+ * once. False: nothing new. Never blocks. */
+#define SOURCE_WARNING_MAX 1024
+bool source_warning(struct source *s, char ret[SOURCE_WARNING_MAX]);
+
 /* What a tag names now: HEAD, or GET where HEAD does not tell. `known` (may be
  * NULL) is what it named before: the answer may then be "the same". */
 NODISCARD int source_resolve(struct source *s, const char *repo, const char *tag,

@@ -21,6 +21,7 @@ struct source_ops {
 	int (*down)(struct source *s, struct err *err);
 	void (*health)(struct source *s, struct source_health *ret);
 	size_t (*mirrors)(struct source *s, struct source_mirror *ret, size_t max); /* or NULL */
+	bool (*warning)(struct source *s, char ret[SOURCE_WARNING_MAX]);            /* or NULL */
 	int (*resolve)(struct source *s, const char *repo, const char *tag,
 		       const struct descriptor *known, struct call *call, struct descriptor *ret,
 		       struct err *err);

@@ -394,3 +394,15 @@ def test_a_turn_that_never_comes_has_an_end(mount, registry):
     assert 1 < took.seconds < 15, "longer than one call, and not for ever"
     for one in slow:
         one.send(9).ends(10)
+
+
+def test_what_a_registry_wants_people_to_know(mount, registry):
+    """Warning headers: each text once, cleaned, and only those that the distribution spec knows."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1", size=100_000)
+    registry.on(None, "", b.set_header("Warning", '299 - "v1 is \x1b[31mdeprecated", 110 - "stale"'))
+    m = mount()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert len(registry.log) > 1
+    said = m.log.wait("deprecated")
+    assert len(said) == 1 and registry.address in said[0] and "\x1b" not in said[0]
+    assert not m.log.find("stale")
