@@ -68,6 +68,11 @@ void auth_end(struct auth_round *r)
 	wipe(&r->scopes);
 }
 
+bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX])
+{
+	return credentials_warning(a->credentials, ret);
+}
+
 int auth_headers(struct auth *a, struct names *ret)
 {
 	return credentials_headers(a->credentials, ret);

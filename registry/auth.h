@@ -66,5 +66,6 @@ NODISCARD int auth_answered(struct auth *a, const struct url *registry, struct a
 			    int status, const char *challenge, enum address_class peer,
 			    struct call *call, struct err *err);
 void auth_end(struct auth_round *r);
-/* credentials_headers. */
+/* credentials_warning, credentials_headers. */
+bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX]);
 NODISCARD int auth_headers(struct auth *a, struct names *ret);

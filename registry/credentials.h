@@ -29,6 +29,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/names.h"
+#include "registry/warnings.h"
 
 #define CREDENTIALS_FILE_MAX (1u << 20) /* bytes */
 #define HELPER_NAME_MAX      64         /* of a credential helper, with the NUL */
@@ -91,5 +92,8 @@ NODISCARD int credentials_find(struct credentials *c, const char *host, const ch
 /* As credentials_parse_headers, over the files; what cannot be read has none. Adds to
  * ret. -ENOMEM. */
 NODISCARD int credentials_headers(struct credentials *c, struct names *ret);
+/* The next thing that is odd, though nothing fails for it: a login that others may
+ * read. Each is said once. */
+bool credentials_warning(struct credentials *c, char ret[WARNING_TEXT_MAX]);
 /* The login of this id was refused: a helper is asked for it anew. */
 void credentials_refused(struct credentials *c, const struct digest *id);

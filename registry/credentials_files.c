@@ -33,6 +33,7 @@ struct auth_file {
 
 struct credentials {
 	struct helpers *helpers;
+	struct warnings warnings;
 	struct lock lock;
 	struct auth_file files[FILES_MAX];
 	size_t count;
@@ -117,6 +118,7 @@ int credentials_open(const char *auth_file, struct credentials **ret)
 	if (!c)
 		return -ENOMEM;
 	lock_init(&c->lock);
+	warnings_init(&c->warnings);
 	if (!auth_file || !*auth_file)
 		auth_file = getenv("REGISTRY_AUTH_FILE");
 	if (auth_file && *auth_file) {
@@ -153,6 +155,7 @@ void credentials_free(struct credentials *c)
 	}
 	helpers_free(c->helpers);
 	lock_release(&c->lock);
+	warnings_release(&c->warnings);
 	free(c);
 }
 
@@ -247,20 +250,39 @@ static int refresh(struct credentials *c, struct auth_file *f, struct err *err)
 	return 0;
 }
 
+static void warn_of_mode(struct credentials *c, const struct auth_file *f, mode_t mode)
+{
+	char text[WARNING_TEXT_MAX];
+
+	if ((mode & (S_IRGRP | S_IROTH)) == 0)
+		return;
+	snprintf(text, sizeof(text), "others may read the login in %s: chmod 600 it", f->path);
+	warnings_add(&c->warnings, text);
+}
+
+bool credentials_warning(struct credentials *c, char ret[WARNING_TEXT_MAX])
+{
+	return warnings_take(&c->warnings, ret);
+}
+
 /* 1, 0, -errno, for what one file says. */
 static int find_in(struct credentials *c, struct auth_file *f, const char *host, const char *repo,
 		   struct call *call, struct credential *ret, struct err *err)
 {
 	char helper[HELPER_NAME_MAX] = "", key[CREDENTIALS_KEY_MAX];
 	uint64_t era;
+	mode_t mode;
 	int r = refresh(c, f, err);
 
 	if (r < 0)
 		return err_wrap(err, r, "%s", f->path);
 	lock_take(&c->lock);
 	era = f->era;
+	mode = f->seen.st_mode;
 	r = f->text ? credentials_parse(f->text, f->len, f->form, host, repo, ret, helper, err) : 0;
 	lock_drop(&c->lock);
+	if (r > 0 && !helper[0])
+		warn_of_mode(c, f, mode);
 	if (r > 0 && helper[0]) {
 		credentials_server_key(host, key);
 		r = helpers_get(c->helpers, helper, key, era, call, ret, err);

@@ -312,7 +312,7 @@ bool endpoints_warning(struct endpoints *e, char ret[SOURCE_WARNING_MAX])
 		for (size_t j = 0; j < e->sets[i].n; j++) {
 			struct client *c = e->sets[i].v[j];
 
-			if (!warnings_take(&c->warnings, text))
+			if (!warnings_take(&c->warnings, text) && !auth_warning(c->auth, text))
 				continue;
 			snprintf(ret, SOURCE_WARNING_MAX, "%s: %s", c->title, text);
 			return true;

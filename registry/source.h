@@ -132,8 +132,8 @@ struct source_mirror {
 };
 size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max);
 
-/* What a host wants people to know (its Warning headers), with its name: each text
- * once. False: nothing new. Never blocks. */
+/* What people should know of a host (its Warning headers, a login that others may
+ * read), with its name: each text once. False: nothing new. Never blocks. */
 #define SOURCE_WARNING_MAX 1024
 bool source_warning(struct source *s, char ret[SOURCE_WARNING_MAX]);
 

@@ -82,6 +82,15 @@ static void note_one(struct warnings *w, const char text[WARNING_TEXT_MAX])
 	lock_drop(&w->lock);
 }
 
+void warnings_add(struct warnings *w, const char *text)
+{
+	char line[WARNING_TEXT_MAX];
+
+	errors_clean(text, strlen(text), line, sizeof(line));
+	if (line[0])
+		note_one(w, line);
+}
+
 void warnings_note(struct warnings *w, const char *value)
 {
 	char text[WARNING_TEXT_MAX] = "";

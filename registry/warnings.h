@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* warnings — what a registry wants people to know: its Warning headers (OCI
- * distribution spec, "Warnings"; RFC 7234 §5.5). Layer: registry/, internal; no
- * I/O.
+/* warnings — what people should know of a registry, above all its Warning headers
+ * (OCI distribution spec, "Warnings"; RFC 7234 §5.5). Layer: registry/, internal;
+ * no I/O.
  *
- * Only those of the form 299 - "text" count. Each text is handed out once, by
+ * Of the headers only those of the form 299 - "text" count. Each text is handed out once, by
  * warnings_take, as one line of printable characters; beyond WARNINGS_MAX
  * different ones a host has nothing more to say.
  *
@@ -31,6 +31,8 @@ struct warnings {
 
 void warnings_init(struct warnings *w);
 void warnings_release(struct warnings *w);
+/* One text, which is cleaned. */
+void warnings_add(struct warnings *w, const char *text);
 /* All texts of a header's value. */
 void warnings_note(struct warnings *w, const char *value);
 /* The next that nobody has taken. */

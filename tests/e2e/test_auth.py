@@ -743,3 +743,13 @@ def test_headers_of_docker_go_to_the_registry_alone(mount, registry, registries,
     samples.push_wasm(registry.store, "demo/app", "v2", size=1000)
     os.stat(m / "demo/app:v2/main.wasm")
     assert registry.requests()[-1].headers.get("x-meta-source") == "podman"
+
+
+def test_a_login_that_others_may_read(mount, registry, image, auth_file):
+    registry.auth = Basic("me", SECRET)
+    path = auth_file({registry.address: ("me", SECRET)})
+    path.chmod(0o644)
+    m = mount(None, "--auth-file", path)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    said = m.log.wait("others may read")
+    assert len(said) == 1 and str(path) in said[0] and "chmod 600" in said[0] and SECRET not in m.log.text()
