@@ -431,7 +431,7 @@ static int say(struct http_exchange *x, int r, CURLcode code, bool sent, bool od
 
 	if (x->address_refused)
 		return err_set(err, r, "an address that it must not send us to");
-	if (odd)
+	if (odd || (code == CURLE_OUT_OF_MEMORY && r == -EPROTO))
 		return err_set(err, r, "header fields that cannot be read, or too many");
 	if (no_way(x, code, sent, &status) && status == 407)
 		return err_set(err, r, "the proxy %s wants a login (407)", x->proxy->name);

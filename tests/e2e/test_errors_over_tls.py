@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every fault of test_errors.py, test_verify.py and test_round_trips.py again, over TLS with a private CA."""
+"""Every fault of test_errors.py, test_fault_matrix.py, test_verify.py and test_round_trips.py again, over TLS with a
+private CA."""
 
 import pytest
 
+from registry import behaviours
+
 from test_errors import *  # noqa: F401, F403
+from test_fault_matrix import *  # noqa: F401, F403
 from test_round_trips import *  # noqa: F401, F403
 from test_verify import *  # noqa: F401, F403
 
@@ -15,6 +19,29 @@ del test_cold_with_tokens_and_storage_elsewhere  # noqa: F821
 @pytest.fixture
 def registry(registries, authority):
     return registries(tls=authority.context("127.0.0.1"))
+
+
+@pytest.fixture
+def image(registry):
+    return samples.push_wasm(registry.store, "demo/app", "v1", size=SIZE)  # noqa: F405
+
+
+@pytest.fixture
+def storage(registries, registry, image, authority):
+    at = registries(host="127.0.0.2", store=registry.store, tls=authority.context("127.0.0.2"))
+    registry.on("GET", "/blobs/", behaviours.redirect(at.url + "{path}?X-Sig=s3cr3t"))
+    return at
+
+
+def test_a_redirect_that_leaves_tls(mount, registry, registries, image):
+    plain = registries(host="127.0.0.2", store=registry.store)
+    registry.on("GET", "/blobs/", behaviours.redirect(plain))
+    m = mount()
+    with raises(EACCES):  # noqa: F405
+        read(m / "demo/app:v1/main.wasm")  # noqa: F405
+    assert m.log.wait("from https to http")
+    assert plain.count() == 0 and registry.count("GET", "/blobs/") == 1
+    nothing_wrong(m, image)  # noqa: F405
 
 
 @pytest.fixture

@@ -121,6 +121,35 @@ def hang_up(reset=False):
     return behaviour
 
 
+def raw(data):
+    """These bytes instead of an answer, and the end of the connection."""
+    def behaviour(request, proceed):
+        request.connection.sock.sendall(data)
+        raise CloseConnection
+    return behaviour
+
+
+def part(start=0, end=0, total=0, content_range=True, content_type=None):
+    """Of an answer to a range: another part than was asked for, by these differences; `content_range` says so, or is
+    what stands there."""
+    def behaviour(request, proceed):
+        response = proceed()
+        if response.status != 206:
+            return response
+        first, last, size = map(int, re.match(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range")).groups())
+        first, last, size = first + start, last + end, size + total
+        data = _bytes(response)
+        response.body = data[:len(data) + end - start] if start >= 0 else b"\0" * -start + data
+        response.length = len(response.body)
+        response.headers.set("Content-Range", f"bytes {first}-{last}/{size}" if content_range is True else content_range)
+        if not content_range:
+            response.headers.drop("content-range")
+        if content_type:
+            response.headers.set("Content-Type", content_type)
+        return response
+    return behaviour
+
+
 def flip(offset, bit=0):
     def change(data):
         data = bytearray(data)
