@@ -20,7 +20,7 @@ struct op;
 
 NODISCARD int dirlist_new(struct dirlist **ret);
 void dirlist_free(struct dirlist *l); /* NULL is fine */
-/* type: S_IFDIR, S_IFREG. -ENOMEM. Names need not be unique: dirlist_done sees to it. */
+/* type: S_IFDIR, S_IFREG, S_IFLNK. -ENOMEM. Names need not be unique: dirlist_done sees to it. */
 NODISCARD int dirlist_add(struct dirlist *l, const char *name, size_t len, uint64_t ino,
 			  mode_t type);
 /* Sorts, drops duplicates, and puts "." and ".." first. */

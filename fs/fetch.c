@@ -52,6 +52,8 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 	case WANT_TAGS:
 	case WANT_CATALOG:
 		return fetch_run_listing(f, job, err);
+	case WANT_REFERRERS:
+		return fetch_run_referrers(f, job, err);
 	}
 	return err_set(err, -EIO, "a want of no kind");
 }

@@ -3,6 +3,7 @@
  *
  *	fetch.c        who does what: pools, flights, and what is refused at once
  *	fetch_names.c  what is said: tags, manifests, listings
+ *	fetch_referrers.c  who refers to a manifest
  *	fetch_blob.c   what is carried: blobs, from a source into the store
  *
  * The answers run in a pool's thread (fs/flight.h), with no lock held.
@@ -15,6 +16,7 @@
 #include "registry/source.h"
 
 struct blob;
+struct image;
 
 struct fetcher {
 	struct fetcher_options o;
@@ -42,6 +44,18 @@ NODISCARD int fetch_run_manifest(struct fetcher *f, const struct flight_job *job
 NODISCARD int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err);
 NODISCARD int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct err *err);
 NODISCARD int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *err);
+/* What a repository named is known from now on, whatever the disk says. */
+NODISCARD int fetch_note_named(struct fetcher *f, const char *repo, const struct descriptor *v,
+			       size_t n, struct err *err);
+/* Keeps a listing, which is known even if the disk does not take it. Takes over names. */
+NODISCARD int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names,
+				 bool whole, struct err *err);
+/* The image of a manifest that this repository named: from memory, the cache or the
+ * source. New reference. */
+NODISCARD int fetch_image(struct fetcher *f, const char *repo, const struct digest *d,
+			  struct call *call, struct image **ret, struct err *err);
+/* fetch_referrers.c */
+NODISCARD int fetch_run_referrers(struct fetcher *f, const struct flight_job *job, struct err *err);
 /* fetch_blob.c */
 NODISCARD int fetch_run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 			     struct err *err);

@@ -12,9 +12,8 @@
 #include "registry/inline_blob.h"
 #include "registry/manifest.h"
 
-/* What a repository named is known from now on, whatever the disk says. */
-static int note_named(struct fetcher *f, const char *repo, const struct descriptor *v, size_t n,
-		      struct err *err)
+int fetch_note_named(struct fetcher *f, const char *repo, const struct descriptor *v, size_t n,
+		     struct err *err)
 {
 	int r = catalog_name(f->o.catalog, repo, v, n, err);
 	if (r != -ENOSPC && r != -EIO)
@@ -63,7 +62,7 @@ static int name_all(struct fetcher *f, const char *repo, const struct manifest *
 		if (digest_is_set(&m->layers[i].desc.digest))
 			v[n++] = m->layers[i].desc;
 	}
-	return note_named(f, repo, v, n, err);
+	return fetch_note_named(f, repo, v, n, err);
 }
 
 /* What the bytes are by themselves, whatever anybody calls them: so it is a function of
@@ -164,6 +163,26 @@ static int learn_fetched(struct fetcher *f, const char *repo, const char *refere
 	return r;
 }
 
+int fetch_image(struct fetcher *f, const char *repo, const struct digest *d, struct call *call,
+		struct image **ret, struct err *err)
+{
+	char reference[DIGEST_STRING_MAX];
+	struct descriptor desc;
+	int r = -ENOENT;
+	*ret = catalog_image(f->o.catalog, d);
+	if (*ret)
+		return 0;
+	if (store_has(f->o.store, d, NULL))
+		r = learn_cached(f, repo, d, call, err);
+	digest_string(d, reference);
+	if (r == -ENOENT)
+		r = learn_fetched(f, repo, reference, call, &desc, err);
+	if (r)
+		return r;
+	*ret = catalog_image(f->o.catalog, d);
+	return *ret ? 0 : err_set(err, -EIO, "%s: what was fetched is gone again", repo);
+}
+
 /* The cache has it, but this repository never named it: ask whether it does. */
 static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
 		     struct descriptor *ret, struct err *err)
@@ -171,7 +190,7 @@ static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
 	int r = source_stat(f->o.source, w->repo, &w->digest, call, ret, NULL, err);
 	if (r == -ENOENT)
 		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
-	return r ? r : note_named(f, w->repo, ret, 1, err);
+	return r ? r : fetch_note_named(f, w->repo, ret, 1, err);
 }
 
 int fetch_run_named(struct fetcher *f, const struct flight_job *job, struct err *err)
@@ -218,10 +237,10 @@ static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
 		 * can be read. */
 		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
 			return r;
-		return note_named(f, w->repo, ret, 1, err);
+		return fetch_note_named(f, w->repo, ret, 1, err);
 	}
 	int r = source_resolve(f->o.source, w->repo, w->tag, seen ? &known : NULL, call, ret, err);
-	return r ? r : note_named(f, w->repo, ret, 1, err);
+	return r ? r : fetch_note_named(f, w->repo, ret, 1, err);
 }
 
 int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
@@ -239,9 +258,8 @@ int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *e
 	return 0;
 }
 
-/* Keeps a listing, which is known even if the disk does not take it. */
-static int keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,
-			struct err *err)
+int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,
+		       struct err *err)
 {
 	struct err disk;
 	if (!whole)
@@ -267,7 +285,7 @@ int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct er
 		    : source_tags(f->o.source, w->repo, false, job->call, &names, &whole, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, w->repo);
-	return r ? r : keep_listing(f, w->repo, &names, whole, err);
+	return r ? r : fetch_keep_listing(f, w->repo, &names, whole, err);
 }
 
 /* One page tells that it exists, and is often the whole listing. */
@@ -282,7 +300,7 @@ int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *
 	if (r)
 		return r;
 	if (whole)
-		return keep_listing(f, repo, &names, true, err);
+		return fetch_keep_listing(f, repo, &names, true, err);
 	names_release(&names);
 	catalog_repo_put(f->o.catalog, repo);
 	return 0;

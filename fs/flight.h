@@ -58,13 +58,14 @@ struct pool;
 #define FLIGHT_TURNS 20
 
 enum want_kind {
-	WANT_TAG = 1,  /* what repo:tag names now */
-	WANT_MANIFEST, /* the parsed manifest repo@digest */
-	WANT_NAMED,    /* whether repo has the digest, and its size */
-	WANT_BLOB,     /* the verified bytes of digest, from any repository that has it */
-	WANT_REPO,     /* whether repo exists */
-	WANT_TAGS,     /* the tag listing of repo */
-	WANT_CATALOG,  /* the list of repositories */
+	WANT_TAG = 1,   /* what repo:tag names now */
+	WANT_MANIFEST,  /* the parsed manifest repo@digest */
+	WANT_NAMED,     /* whether repo has the digest, and its size */
+	WANT_BLOB,      /* the verified bytes of digest, from any repository that has it */
+	WANT_REPO,      /* whether repo exists */
+	WANT_TAGS,      /* the tag listing of repo */
+	WANT_CATALOG,   /* the list of repositories */
+	WANT_REFERRERS, /* who refers to repo@digest */
 };
 
 /* Zeroed, then filled: hashed and compared as a whole. */

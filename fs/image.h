@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image — an image or artifact as the tree shows it: its parsed manifest and
- * the names of its entries. Layer: fs/. Immutable, shared by reference count. */
+/* image — an image, artifact or index as the tree shows it: its parsed manifest
+ * and the names of its entries. Layer: fs/. Immutable, shared by reference count. */
 #pragma once
 
 #include "fs/names.h"
@@ -9,6 +9,7 @@
 struct image {
 	struct manifest *manifest;
 	struct manifest_names *names;
+	char **platforms; /* of an index: fs/platform.h; else NULL */
 	_Atomic int refs;
 };
 

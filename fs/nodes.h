@@ -45,21 +45,25 @@
 
 enum node_kind {
 	NODE_FREE = 0,
-	NODE_ROOT,         /* a registry's tree: namespaces */
-	NODE_NAMESPACE,    /* a component of a repository name; perhaps a repository */
-	NODE_TAGS,         /* <repo>/tags */
-	NODE_TAG,          /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
-	NODE_MANIFESTS,    /* <repo>/manifests */
-	NODE_MANIFEST_ALG, /* <repo>/manifests/<alg> */
-	NODE_MANIFEST,     /* <repo>/manifests/<alg>/<hex>; digest */
-	NODE_BLOBS,        /* <repo>/blobs */
-	NODE_BLOB_ALG,     /* <repo>/blobs/<alg> */
-	NODE_LAYERS,       /* in a manifest directory */
-	NODE_FILES,        /* in a manifest directory, and directories below it */
-	NODE_REFERENCE,    /* symlink <repo>:<tag>, <repo>@<digest> */
-	NODE_CONTENT,      /* bytes of a digest, mode 0444 */
-	NODE_CONTENT_WASM, /* the same under a name ending in .wasm, mode 0555 */
-	NODE_MAIN_WASM,    /* the same as main.wasm: opens only if it is Wasm */
+	NODE_ROOT,          /* a registry's tree: namespaces */
+	NODE_NAMESPACE,     /* a component of a repository name; perhaps a repository */
+	NODE_TAGS,          /* <repo>/tags */
+	NODE_TAG,           /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
+	NODE_MANIFESTS,     /* <repo>/manifests */
+	NODE_MANIFEST_ALG,  /* <repo>/manifests/<alg> */
+	NODE_MANIFEST,      /* <repo>/manifests/<alg>/<hex>; digest */
+	NODE_BLOBS,         /* <repo>/blobs */
+	NODE_BLOB_ALG,      /* <repo>/blobs/<alg> */
+	NODE_LAYERS,        /* in a manifest directory */
+	NODE_FILES,         /* in a manifest directory, and directories below it */
+	NODE_PLATFORMS,     /* platforms/ in an index's directory */
+	NODE_REFERRERS,     /* referrers/ in a manifest directory */
+	NODE_REFERRER_TYPE, /* referrers/<type> */
+	NODE_REFERENCE,     /* symlink <repo>:<tag>, <repo>@<digest> */
+	NODE_LINK,          /* symlink in a directory that knows where it leads to */
+	NODE_CONTENT,       /* bytes of a digest, mode 0444 */
+	NODE_CONTENT_WASM,  /* the same under a name ending in .wasm, mode 0555 */
+	NODE_MAIN_WASM,     /* the same as main.wasm: opens only if it is Wasm */
 	NODE_KIND_COUNT
 };
 

@@ -110,7 +110,7 @@ static int do_readlink(struct op *op)
 	char target[PATH_MAX];
 	int r = node_read(op->fs->nodes, op->ino, &node);
 	if (r == 0)
-		r = node.kind == NODE_REFERENCE ? tree_readlink(op, &node, target) : -EINVAL;
+		r = tree_readlink(op, &node, target);
 	if (r)
 		return r;
 	op_reply_readlink(op, target);

@@ -40,7 +40,8 @@ static int do_opendir(struct op *op)
 		open_dir_fill(all, d, list);
 	op->fi.fh = (uint64_t)(uintptr_t)d;
 	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
-			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES;
+			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES ||
+			 dir.kind == NODE_PLATFORMS;
 	op->fi.cache_readdir = immutable;
 	op->fi.keep_cache = immutable;
 	if (op_reply_open(op, 0))

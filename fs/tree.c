@@ -386,8 +386,13 @@ int tree_lookup(struct op *op, const struct node *parent, const char *name, stru
 	case NODE_MANIFEST:
 	case NODE_LAYERS:
 	case NODE_FILES:
+	case NODE_PLATFORMS:
 		return tree_lookup_image(op, parent, name, ret);
+	case NODE_REFERRERS:
+	case NODE_REFERRER_TYPE:
+		return tree_lookup_referrers(op, parent, name, ret);
 	case NODE_REFERENCE:
+	case NODE_LINK:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:
@@ -424,7 +429,7 @@ static int link_repo(struct op *op, const struct node *link, size_t name_len,
 	return source_repository(op->site->source, path, ret) ? -ENOENT : 0;
 }
 
-int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
+static int readlink_reference(struct op *op, const struct node *node, char ret[PATH_MAX])
 {
 	struct entry_reference ref;
 	struct node parent;
@@ -448,4 +453,38 @@ int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 		return r;
 	target(node, ref.name_len, parent.kind == NODE_NAMESPACE, &ref.digest, ret);
 	return 0;
+}
+
+/* To manifests/<alg>/<hex> of the same repository, from `up` directories below the
+ * image's own: that lies in manifests/<alg> itself, or in tags. */
+static void link_target(enum node_kind image, int up, const struct digest *d, char ret[PATH_MAX])
+{
+	char hex[DIGEST_HEX_MAX], above[64] = "";
+	digest_hex(d, hex);
+	for (int i = 0; i < up + 2; i++)
+		strcat(above, "../");
+	snprintf(ret, PATH_MAX, "%s%s%s/%s", above, image == NODE_TAG ? "manifests/" : "",
+		 digest_alg_name(d), hex);
+}
+
+int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
+{
+	struct node parent, image;
+	struct digest d;
+	struct image *index = NULL;
+	if (node->kind == NODE_REFERENCE)
+		return readlink_reference(op, node, ret);
+	int r = node->kind == NODE_LINK ? node_read(op->fs->nodes, node->parent, &parent) : -EINVAL;
+	if (r == 0)
+		r = node_image(op->fs->nodes, node->id, &image);
+	if (r == 0 && parent.kind == NODE_REFERRER_TYPE) {
+		r = tree_referrer_digest(node->name, &d);
+	} else if (r == 0) {
+		r = tree_image(op, &parent, &index);
+		r = r ? r : tree_platform_digest(index, node->name, &d);
+	}
+	image_unref(index);
+	if (r == 0)
+		link_target(image.kind, parent.kind == NODE_REFERRER_TYPE ? 2 : 1, &d, ret);
+	return r;
 }

@@ -47,12 +47,16 @@ NODISCARD int tree_lookup(struct op *op, const struct node *parent, const char *
 /* The attributes of a node; *ret_s: for how long. -EINPROGRESS. */
 NODISCARD int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s);
 
-/* The target of a NODE_REFERENCE. */
+/* The target of a NODE_REFERENCE or NODE_LINK. */
 NODISCARD int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX]);
 
 /* The image that a NODE_TAG or NODE_MANIFEST, or a directory below one, shows; an
  * unbound tag directory is bound by this. New reference. -EINPROGRESS. */
 NODISCARD int tree_image(struct op *op, const struct node *node, struct image **ret);
+
+/* The image of a digest. New reference. -EINPROGRESS. */
+NODISCARD int tree_image_of(struct op *op, const char *repo, const struct digest *d,
+			    struct image **ret);
 
 /* The repository that a directory belongs to, as the origin names it. -ENOENT:
  * too long to be one; -ESTALE. */
@@ -108,7 +112,25 @@ NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir,
 NODISCARD int tree_list_files(struct op *op, const struct node *dir, const struct image *image,
 			      struct dirlist *l);
 
+/* fs/tree_index.c. tree_shown: what an index stands for, below `dir`, takes its place
+ * in *image; -ENOENT: nothing. */
+NODISCARD int tree_shown(struct op *op, const struct node *dir, struct image **image);
+bool tree_index_has_files(const struct image *index);
+bool tree_index_is_wasm(const struct image *index); /* as far as it says itself */
+NODISCARD int tree_lookup_platform(const struct node *dir, const struct image *index,
+				   const char *name, struct found *ret);
+NODISCARD int tree_list_platforms(struct op *op, const struct node *dir, const struct image *index,
+				  struct dirlist *l);
+NODISCARD int tree_platform_digest(const struct image *index, const char *name, struct digest *ret);
+
+/* fs/tree_referrers.c: referrers/ and referrers/<type>/. */
+NODISCARD int tree_lookup_referrers(struct op *op, const struct node *dir, const char *name,
+				    struct found *ret);
+NODISCARD int tree_list_referrers(struct op *op, const struct node *dir, struct dirlist *l);
+NODISCARD int tree_referrer_digest(const char *name, struct digest *ret);
+
 /* Parts of a listing; `path` is the hash of the directory's own path. */
 NODISCARD int tree_add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len);
+NODISCARD int tree_add_link(struct dirlist *l, uint64_t path, const char *name);
 NODISCARD int tree_add_content(struct dirlist *l, const char *name, const struct digest *d,
 			       bool wasm);

@@ -131,6 +131,7 @@ static int image_attr(struct op *op, const struct node *node, struct stat *st, d
 
 int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
 {
+	char target[PATH_MAX];
 	memset(ret, 0, sizeof(*ret));
 	ret->st_uid = op->fs->uid;
 	ret->st_gid = op->fs->gid;
@@ -160,7 +161,15 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	case NODE_BLOB_ALG:
 	case NODE_LAYERS:
 	case NODE_FILES:
+	case NODE_PLATFORMS:
+	case NODE_REFERRERS:
+	case NODE_REFERRER_TYPE:
 		ret->st_mode = S_IFDIR | 0555;
+		break;
+	case NODE_LINK:
+		ret->st_mode = S_IFLNK | 0777;
+		if (tree_readlink(op, node, target) == 0)
+			ret->st_size = (off_t)strlen(target);
 		break;
 	case NODE_FREE:
 	case NODE_KIND_COUNT:

@@ -8,8 +8,7 @@
 #include "fs/tree.h"
 #include "registry/reference.h"
 
-static int image_of_digest(struct op *op, const char *repo, const struct digest *d,
-			   struct image **ret)
+int tree_image_of(struct op *op, const char *repo, const struct digest *d, struct image **ret)
 {
 	*ret = catalog_image(op->site->catalog, d);
 	if (*ret)
@@ -42,7 +41,7 @@ int tree_image(struct op *op, const struct node *node, struct image **ret)
 		r = tree_repo(op, dir.id, repo);
 	if (r == 0 && !digest_is_set(&dir.digest))
 		r = bind(op, &dir, repo);
-	return r ? r : image_of_digest(op, repo, &dir.digest, ret);
+	return r ? r : tree_image_of(op, repo, &dir.digest, ret);
 }
 
 int tree_found_content(struct op *op, const struct node *dir, const struct manifest_entry *e,
@@ -76,7 +75,24 @@ int tree_found_dir(const struct node *parent, enum node_kind kind, const char *n
 	return 0;
 }
 
-static int lookup_in_manifest(struct op *op, const struct node *dir, const struct image *image,
+static int lookup_in_index(struct op *op, const struct node *dir, struct image *index,
+			   const char *name, struct found *ret)
+{
+	if (strcmp(name, "platforms") == 0)
+		return tree_found_dir(dir, NODE_PLATFORMS, name, ret);
+	if (strcmp(name, "files") == 0 && tree_index_has_files(index))
+		return tree_found_dir(dir, NODE_FILES, name, ret);
+	if (strcmp(name, "main.wasm") != 0)
+		return -ENOENT;
+	struct image *image = image_ref(index);
+	int r = tree_shown(op, dir, &image);
+	if (r == 0)
+		r = tree_lookup_main_wasm(op, dir, image, ret);
+	image_unref(image);
+	return r;
+}
+
+static int lookup_in_manifest(struct op *op, const struct node *dir, struct image *image,
 			      const char *name, struct found *ret)
 {
 	const struct manifest *m = image->manifest;
@@ -84,8 +100,10 @@ static int lookup_in_manifest(struct op *op, const struct node *dir, const struc
 		struct manifest_entry self = {.desc = m->desc};
 		return tree_found_content(op, dir, &self, NODE_CONTENT, ret);
 	}
+	if (strcmp(name, "referrers") == 0)
+		return tree_found_dir(dir, NODE_REFERRERS, name, ret);
 	if (m->is_index)
-		return -ENOENT;
+		return lookup_in_index(op, dir, image, name, ret);
 	if (image->names->config_name && strcmp(name, image->names->config_name) == 0)
 		return tree_found_content(op, dir, &m->config, NODE_CONTENT, ret);
 	if (strcmp(name, "layers") == 0)
@@ -113,7 +131,13 @@ int tree_lookup_image(struct op *op, const struct node *parent, const char *name
 	int r = tree_image(op, parent, &image);
 	if (r)
 		return r;
-	if (parent->kind == NODE_LAYERS)
+	if (parent->kind == NODE_FILES)
+		r = tree_shown(op, parent, &image);
+	if (r)
+		;
+	else if (parent->kind == NODE_PLATFORMS)
+		r = tree_lookup_platform(parent, image, name, ret);
+	else if (parent->kind == NODE_LAYERS)
 		r = lookup_in_layers(op, parent, image, name, ret);
 	else if (parent->kind == NODE_FILES)
 		r = tree_lookup_files(op, parent, image, name, ret);

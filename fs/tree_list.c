@@ -19,6 +19,11 @@ int tree_add_dir(struct dirlist *l, uint64_t path, const char *name, size_t len)
 	return dirlist_add(l, copy, len, tree_child_ino(path, copy), S_IFDIR);
 }
 
+int tree_add_link(struct dirlist *l, uint64_t path, const char *name)
+{
+	return dirlist_add(l, name, strlen(name), tree_child_ino(path, name), S_IFLNK);
+}
+
 int tree_add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
 {
 	/* A digest that cannot be verified is listed, and has no inode. */
@@ -166,6 +171,17 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 	return r;
 }
 
+/* What it is of the one that it shows goes by its own words: no request for that. */
+static int list_index(const struct image *index, uint64_t hash, struct dirlist *l)
+{
+	int r = tree_add_dir(l, hash, "platforms", 9);
+	if (r == 0 && tree_index_has_files(index))
+		r = tree_add_dir(l, hash, "files", 5);
+	if (r == 0 && tree_index_is_wasm(index))
+		r = dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
+	return r;
+}
+
 static int list_manifest(struct op *op, const struct node *dir, const struct image *image,
 			 struct dirlist *l)
 {
@@ -173,8 +189,10 @@ static int list_manifest(struct op *op, const struct node *dir, const struct ima
 	const struct manifest_names *names = image->names;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	int r = tree_add_content(l, "manifest.json", &m->desc.digest, false);
+	if (r == 0)
+		r = tree_add_dir(l, hash, "referrers", 9);
 	if (m->is_index)
-		return r;
+		return r ? r : list_index(image, hash, l);
 	if (r == 0 && names->config_name)
 		r = tree_add_content(l, names->config_name, &m->config.desc.digest, false);
 	if (r == 0)
@@ -204,8 +222,14 @@ static int list_image(struct op *op, const struct node *dir, struct dirlist *l)
 	int r = tree_image(op, dir, &image);
 	if (r)
 		return r;
-	if (dir->kind == NODE_LAYERS)
+	if (dir->kind == NODE_FILES)
+		r = tree_shown(op, dir, &image);
+	if (r)
+		;
+	else if (dir->kind == NODE_LAYERS)
 		r = list_layers(image, l);
+	else if (dir->kind == NODE_PLATFORMS)
+		r = tree_list_platforms(op, dir, image, l);
 	else if (dir->kind == NODE_FILES)
 		r = tree_list_files(op, dir, image, l);
 	else
@@ -243,8 +267,13 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 	case NODE_MANIFEST:
 	case NODE_LAYERS:
 	case NODE_FILES:
+	case NODE_PLATFORMS:
 		return list_image(op, dir, l);
+	case NODE_REFERRERS:
+	case NODE_REFERRER_TYPE:
+		return tree_list_referrers(op, dir, l);
 	case NODE_REFERENCE:
+	case NODE_LINK:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:

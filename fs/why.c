@@ -118,7 +118,7 @@ static int step(struct walk *k, const char *name)
 	if (r)
 		return r;
 	k->held[k->depth++] = child.id;
-	if (child.kind == NODE_REFERENCE)
+	if (child.kind == NODE_REFERENCE || child.kind == NODE_LINK)
 		return follow(k, &child);
 	k->node = child;
 	return 0;

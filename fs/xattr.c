@@ -158,7 +158,11 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 	case NODE_BLOB_ALG:
 	case NODE_LAYERS:
 	case NODE_FILES:
+	case NODE_PLATFORMS:
+	case NODE_REFERRERS:
+	case NODE_REFERRER_TYPE:
 	case NODE_REFERENCE:
+	case NODE_LINK:
 	case NODE_KIND_COUNT:
 		return -ENODATA;
 	}

@@ -41,7 +41,7 @@ class FaultyRegistry(Server):
         self.auth = None  # a callable of auth.py
         self.pages = Pages(1000)
         self.catalog = True  # False: 404 as of one that does not list
-        self.referrers = False  # True: the API answers with an empty index
+        self.referrers = False  # True: there is the API
         self.etags = True
         self.ranges = True
         self.rules = []
@@ -127,7 +127,20 @@ class FaultyRegistry(Server):
     def _referrers(self, request, name, repository, digest):
         if not self.referrers:
             return _error(404, "UNSUPPORTED", "page not found")
-        return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}, INDEX)
+        found = []
+        for own, (media_type, data) in sorted(repository.manifests.items()):
+            manifest = json.loads(data) if data[:1] == b"{" else {}
+            if manifest.get("subject", {}).get("digest") == digest:
+                kind = manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
+                found.append({"mediaType": media_type, "digest": own, "size": len(data), "artifactType": kind})
+        last = request.query.get("last", "")
+        rest = [entry for entry in found if entry["digest"] > last]
+        page = rest[:self.pages.size]
+        response = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": page}, INDEX)
+        if len(page) < len(rest):
+            query = urllib.parse.urlencode({"last": page[-1]["digest"]})
+            response.headers.add("Link", self.pages.link(f"{request.path}?{query}"))
+        return response
 
     def _page(self, request, key, names, extra):
         last = request.query.get("last")

@@ -51,7 +51,7 @@ def test_serves_what_it_holds(registry, image):
                           headers={"If-None-Match": f'"{image.digest}"'})
     assert (status, body) == (304, b"")
     assert registry.accepted == 1, "keep-alive"
-    assert [r.state for r in registry.log] == ["done"] * 7
+    registry.wait_for(lambda: [r.state for r in registry.log] == ["done"] * 7)
     assert registry.log[0].port == connection.sock.getsockname()[1]
 
 

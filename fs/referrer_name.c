@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/referrer_name.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/layer_class.h"
+
+static bool is_plain(char c, size_t at)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return true;
+	return c == '_' || c == '-' || c == '+' || (c == '.' && at > 0);
+}
+
+void referrer_type_name(const char *media_type, char ret[REFERRER_TYPE_MAX])
+{
+	size_t n = 0;
+	for (const char *s = media_type ? media_type : ""; *s && n + 1 < REFERRER_TYPE_MAX; s++) {
+		ret[n] = is_plain(*s, n) ? *s : '_';
+		n++;
+	}
+	ret[n] = '\0';
+	if (n == 0)
+		snprintf(ret, REFERRER_TYPE_MAX, "unknown");
+}
+
+size_t referrer_name(const char *type, const struct digest *d, char ret[REFERRER_NAME_MAX])
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(d, hex);
+	return (size_t)snprintf(ret, REFERRER_NAME_MAX, "%s/%s-%s", type, digest_alg_name(d), hex);
+}
+
+int referrer_digest(const char *name, struct digest *ret)
+{
+	const char *dash = strchr(name, '-');
+	if (!dash)
+		return -EINVAL;
+	return digest_parse_parts(name, (size_t)(dash - name), dash + 1, strlen(dash + 1), ret)
+		   ? -EINVAL
+		   : 0;
+}
+
+bool referrer_config_says_nothing(const char *media_type)
+{
+	return media_type[0] == '\0' || media_type_is_image_config(media_type) ||
+	       strcmp(media_type, "application/vnd.oci.empty.v1+json") == 0 ||
+	       strcmp(media_type, "application/vnd.unknown.config.v1+json") == 0;
+}
+
+void referrers_key(const char *repo, const struct digest *d, char ret[REFERRERS_KEY_MAX])
+{
+	char digest[DIGEST_STRING_MAX];
+	digest_string(d, digest);
+	snprintf(ret, REFERRERS_KEY_MAX, "%s@%s", repo, digest);
+}
