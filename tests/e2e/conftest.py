@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
 from faulty_registry import FaultyRegistry  # noqa: E402
+from logins import Home, basic  # noqa: E402
 from registry.auth import TokenServer  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -106,6 +107,22 @@ def tokens(registries):
     def make(**more):
         return registries(TokenServer, **more)
     return make
+
+
+@pytest.fixture
+def auth_file(work):
+    """auth_file({host: (user, password)}): a file as `docker login` writes it."""
+    def make(auths):
+        path = work / "auth.json"
+        path.write_text(json.dumps({"auths": {host: {"auth": basic(*pair)} for host, pair in auths.items()}}))
+        path.chmod(0o600)
+        return path
+    return make
+
+
+@pytest.fixture
+def home(work):
+    return Home(work / "home-of-docker")
 
 
 @pytest.fixture
