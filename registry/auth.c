@@ -272,7 +272,8 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 					      .service = ch->service,
 					      .scopes = r->scopes,
 					      .credential = c,
-					      .retry_base_ms = a->o.retry_base_ms};
+					      .retry_base_ms = a->o.retry_base_ms,
+					      .retry_after_ms = &r->retry_after_ms};
 		code =
 		    token_cache_get(a->tokens, &r->key, fetch, &f, call, &r->token, &r->fresh, err);
 	}

@@ -35,9 +35,10 @@ struct auth_options {
 
 /* One question's. */
 struct auth_round {
-	const char *repo;  /* "" for the catalog; borrowed */
-	const char *scope; /* "repository:NAME:pull"; borrowed */
-	char *header;      /* "Authorization: …" to send, or NULL */
+	const char *repo;       /* "" for the catalog; borrowed */
+	const char *scope;      /* "repository:NAME:pull"; borrowed */
+	char *header;           /* "Authorization: …" to send, or NULL */
+	int64_t retry_after_ms; /* for how long the token server is not to be asked; -1: not told */
 	/* auth.c's own */
 	char *token;
 	char *scopes;        /* that token was asked for */

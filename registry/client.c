@@ -295,12 +295,15 @@ static int wait_retry(struct client *c, unsigned attempt, const struct answer *a
 
 /* For how long a host must not be asked that says when to come again, and later than
  * this question can wait. 0: it says nothing of the kind. */
-static int64_t gate_ms(const struct client *c, const struct answer *a, int64_t retry_after_ms)
+static int64_t gate_ms(const struct client *c, const struct answer *a, const struct try_end *end)
 {
-	if (a->foreign || (a->status != 429 && a->status != 503) ||
-	    retry_after_ms <= c->tuning.down_ms)
+	bool asked = !a->foreign && (a->status == 429 || a->status == 503);
+	int64_t ms = end->retry_after_ms;
+
+	/* Without its token server the registry cannot be asked either. */
+	if ((!asked && !end->token_server) || ms <= c->tuning.down_ms)
 		return 0;
-	return retry_after_ms < RETRY_GATE_MAX_MS ? retry_after_ms : RETRY_GATE_MAX_MS;
+	return ms < RETRY_GATE_MAX_MS ? ms : RETRY_GATE_MAX_MS;
 }
 
 /* The tries of one question. On failure *o says how it ended. */
@@ -341,7 +344,7 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 		}
 		if (!o->retry || trial || c->mirror || attempt >= o->tries ||
 		    wait_retry(c, attempt, ret, end.retry_after_ms, call) < 0) {
-			o->gate_ms = gate_ms(c, ret, end.retry_after_ms);
+			o->gate_ms = gate_ms(c, ret, &end);
 			break;
 		}
 		answer_release(ret);

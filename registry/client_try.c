@@ -5,10 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/clock.h"
 #include "registry/client_impl.h"
 #include "registry/header_field.h"
-#include "registry/retry.h"
 
 /* Of `own` lines: Authorization, If-None-Match, and what a file sets. */
 #define OWN_MAX (2 + HEADER_FIELDS_MAX)
@@ -200,8 +198,7 @@ static void take_media_type(const char *s, char out[MEDIA_TYPE_MAX])
 static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after)
 {
 	struct http_exchange *x = t->reply.x;
-	AUTO_FREE char *type = NULL, *encoding = NULL, *after = NULL, *challenge = NULL;
-	AUTO_FREE char *warning = NULL;
+	AUTO_FREE char *type = NULL, *encoding = NULL, *challenge = NULL, *warning = NULL;
 	int r = http_field(x, "Docker-Content-Digest", &a->digest);
 
 	if (r == 0)
@@ -213,7 +210,7 @@ static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after
 	if (r == 0)
 		r = http_field(x, "Content-Encoding", &encoding);
 	if (r == 0)
-		r = http_field(x, "Retry-After", &after);
+		r = http_retry_after(x, retry_after);
 	if (r == 0)
 		r = http_field(x, "WWW-Authenticate", &challenge);
 	if (r == 0 && !t->reply.foreign)
@@ -228,8 +225,6 @@ static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after
 	a->encoded = encoding && *encoding && strcasecmp(encoding, "identity") != 0;
 	if (type)
 		take_media_type(type, a->media_type);
-	if (after)
-		*retry_after = retry_after_ms(after, clock_wall_ms());
 	return 0;
 }
 
@@ -277,7 +272,8 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 	       struct try_end *end, struct err *err)
 {
 	char repo[REPOSITORY_MAX], scope[REPOSITORY_MAX + 32];
-	struct attempt t = {.c = c, .q = q, .round = {.repo = repo, .scope = scope}};
+	struct attempt t = {
+	    .c = c, .q = q, .round = {.repo = repo, .scope = scope, .retry_after_ms = -1}};
 	int r = client_repository(c, q->repo, repo);
 
 	*end = (struct try_end){.retry_after_ms = -1};
@@ -297,6 +293,8 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 	if (r < 0)
 		r = explain(&t, r, err);
 	end->token_server = t.token_server;
+	if (t.token_server)
+		end->retry_after_ms = t.round.retry_after_ms;
 	end->fault = t.fault;
 	ret->url = t.reply.url;
 	t.reply.url = (struct url){0};

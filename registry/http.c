@@ -14,6 +14,7 @@
 #include "registry/header_field.h"
 #include "registry/http_impl.h"
 #include "registry/park.h"
+#include "registry/retry.h"
 #include "registry/source.h"
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -463,4 +464,15 @@ int http_field(const struct http_exchange *x, const char *name, char **ret)
 	}
 	*ret = all;
 	return 0;
+}
+
+int http_retry_after(const struct http_exchange *x, int64_t *ret_ms)
+{
+	AUTO_FREE char *after = NULL, *date = NULL;
+	int r = http_field(x, "Retry-After", &after);
+
+	if (r == 0)
+		r = http_field(x, "Date", &date);
+	*ret_ms = r == 0 && after ? retry_after_ms(after, date, clock_wall_ms()) : -1;
+	return r;
 }

@@ -140,6 +140,8 @@ int http_status(const struct http_exchange *x);
 /* The value of a field, new; several of one name are joined with ", ". *ret is
  * NULL where there is none. -ENOMEM. */
 NODISCARD int http_field(const struct http_exchange *x, const char *name, char **ret);
+/* What Retry-After says, as retry_after_ms; -1: nothing. -ENOMEM. */
+NODISCARD int http_retry_after(const struct http_exchange *x, int64_t *ret_ms);
 /* -1: not told. */
 int64_t http_content_length(const struct http_exchange *x);
 /* How far away who answered is; through a proxy, as the URL says. */

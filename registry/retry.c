@@ -60,8 +60,10 @@ static bool parse_seconds(const char *s, int64_t *ret_ms)
 	return *p == '\0';
 }
 
-int64_t retry_after_ms(const char *value, int64_t wall_ms)
+int64_t retry_after_ms(const char *value, const char *date, int64_t wall_ms)
 {
+	time_t theirs = date ? curl_getdate(date, NULL) : -1;
+	int64_t now_ms = theirs >= 0 ? (int64_t)theirs * 1000 : wall_ms;
 	int64_t ms;
 	bool negative;
 
@@ -73,10 +75,10 @@ int64_t retry_after_ms(const char *value, int64_t wall_ms)
 		if (ms < (int64_t)UNIX_TIME_MIN * 1000)
 			return ms;
 	} else {
-		time_t date = curl_getdate(value, NULL);
-		if (date < 0)
+		time_t then = curl_getdate(value, NULL);
+		if (then < 0)
 			return -1;
-		ms = (int64_t)date * 1000;
+		ms = (int64_t)then * 1000;
 	}
-	return ms > wall_ms ? ms - wall_ms : 0;
+	return ms > now_ms ? ms - now_ms : 0;
 }

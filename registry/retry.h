@@ -19,7 +19,9 @@ bool retry_status(int status);
 /* How long to wait before try number `attempt` + 1 (the first is 1): anything
  * up to base·2^(attempt-1), capped ("full jitter"). */
 int64_t retry_backoff_ms(unsigned attempt, int64_t base_ms);
-/* Retry-After (RFC 9110 §10.2.3) as milliseconds from wall_ms: seconds, a
- * date, or (seen in the wild) a fraction or a Unix time. 0 for what has
+/* Retry-After (RFC 9110 §10.2.3) as milliseconds from now: seconds, a date, or
+ * (seen in the wild) a fraction or a Unix time. A date is one of the server's
+ * clock, and so is `date` (its Date field, or NULL): where that can be read it is
+ * what the server calls now, and wall_ms, our clock, where not. 0 for what has
  * passed, -1 where it cannot be read; INT64_MAX at the most. */
-int64_t retry_after_ms(const char *value, int64_t wall_ms);
+int64_t retry_after_ms(const char *value, const char *date, int64_t wall_ms);

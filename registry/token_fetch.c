@@ -104,7 +104,6 @@ struct answer {
 static int send_once(const struct token_question *q, const struct transport_request *t,
 		     struct call *call, struct answer *ret, enum http_fault *fault, struct err *err)
 {
-	AUTO_FREE char *after = NULL;
 	struct transport_reply reply;
 	int r = transport_send(q->http, t, call, &reply, err);
 
@@ -112,9 +111,7 @@ static int send_once(const struct token_question *q, const struct transport_requ
 	*fault = reply.fault;
 	if (r == 0) {
 		ret->status = http_status(reply.x);
-		r = http_field(reply.x, "Retry-After", &after);
-		if (after)
-			ret->retry_after_ms = retry_after_ms(after, clock_wall_ms());
+		r = http_retry_after(reply.x, &ret->retry_after_ms);
 		if (r == 0)
 			r = transport_body(reply.x, TOKEN_BODY_MAX, ret->status != 200, call,
 					   &ret->body, &ret->len, err);
@@ -243,6 +240,8 @@ int token_fetch(const struct token_question *q, struct call *call, struct token 
 			r = -EACCES;
 		err_set(err, r, "%d %s%s%s", a.status, said.code, said.code[0] ? ": " : "",
 			said.message);
+		if (q->retry_after_ms && (a.status == 429 || a.status == 503))
+			*q->retry_after_ms = a.retry_after_ms;
 		*ret_refused = a.status == 401 && q->credential->kind != CREDENTIAL_NONE;
 	}
 	if (a.body)

@@ -15,6 +15,8 @@ struct token_question {
 	const char *scopes;                  /* separated by blanks; "" if none */
 	const struct credential *credential; /* kind NONE: an anonymous token */
 	int64_t retry_base_ms;
+	int64_t
+	    *retry_after_ms; /* NULL, or set where it asks us to wait (429, 503); -1: not told */
 };
 
 /* Retried within the call's deadline. -EACCES: refused; *ret_refused (not NULL)

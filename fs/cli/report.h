@@ -6,9 +6,13 @@
  *	state       "serving"; the client adds "stale", "silent" and "detached"
  *	pid, worker_pid, generation
  *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
- *	hosts[]     {host, origin, state: "ok"|"unknown"|"down"|"gated"|"refused", until,
- *	            errno, reason, since, requests, bytes}: errno by name; until (of
- *	            "gated": the host asked us to wait), errno, reason and since may be null
+ *	hosts[]     {host, origin, mirror, state, until, errno, reason, since, requests,
+ *	            bytes}: the registry, then its mirrors in the order in which they are
+ *	            asked. state: "ok", "unknown" (not asked yet), "down", "refused"; "stale":
+ *	            one of these two, and tags are served as they were; "gated": the host
+ *	            asked us to wait; "demoted": a mirror that gave wrong bytes. errno by
+ *	            name; until (of the last two), errno, reason, since, and the origin of a
+ *	            mirror may be null
  *	passthrough, offline
  *	parked, fetches, nodes
  *

@@ -5,12 +5,12 @@ test_credential_helpers.py."""
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from errno import EACCES, EPROTO
+from errno import EACCES, EBUSY, EPROTO
 
 import pytest
 
 import samples
-from harness import raises, read
+from harness import raises, read, until
 from logins import SECRET, authorizations, no_secret_in
 from registry import behaviours as b
 from registry.auth import Basic, Bearer, Harbor, Refuse
@@ -139,6 +139,25 @@ def test_a_token_server_that_is_down(mount, registry, tokens, image):
     with raises(EHOSTUNREACH):
         read(m / "demo/app:v1/main.wasm")
     assert m.log.wait(server.address.replace(".", r"\."))
+
+
+def test_a_token_server_that_wants_to_be_left_alone(mount, registry, tokens, image):
+    """Nobody asks it before, nor the registry, which would only send us to it again."""
+    from registry.behaviours import Rule
+    server = tokens()
+    limit = Rule(None, "", b.too_many(12))
+    server.rules.append(limit)
+    registry.auth = Bearer(server)
+    m = mount(None, "--timeout", "2s")
+    for _ in range(3):
+        with raises(EBUSY):
+            read(m / "demo/app:v1/main.wasm")
+    assert server.count() == 1 and registry.count() == 1
+    host = m.status()["hosts"][0]
+    assert (host["state"], host["errno"]) == ("gated", "EBUSY") and server.address in host["reason"] and host["until"]
+    limit.remove()
+    until(lambda: m.status()["hosts"][0]["until"] is None, 30, what="the end of the wait")
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
 
 
 def test_a_token_server_that_talks_nonsense(mount, registry, tokens, image):
