@@ -52,6 +52,8 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 	case WANT_TAGS:
 	case WANT_CATALOG:
 		return fetch_run_listing(f, job, err);
+	case WANT_INDEX:
+		return fetch_run_index(f, job, ret_blob, err);
 	case WANT_REFERRERS:
 		return fetch_run_referrers(f, job, err);
 	}
@@ -160,7 +162,8 @@ int fetch_park(struct fetcher *f, const struct want *want, const char *repo, str
 	full.local = fetch_is_cached(f, want);
 	if (full.local)
 		return flight_park(f->flights, &full, repo, local_pool(f, want), w);
-	int r = fetch_refused(f, err);
+	/* An index may need nobody: its job sees to that. */
+	int r = want->kind == WANT_INDEX ? 0 : fetch_refused(f, err);
 	if (r)
 		return r;
 	return flight_park(f->flights, &full, repo, remote_pool(f, want), w);

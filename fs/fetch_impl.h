@@ -4,6 +4,7 @@
  *	fetch.c        who does what: pools, flights, and what is refused at once
  *	fetch_names.c  what is said: tags, manifests, listings
  *	fetch_referrers.c  who refers to a manifest
+ *	fetch_index.c  what all tags name, as index.json
  *	fetch_blob.c   what is carried: blobs, from a source into the store
  *
  * The answers run in a pool's thread (fs/flight.h), with no lock held.
@@ -54,6 +55,14 @@ NODISCARD int fetch_keep_listing(struct fetcher *f, const char *repo, struct nam
  * source. New reference. */
 NODISCARD int fetch_image(struct fetcher *f, const char *repo, const struct digest *d,
 			  struct call *call, struct image **ret, struct err *err);
+/* What a tag names, and which tags there are: asked, and told to the catalog. */
+NODISCARD int fetch_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
+			struct err *err);
+NODISCARD int fetch_listing(struct fetcher *f, const char *repo, struct call *call,
+			    struct err *err);
+/* fetch_index.c */
+NODISCARD int fetch_run_index(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+			      struct err *err);
 /* fetch_referrers.c */
 NODISCARD int fetch_run_referrers(struct fetcher *f, const struct flight_job *job, struct err *err);
 /* fetch_blob.c */

@@ -225,37 +225,42 @@ int fetch_run_manifest(struct fetcher *f, const struct flight_job *job, struct e
 
 /* Known repositories are asked by HEAD; the first contact with one fetches the
  * manifest at once, which saves a request. */
-static int ask_tag(struct fetcher *f, const struct want *w, struct call *call,
+static int ask_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
 		   struct descriptor *ret, struct err *err)
 {
 	struct descriptor known;
-	enum known have = catalog_tag(f->o.catalog, w->repo, w->tag, &known, NULL);
+	enum known have = catalog_tag(f->o.catalog, repo, tag, &known, NULL);
 	bool seen = have == KNOWN_STALE || have == KNOWN_FRESH;
-	if (!seen && !catalog_repo_known(f->o.catalog, w->repo)) {
-		int r = learn_fetched(f, w->repo, w->tag, call, ret, err);
+	if (!seen && !catalog_repo_known(f->o.catalog, repo)) {
+		int r = learn_fetched(f, repo, tag, call, ret, err);
 		/* What cannot be parsed still has a digest: the tag names it, and its bytes
 		 * can be read. */
 		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
 			return r;
-		return fetch_note_named(f, w->repo, ret, 1, err);
+		return fetch_note_named(f, repo, ret, 1, err);
 	}
-	int r = source_resolve(f->o.source, w->repo, w->tag, seen ? &known : NULL, call, ret, err);
-	return r ? r : fetch_note_named(f, w->repo, ret, 1, err);
+	int r = source_resolve(f->o.source, repo, tag, seen ? &known : NULL, call, ret, err);
+	return r ? r : fetch_note_named(f, repo, ret, 1, err);
+}
+
+int fetch_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
+	      struct err *err)
+{
+	struct descriptor desc;
+	int r = ask_tag(f, repo, tag, call, &desc, err);
+	if (r == -ENOENT)
+		catalog_tag_absent(f->o.catalog, repo, tag);
+	if (r)
+		return r;
+	struct err disk;
+	if (catalog_tag_put(f->o.catalog, repo, tag, &desc, &disk))
+		log_failure("cache", "tag record", "tag not recorded: %s", disk.text);
+	return 0;
 }
 
 int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
 {
-	const struct want *w = job->want;
-	struct descriptor desc;
-	int r = ask_tag(f, w, job->call, &desc, err);
-	if (r == -ENOENT)
-		catalog_tag_absent(f->o.catalog, w->repo, w->tag);
-	if (r)
-		return r;
-	struct err disk;
-	if (catalog_tag_put(f->o.catalog, w->repo, w->tag, &desc, &disk))
-		log_failure("cache", "tag record", "tag not recorded: %s", disk.text);
-	return 0;
+	return fetch_tag(f, job->want->repo, job->want->tag, job->call, err);
 }
 
 int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,
@@ -275,17 +280,26 @@ int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names,
 	return 0;
 }
 
+int fetch_listing(struct fetcher *f, const char *repo, struct call *call, struct err *err)
+{
+	struct names names = {0};
+	bool whole = true;
+	int r = source_tags(f->o.source, repo, false, call, &names, &whole, err);
+	if (r == -ENOENT)
+		catalog_listing_absent(f->o.catalog, repo);
+	return r ? r : fetch_keep_listing(f, repo, &names, whole, err);
+}
+
 int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct err *err)
 {
 	const struct want *w = job->want;
 	struct names names = {0};
-	bool whole = true;
-	int r = w->kind == WANT_CATALOG
-		    ? source_catalog(f->o.source, job->call, &names, err)
-		    : source_tags(f->o.source, w->repo, false, job->call, &names, &whole, err);
+	if (w->kind == WANT_TAGS)
+		return fetch_listing(f, w->repo, job->call, err);
+	int r = source_catalog(f->o.source, job->call, &names, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, w->repo);
-	return r ? r : fetch_keep_listing(f, w->repo, &names, whole, err);
+	return r ? r : fetch_keep_listing(f, w->repo, &names, true, err);
 }
 
 /* One page tells that it exists, and is often the whole listing. */

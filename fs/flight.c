@@ -357,6 +357,9 @@ static void describe(const struct flight *fl, char *out, size_t room)
 	case WANT_REFERRERS:
 		snprintf(out, room, "%s: the referrers of %s@%s", title, w->repo, digest);
 		break;
+	case WANT_INDEX:
+		snprintf(out, room, "%s: index.json of %s", title, w->repo);
+		break;
 	case WANT_CATALOG:
 		snprintf(out, room, "%s: its repositories", title);
 		break;

@@ -66,6 +66,7 @@ enum want_kind {
 	WANT_TAGS,      /* the tag listing of repo */
 	WANT_CATALOG,   /* the list of repositories */
 	WANT_REFERRERS, /* who refers to repo@digest */
+	WANT_INDEX,     /* index.json of repo: brings a blob */
 };
 
 /* Zeroed, then filled: hashed and compared as a whole. */

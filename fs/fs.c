@@ -39,6 +39,7 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 	fs->o = *o;
 	lock_init(&fs->lock);
 	open_dirs_init(&fs->open_dirs);
+	made_files_init(&fs->made_files);
 	fs->o.tag_ttl_ms = or_default(o->tag_ttl_ms, FS_TAG_TTL_MS);
 	fs->o.list_ttl_ms = or_default(o->list_ttl_ms, FS_LIST_TTL_MS);
 	fs->o.timeout_ms = or_default(o->timeout_ms, FS_TIMEOUT_MS);
@@ -114,6 +115,7 @@ void fs_free(struct fs *fs)
 		return;
 	backing_free(fs->backing);
 	session_free(fs->session);
+	made_files_release(&fs->made_files);
 	site_close(&fs->site);
 	nodes_free(fs->nodes);
 	refs_close(fs->refs);

@@ -8,6 +8,7 @@
 
 #include "base/lock.h"
 #include "fs/fs.h"
+#include "fs/made_files.h"
 #include "fs/open_dirs.h"
 #include "fs/site.h"
 
@@ -26,6 +27,7 @@ struct fs {
 	 * need no lock to read it. */
 	struct backing_table *backing;
 	struct open_dirs open_dirs;
+	struct made_files made_files;
 	struct lock lock;
 	struct session *session; /* guarded by lock: while served */
 	bool stopping;           /* guarded by lock */

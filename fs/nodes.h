@@ -59,6 +59,8 @@ enum node_kind {
 	NODE_PLATFORMS,     /* platforms/ in an index's directory */
 	NODE_REFERRERS,     /* referrers/ in a manifest directory */
 	NODE_REFERRER_TYPE, /* referrers/<type> */
+	NODE_INDEX_JSON,    /* <repo>/index.json: made when it is opened */
+	NODE_OCI_LAYOUT,    /* <repo>/oci-layout */
 	NODE_REFERENCE,     /* symlink <repo>:<tag>, <repo>@<digest> */
 	NODE_LINK,          /* symlink in a directory that knows where it leads to */
 	NODE_CONTENT,       /* bytes of a digest, mode 0444 */

@@ -176,12 +176,53 @@ static int open_blob(struct op *op, const struct node *node, struct blob **ret)
 	return r;
 }
 
+static bool is_made(const struct node *node)
+{
+	return node->kind == NODE_INDEX_JSON || node->kind == NODE_OCI_LAYOUT;
+}
+
+/* What index.json is made of: what the flight before this run has brought. */
+static int check_made(struct op *op, const struct node *node)
+{
+	char repo[REPOSITORY_MAX];
+	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
+	if (node->kind == NODE_OCI_LAYOUT)
+		return 0;
+	if (op->blob && op->want.kind == WANT_INDEX)
+		return 0;
+	int r = tree_repo(op, node->parent, repo);
+	struct want w = tree_want(WANT_INDEX, repo);
+	return r ? r : op_want(op, &w, 0);
+}
+
 int ops_check_open(struct op *op, const struct node *node)
 {
 	struct blob *blob = NULL;
+	if (is_made(node))
+		return check_made(op, node);
 	int r = open_blob(op, node, &blob);
 	blob_unref(blob);
 	return r;
+}
+
+static int open_made(struct op *op, const struct node *node)
+{
+	bool index = node->kind == NODE_INDEX_JSON;
+	int r = check_made(op, node);
+	if (r)
+		return r;
+	struct made_file *f =
+	    made_file_new(&op->fs->made_files, index ? op->blob : NULL, TREE_OCI_LAYOUT);
+	if (!f)
+		return -ENOMEM;
+	op->fi.fh = (uint64_t)(uintptr_t)f;
+	op->fi.direct_io = index;
+	op->fi.keep_cache = !index;
+	struct made_files *all = &op->fs->made_files;
+	if (op_reply_open(op, 0))
+		made_file_close(all, f);
+	return OP_REPLIED;
 }
 
 static int do_open(struct op *op)
@@ -190,6 +231,8 @@ static int do_open(struct op *op)
 	struct blob *blob = NULL;
 	struct backing_open open;
 	int r = node_read(op->fs->nodes, op->ino, &node);
+	if (r == 0 && is_made(&node))
+		return open_made(op, &node);
 	if (r == 0)
 		r = open_blob(op, &node, &blob);
 	if (r)
@@ -215,11 +258,31 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	op_start(op);
 }
 
+static void read_made(fuse_req_t req, const struct made_file *f, size_t size, off_t off)
+{
+	size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
+	AUTO_FREE char *buf = malloc(size);
+	int64_t n = buf ? made_file_read(f, buf, size, (uint64_t)off) : -ENOMEM;
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+/* Only what was made has a handle: content is one thing, however often it is open. */
+static struct made_file *made(const struct fuse_file_info *fi)
+{
+	return (struct made_file *)(uintptr_t)fi->fh;
+}
+
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	(void)fi;
 	struct fs *fs = fuse_req_userdata(req);
+	if (made(fi)) {
+		read_made(req, made(fi), size, off);
+		return;
+	}
 	struct blob *blob = backing_blob(fs->backing, ino);
 	if (!blob) {
 		fuse_reply_err(req, EIO);
@@ -242,9 +305,11 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
 	struct fs *fs = fuse_req_userdata(req);
-	backing_put(fs->backing, ino);
+	if (made(fi))
+		made_file_close(&fs->made_files, made(fi));
+	else
+		backing_put(fs->backing, ino);
 	fuse_reply_err(req, 0); /* the kernel keeps an inode until it is answered */
 }
 

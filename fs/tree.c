@@ -137,15 +137,17 @@ static bool says_nothing(int code)
 	return code == -EACCES || code == -EPROTO || code == -EFBIG || code == -EOPNOTSUPP;
 }
 
-/* tags, manifests and blobs of a repository. That it does not exist is for the
+/* tags, manifests, blobs and what makes it an image layout. That it does not exist is for the
  * catalog to remember, not for the kernel: a reference may find it yet. */
 static int lookup_fixed(struct op *op, const struct node *parent, const char *name,
 			struct found *ret)
 {
-	enum node_kind kind = strcmp(name, "tags") == 0        ? NODE_TAGS
-			      : strcmp(name, "manifests") == 0 ? NODE_MANIFESTS
-			      : strcmp(name, "blobs") == 0     ? NODE_BLOBS
-							       : NODE_FREE;
+	enum node_kind kind = strcmp(name, "tags") == 0         ? NODE_TAGS
+			      : strcmp(name, "manifests") == 0  ? NODE_MANIFESTS
+			      : strcmp(name, "blobs") == 0      ? NODE_BLOBS
+			      : strcmp(name, "index.json") == 0 ? NODE_INDEX_JSON
+			      : strcmp(name, "oci-layout") == 0 ? NODE_OCI_LAYOUT
+								: NODE_FREE;
 	char repo[REPOSITORY_MAX];
 	double entry_s = TREE_FOREVER_S;
 	if (kind == NODE_FREE)
@@ -393,6 +395,8 @@ int tree_lookup(struct op *op, const struct node *parent, const char *name, stru
 		return tree_lookup_referrers(op, parent, name, ret);
 	case NODE_REFERENCE:
 	case NODE_LINK:
+	case NODE_INDEX_JSON:
+	case NODE_OCI_LAYOUT:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:

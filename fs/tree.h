@@ -28,6 +28,9 @@
 #include "fs/nodes.h"
 #include "fs/op.h"
 
+/* What marks an image layout (OCI image spec, image-layout.md). */
+#define TREE_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
+
 /* How long the kernel may keep what never changes, in seconds. */
 #define TREE_FOREVER_S 86400.0
 

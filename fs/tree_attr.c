@@ -166,6 +166,15 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	case NODE_REFERRER_TYPE:
 		ret->st_mode = S_IFDIR | 0555;
 		break;
+	case NODE_INDEX_JSON: /* nobody knows its size before it is made */
+		ret->st_mode = S_IFREG | 0444;
+		*ret_s = 0;
+		break;
+	case NODE_OCI_LAYOUT:
+		ret->st_mode = S_IFREG | 0444;
+		ret->st_size = (off_t)strlen(TREE_OCI_LAYOUT);
+		ret->st_blocks = 1;
+		break;
 	case NODE_LINK:
 		ret->st_mode = S_IFLNK | 0777;
 		if (tree_readlink(op, node, target) == 0)

@@ -103,9 +103,13 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	r = add_children(op, l, dir, &repos, path);
 	names_release(&repos);
 	static const char *const fixed[] = {"blobs", "manifests", "tags"};
+	static const char *const files[] = {"index.json", "oci-layout"};
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(fixed); i++)
 		r = tree_add_dir(l, hash, fixed[i], strlen(fixed[i]));
+	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(files); i++)
+		r = dirlist_add(l, files[i], strlen(files[i]), tree_child_ino(hash, files[i]),
+				S_IFREG);
 	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)
 		return exists;
 	return r;
@@ -127,7 +131,7 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 	for (size_t i = 0; i < tags->names.n && r == 0; i++) {
 		const char *tag = tags->names.v[i];
 		size_t len = strlen(tag);
-		if (reference_is_tag(tag, len) && !reference_is_referrer_tag(tag, len))
+		if (reference_is_listed_tag(tag))
 			r = tree_add_dir(l, hash, tag, len);
 	}
 	listing_unref(tags);
@@ -274,6 +278,8 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 		return tree_list_referrers(op, dir, l);
 	case NODE_REFERENCE:
 	case NODE_LINK:
+	case NODE_INDEX_JSON:
+	case NODE_OCI_LAYOUT:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:

@@ -158,6 +158,8 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 	case NODE_BLOB_ALG:
 	case NODE_LAYERS:
 	case NODE_FILES:
+	case NODE_INDEX_JSON:
+	case NODE_OCI_LAYOUT:
 	case NODE_PLATFORMS:
 	case NODE_REFERRERS:
 	case NODE_REFERRER_TYPE:

@@ -10,7 +10,6 @@
 #include "registry/rfc3339.h"
 #include "registry/source.h"
 
-#define OCI_MANIFEST  "application/vnd.oci.image.manifest.v1+json"
 #define DOCKER_IMAGE  "application/vnd.docker.distribution.manifest.v2+json"
 #define DOCKER_LIST   "application/vnd.docker.distribution.manifest.list.v2+json"
 #define DOCKER_V1     "application/vnd.docker.distribution.manifest.v1+json"
@@ -44,7 +43,7 @@ static bool is_index_type(const char *type)
 
 static bool is_image_type(const char *type)
 {
-	static const char *const v[] = {OCI_MANIFEST, DOCKER_IMAGE};
+	static const char *const v[] = {MEDIA_TYPE_MANIFEST, DOCKER_IMAGE};
 	return is_any_of(type, v, ARRAY_LEN(v));
 }
 
@@ -371,7 +370,7 @@ static int parse_type(const json_t *doc, const char *content_type, struct manife
 	if (rc < 0)
 		return rc;
 	if (type == NULL)
-		type = m->is_index ? MEDIA_TYPE_INDEX : OCI_MANIFEST;
+		type = m->is_index ? MEDIA_TYPE_INDEX : MEDIA_TYPE_MANIFEST;
 	rc = copy_media_type(type, m->desc.media_type, err);
 	if (rc == 0)
 		m->desc.media_type[strcspn(m->desc.media_type, "; \t")] = '\0';

@@ -18,6 +18,7 @@
 #include "base/descriptor.h"
 #include "base/err.h"
 
+#define MEDIA_TYPE_MANIFEST      "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_TYPE_INDEX         "application/vnd.oci.image.index.v1+json"
 
 #define MANIFEST_LAYERS_MAX      20000

@@ -128,3 +128,10 @@ int reference_parse_entry(const char *s, size_t len, struct entry_reference *ret
 	*ret = r;
 	return 0;
 }
+
+bool reference_is_listed_tag(const char *s)
+{
+	size_t len = strlen(s);
+
+	return reference_is_tag(s, len) && !reference_is_referrer_tag(s, len);
+}

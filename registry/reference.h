@@ -23,6 +23,8 @@ bool reference_is_tag(const char *s, size_t len);
  * ".sig", ".att", ".sbom"; the same for sha512 (which the fallback scheme cuts
  * to 64 hex). They resolve, and are not listed. */
 bool reference_is_referrer_tag(const char *s, size_t len);
+/* A tag, and none of those: what a repository's listing shows. */
+bool reference_is_listed_tag(const char *s);
 
 /* A directory entry that is a reference: "name:tag", "name@alg:hex",
  * "name:tag@alg:hex" (the digest counts). */

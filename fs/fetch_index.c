@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* index.json of a repository: what each listed tag names, as an index. Made anew for
+ * each open that finds none under way, from what is known; tags of which nothing
+ * fresh is known are asked for, some at a time. */
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "cache/store.h"
+#include "fs/catalog.h"
+#include "fs/fetch_impl.h"
+#include "registry/http.h"
+#include "registry/manifest.h"
+#include "registry/reference.h"
+
+#define INDEX_TAGS_MAX 16384u
+#define INDEX_ASKERS   HTTP_QUESTIONS_MAX
+
+/* Tags that are to be asked for, and those who ask. The calls end when the job's
+ * does; each asker has one of its own, since a call has one waker. */
+struct asking {
+	struct fetcher *f;
+	const struct flight_job *job;
+	const char **tags;
+	size_t n;
+	_Atomic size_t next;
+	struct call calls[INDEX_ASKERS];
+	struct lock lock;
+	int code;       /* guarded by lock: of the first that failed */
+	struct err err; /* guarded by lock */
+};
+
+struct asker {
+	struct asking *all;
+	struct call *call;
+};
+
+static bool is_known(enum known known)
+{
+	return known == KNOWN_FRESH || known == KNOWN_STALE;
+}
+
+static void give_up(struct asking *a, int code, const struct err *err)
+{
+	lock_take(&a->lock);
+	if (a->code == 0) {
+		a->code = code;
+		a->err = *err;
+	}
+	lock_drop(&a->lock);
+	atomic_store(&a->next, a->n);
+}
+
+/* A tag that is gone or denied is left out; one that was known stays what it was. */
+static void *ask(void *arg)
+{
+	struct asker *one = arg;
+	struct asking *a = one->all;
+	size_t i;
+	while ((i = atomic_fetch_add(&a->next, 1)) < a->n) {
+		const char *repo = a->job->want->repo, *tag = a->tags[i];
+		struct err err = {""};
+		int r = fetch_tag(a->f, repo, tag, one->call, &err);
+		if (r == 0)
+			atomic_fetch_add(a->job->progress, 1);
+		bool left_out = r == 0 || r == -ENOENT || r == -EACCES;
+		enum known known = catalog_tag(a->f->o.catalog, repo, tag, NULL, NULL);
+		if (!left_out && (r == -ECANCELED || !is_known(known)))
+			give_up(a, r, &err);
+	}
+	return NULL;
+}
+
+static void end_calls(void *ctx)
+{
+	struct asking *a = ctx;
+	for (size_t i = 0; i < INDEX_ASKERS; i++)
+		call_cancel(&a->calls[i]);
+}
+
+static int ask_all(struct asking *a, struct err *err)
+{
+	struct asker askers[INDEX_ASKERS];
+	pthread_t threads[INDEX_ASKERS];
+	size_t n = 0, most = a->n < INDEX_ASKERS ? a->n : INDEX_ASKERS;
+	lock_init(&a->lock);
+	for (size_t i = 0; i < INDEX_ASKERS; i++) {
+		call_init(&a->calls[i], a->job->call->deadline_ms);
+		askers[i] = (struct asker){a, &a->calls[i]};
+	}
+	call_set_waker(a->job->call, end_calls, a);
+	while (n + 1 < most && pthread_create(&threads[n], NULL, ask, &askers[n + 1]) == 0)
+		n++;
+	ask(&askers[0]);
+	for (size_t i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	call_set_waker(a->job->call, NULL, NULL);
+	for (size_t i = 0; i < INDEX_ASKERS; i++)
+		call_release(&a->calls[i]);
+	lock_release(&a->lock);
+	return a->code ? err_set(err, a->code, "%s", a->err.text) : 0;
+}
+
+/* Asks for those of which nothing fresh is known. While nobody can be asked, what is
+ * known must do, if that is all of them. */
+static int learn_tags(struct fetcher *f, const struct flight_job *job, const struct names *names,
+		      struct err *err)
+{
+	AUTO_FREE const char **tags = calloc(names->n + 1, sizeof(*tags));
+	struct asking a = {.f = f, .job = job, .tags = tags};
+	const char *repo = job->want->repo;
+	bool unknown = false;
+	if (!tags)
+		return err_set(err, -ENOMEM, "%s: no memory for its index", repo);
+	for (size_t i = 0; i < names->n; i++) {
+		if (!reference_is_listed_tag(names->v[i]))
+			continue;
+		enum known known = catalog_tag(f->o.catalog, repo, names->v[i], NULL, NULL);
+		unknown |= known == KNOWN_NOT;
+		if (known == KNOWN_NOT || known == KNOWN_STALE)
+			tags[a.n++] = names->v[i];
+	}
+	int r = a.n > 0 ? fetch_refused(f, err) : 0;
+	if (r)
+		return unknown ? r : 0;
+	return a.n > 0 ? ask_all(&a, err) : 0;
+}
+
+/* Tools refuse an entry without a type, which a registry may not have told. */
+static json_t *entry(const char *tag, const struct descriptor *d)
+{
+	char digest[DIGEST_STRING_MAX];
+	const char *type = d->media_type[0] ? d->media_type : MEDIA_TYPE_MANIFEST;
+	digest_string(&d->digest, digest);
+	return json_pack("{s:s, s:s, s:I, s:{s:s}}", "mediaType", type, "digest", digest, "size",
+			 (json_int_t)d->size, "annotations", "org.opencontainers.image.ref.name",
+			 tag);
+}
+
+/* What was denied, and never known, is not there. */
+static char *write_index(struct fetcher *f, const char *repo, const struct names *names)
+{
+	json_t *entries = json_array();
+	json_t *index = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
+				  MEDIA_TYPE_INDEX, "manifests", entries);
+	for (size_t i = 0; index && i < names->n; i++) {
+		struct descriptor d;
+		enum known known = catalog_tag(f->o.catalog, repo, names->v[i], &d, NULL);
+		if (!reference_is_listed_tag(names->v[i]) || !is_known(known))
+			continue;
+		if (json_array_append_new(entries, entry(names->v[i], &d)) < 0) {
+			json_decref(index);
+			return NULL;
+		}
+	}
+	char *text = index ? json_dumps(index, JSON_COMPACT) : NULL;
+	json_decref(index);
+	return text;
+}
+
+static int put_text(struct fetcher *f, const char *text, struct blob **ret, struct err *err)
+{
+	struct digest d;
+	int r = digest_of(DIGEST_SHA256, text, strlen(text), &d);
+	return r ? err_set(err, r, "cannot hash")
+		 : store_put(f->o.store, &d, text, strlen(text), ret, err);
+}
+
+/* The tags that are listed: fresh ones, or old ones where no others can be had. New
+ * reference. */
+static int listing(struct fetcher *f, const struct flight_job *job, struct listing **ret,
+		   struct err *err)
+{
+	const char *repo = job->want->repo;
+	enum known known = catalog_listing(f->o.catalog, repo, ret, NULL);
+	struct listing *old = known == KNOWN_STALE ? *ret : NULL;
+	if (known == KNOWN_FRESH)
+		return 0;
+	int r = known == KNOWN_ABSENT ? err_set(err, -ENOENT, "%s: no such repository", repo)
+				      : fetch_refused(f, err);
+	if (r == 0)
+		r = fetch_listing(f, repo, job->call, err);
+	if (r == 0 && catalog_listing(f->o.catalog, repo, ret, NULL) != KNOWN_FRESH)
+		r = err_set(err, -EIO, "%s: its listing is gone again", repo);
+	if (r == 0 || r == -ENOENT || r == -ECANCELED || !old) {
+		listing_unref(old);
+		return r;
+	}
+	*ret = old;
+	return 0;
+}
+
+int fetch_run_index(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+		    struct err *err)
+{
+	const char *repo = job->want->repo;
+	struct listing *tags = NULL;
+	int r = listing(f, job, &tags, err);
+	if (r)
+		return r;
+	if (tags->names.n > INDEX_TAGS_MAX)
+		r = err_set(err, -EFBIG, "%s: an index of more than %u tags; open them by name",
+			    repo, INDEX_TAGS_MAX);
+	if (r == 0)
+		r = learn_tags(f, job, &tags->names, err);
+	AUTO_FREE char *text = r == 0 ? write_index(f, repo, &tags->names) : NULL;
+	listing_unref(tags);
+	if (r == 0 && !text)
+		r = err_set(err, -ENOMEM, "%s: no memory for its index", repo);
+	return r ? r : put_text(f, text, ret, err);
+}
