@@ -303,7 +303,8 @@ static int64_t gate_ms(const struct client *c, const struct answer *a, const str
 	/* Without its token server the registry cannot be asked either. */
 	if ((!asked && !end->token_server) || ms <= c->tuning.down_ms)
 		return 0;
-	return ms < RETRY_GATE_MAX_MS ? ms : RETRY_GATE_MAX_MS;
+	int64_t most = asked && a->status == 503 ? RETRY_GATE_DOWN_MS : RETRY_GATE_MAX_MS;
+	return ms < most ? ms : most;
 }
 
 /* The tries of one question. On failure *o says how it ended. */

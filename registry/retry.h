@@ -13,6 +13,8 @@
 #define RETRY_AFTER_MAX_MS     30000 /* a longer Retry-After is a failure */
 /* For so long a host is not asked at the most, whatever it says. */
 #define RETRY_GATE_MAX_MS (60 * 60 * 1000)
+/* And one that is out of order: it may be well before it thinks. */
+#define RETRY_GATE_DOWN_MS (60 * 1000)
 
 /* A status that a later try may turn into another. */
 bool retry_status(int status);
