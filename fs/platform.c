@@ -47,7 +47,7 @@ static void add_part(char *out, const char *part)
 	size_t n = strlen(out);
 	if (n > 0)
 		out[n++] = '-';
-	for (size_t i = 0; part[i] && i < PART_MAX; i++) {
+	for (size_t i = 0; i < PART_MAX && part[i]; i++) {
 		char c = part[i];
 		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 			     (c >= '0' && c <= '9') || c == '_' || (c == '.' && n > 0);

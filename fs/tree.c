@@ -463,12 +463,11 @@ static int readlink_reference(struct op *op, const struct node *node, char ret[P
  * image's own: that lies in manifests/<alg> itself, or in tags. */
 static void link_target(enum node_kind image, int up, const struct digest *d, char ret[PATH_MAX])
 {
-	char hex[DIGEST_HEX_MAX], above[64] = "";
+	static const char above[] = "../../../../";
+	char hex[DIGEST_HEX_MAX];
 	digest_hex(d, hex);
-	for (int i = 0; i < up + 2; i++)
-		strcat(above, "../");
-	snprintf(ret, PATH_MAX, "%s%s%s/%s", above, image == NODE_TAG ? "manifests/" : "",
-		 digest_alg_name(d), hex);
+	snprintf(ret, PATH_MAX, "%.*s%s%s/%s", 3 * (up + 2), above,
+		 image == NODE_TAG ? "manifests/" : "", digest_alg_name(d), hex);
 }
 
 int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
