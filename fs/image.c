@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "fs/platform.h"
+#include "registry/image_config.h"
 
 int image_new(struct manifest *m, struct image **ret)
 {
@@ -15,10 +16,13 @@ int image_new(struct manifest *m, struct image **ret)
 	}
 	i->manifest = m;
 	atomic_init(&i->refs, 1);
-	if (manifest_names_new(m, &i->names) || (m->is_index && platform_names(m, &i->platforms))) {
+	if (manifest_names_new(m, NULL, &i->names) ||
+	    (m->is_index && platform_names(m, &i->platforms))) {
 		image_unref(i);
 		return -ENOMEM;
 	}
+	bool complete = m->is_index || !image_config_matters(m->config.desc.media_type);
+	atomic_init(&i->full, complete ? i->names : NULL);
 	*ret = i;
 	return 0;
 }
@@ -33,8 +37,25 @@ void image_unref(struct image *i)
 {
 	if (!i || atomic_fetch_sub(&i->refs, 1) != 1)
 		return;
+	struct manifest_names *full = atomic_load(&i->full);
+	if (full != i->names)
+		manifest_names_free(full);
 	manifest_names_free(i->names);
 	platform_names_free(i->platforms, i->manifest->layer_count);
 	manifest_unref(i->manifest);
 	free(i);
+}
+
+const struct manifest_names *image_full(struct image *i)
+{
+	return atomic_load(&i->full);
+}
+
+int image_configure(struct image *i, const struct image_config *config)
+{
+	struct manifest_names *none = NULL, *full = NULL;
+	int r = manifest_names_new(i->manifest, config, &full);
+	if (r == 0 && !atomic_compare_exchange_strong(&i->full, &none, full))
+		manifest_names_free(full);
+	return r;
 }

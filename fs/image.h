@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image — an image, artifact or index as the tree shows it: its parsed manifest
- * and the names of its entries. Layer: fs/. Immutable, shared by reference count. */
+ * and the names of its entries. Layer: fs/. Shared by reference count; nothing in it
+ * changes, but that the names which depend on a config are added once. */
 #pragma once
 
 #include "fs/names.h"
@@ -8,8 +9,10 @@
 
 struct image {
 	struct manifest *manifest;
+	/* As far as the manifest alone says: for its layers and its config. */
 	struct manifest_names *names;
-	char **platforms; /* of an index: fs/platform.h; else NULL */
+	_Atomic(struct manifest_names *) full; /* image_full */
+	char **platforms;                      /* of an index: fs/platform.h; else NULL */
 	_Atomic int refs;
 };
 
@@ -17,3 +20,8 @@ struct image {
 NODISCARD int image_new(struct manifest *m, struct image **ret);
 struct image *image_ref(struct image *i);
 void image_unref(struct image *i); /* NULL is fine */
+
+/* All names; NULL while those are missing for which its config must be known. */
+const struct manifest_names *image_full(struct image *i);
+/* Makes them, if nobody has. config: NULL if it says nothing; not kept. -ENOMEM. */
+NODISCARD int image_configure(struct image *i, const struct image_config *config);

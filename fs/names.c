@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "fs/files_tree.h"
 #include "fs/layer_class.h"
@@ -36,84 +37,271 @@ static int name_layers(const struct manifest *m, const struct layer_class *class
 	return 0;
 }
 
-/* The layers of a container image that are archives make its root file system
- * instead. */
-static bool is_in_files(const struct manifest *m, const struct layer_class *classes, size_t i)
+/* ---- files/ ---- */
+
+#define ENTRY_SUFFIX "#" /* "hello.wasm#_start", as runwasi has it */
+
+/* What the names depend on, and what is being made of it. */
+struct naming {
+	const struct manifest *m;
+	const struct image_config *config; /* NULL: there is none, or it says nothing */
+	const struct layer_class *classes;
+	size_t wasm_layers;
+};
+
+struct role {
+	const char *type, *title;
+};
+
+/* Of layers that producers do not give a title, because who reads them knows. */
+static const struct role roles[] = {
+    {"application/vnd.module.wasm.config.v1+json", "runtime-config.json"},
+    {"application/vnd.module.wasm.content.layer.v1+wasm", "plugin.wasm"},
+    {"application/vnd.fermyon.spin.application.v1+config", "spin.lock.json"},
+};
+
+static const char *annotation(const struct manifest *m, const char *key)
 {
-	if (m->layers[i].title == NULL)
-		return false;
-	return !classes[i].tar || !media_type_is_image_config(m->config.desc.media_type);
+	const char *v = annotation_get(m->annotations, m->annotation_count, key);
+	return v && v[0] ? v : NULL;
+}
+
+/* What stands behind the last separator. "": nothing. */
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* A chart as `helm pull` names it. New; NULL with 0 where nothing says how. */
+static int chart_title(const struct manifest *m, const char *type, char **ret)
+{
+	const char *name = annotation(m, "org.opencontainers.image.title");
+	const char *version = annotation(m, "org.opencontainers.image.version");
+	bool provenance = media_type_is(type, "application/vnd.cncf.helm.chart.provenance.v1.prov");
+	*ret = NULL;
+	if (!provenance &&
+	    !media_type_is(type, "application/vnd.cncf.helm.chart.content.v1.tar+gzip"))
+		return 0;
+	if (!name || !version)
+		return 0;
+	return asprintf(ret, "%s-%s.tgz%s", name, version, provenance ? ".prov" : "") < 0 ? -ENOMEM
+											  : 0;
+}
+
+/* Of a Wasm layer without a title: the entry point's name where it is the only one, or
+ * the artifact's, or its number. */
+static int wasm_title(const struct naming *n, size_t i, char **ret)
+{
+	const char *name = annotation(n->m, "org.opencontainers.image.title");
+	if (n->config && n->config->arg_count > 0)
+		name = n->config->args[0];
+	name = n->wasm_layers == 1 && name ? base_of(name) : "";
+	size_t len = strcspn(name, ENTRY_SUFFIX);
+	int r = len > 0 ? asprintf(ret, "%.*s", (int)len, name) : asprintf(ret, "layer%zu", i);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+/* The title that a layer has in files/: its own, or its part in this packaging. New;
+ * NULL with 0: it is not there. */
+static int title_of(const struct naming *n, size_t i, char **ret)
+{
+	const struct manifest_entry *layer = &n->m->layers[i];
+	const char *title = layer->title;
+	*ret = NULL;
+	/* Such layers make a root file system instead. */
+	if (n->classes[i].tar && media_type_is_image_config(n->m->config.desc.media_type))
+		return 0;
+	for (size_t k = 0; title == NULL && k < ARRAY_LEN(roles); k++) {
+		if (media_type_is(layer->desc.media_type, roles[k].type))
+			title = roles[k].title;
+	}
+	if (title != NULL) {
+		*ret = strdup(title);
+		return *ret ? 0 : -ENOMEM;
+	}
+	int r = chart_title(n->m, layer->desc.media_type, ret);
+	return r || *ret || !n->classes[i].wasm ? r : wasm_title(n, i, ret);
 }
 
 static void describe_file(const struct manifest_entry *layer, const struct layer_class *class,
-			  size_t i, struct files_add *ret)
+			  size_t i, const char *title, struct files_add *ret)
 {
 	const char *colon = strchr(layer->digest_text, ':');
 
 	/* Runtimes go by the extension (Spin), and early titles have none. */
-	*ret = (struct files_add){.title = layer->title,
-				  .ext = class->wasm ? "wasm" : NULL,
-				  .other_ext = "wat",
-				  .layer = i};
+	*ret = (struct files_add){
+	    .title = title, .ext = class->wasm ? "wasm" : NULL, .other_ext = "wat", .layer = i};
 	if (colon != NULL)
 		(void)snprintf(ret->mark, sizeof(ret->mark), "%.*s", MARK_LEN, colon + 1);
 }
 
-static int add_files(const struct manifest *m, const struct layer_class *classes,
-		     struct files_tree *t)
-{
-	int rc = 0;
+typedef int (*file_fn)(const struct naming *n, size_t layer, const char *title,
+		       struct files_tree *t);
 
-	for (size_t i = 0; rc == 0 && i < m->layer_count; i++) {
-		if (is_in_files(m, classes, i))
-			rc = files_tree_add_dirs(t, m->layers[i].title);
-	}
-	for (size_t i = 0; rc == 0 && i < m->layer_count; i++) {
-		struct files_add a;
-		if (!is_in_files(m, classes, i))
+static int add_dirs(const struct naming *n, size_t layer, const char *title, struct files_tree *t)
+{
+	(void)n;
+	(void)layer;
+	return files_tree_add_dirs(t, title);
+}
+
+static int add_file(const struct naming *n, size_t layer, const char *title, struct files_tree *t)
+{
+	struct files_add a;
+	describe_file(&n->m->layers[layer], &n->classes[layer], layer, title, &a);
+	return files_tree_add_file(t, &a);
+}
+
+/* Warg's bundles say in their config where layers belong. */
+static int each_guest(const struct naming *n, size_t layer, file_fn fn, struct files_tree *t,
+		      bool *any)
+{
+	const struct image_config *c = n->config;
+	int r = 0;
+	for (size_t i = 0; c && r == 0 && i < c->file_count; i++) {
+		if (!digest_equal(&c->files[i].digest, &n->m->layers[layer].desc.digest))
 			continue;
-		describe_file(&m->layers[i], &classes[i], i, &a);
-		rc = files_tree_add_file(t, &a);
+		*any = true;
+		r = fn(n, layer, c->files[i].guest, t);
 	}
-	return rc;
+	return r;
+}
+
+static int each_file(const struct naming *n, file_fn fn, struct files_tree *t)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n->m->layer_count; i++) {
+		AUTO_FREE char *title = NULL;
+		bool placed = false;
+		r = each_guest(n, i, fn, t, &placed);
+		if (r == 0 && !placed)
+			r = title_of(n, i, &title);
+		if (r == 0 && title != NULL)
+			r = fn(n, i, title, t);
+	}
+	return r;
 }
 
 /* An index has files/ of its own only once its best manifest is chosen. */
-static int name_files(const struct manifest *m, const struct layer_class *classes,
-		      struct manifest_names *n)
+static int name_files(const struct naming *naming, struct manifest_names *n)
 {
 	struct files_tree t;
 	int rc = files_tree_init(&t);
 
-	if (rc == 0 && !m->is_index)
-		rc = add_files(m, classes, &t);
+	if (rc == 0 && !naming->m->is_index)
+		rc = each_file(naming, add_dirs, &t);
+	if (rc == 0 && !naming->m->is_index)
+		rc = each_file(naming, add_file, &t);
 	if (rc == 0)
 		rc = files_tree_finish(&t, &n->files, &n->file_count);
 	files_tree_release(&t);
 	return rc;
 }
 
-/* The first of the layers that are declared to be Wasm: the entry point by the
- * CNCF's rule. One that is declared to be nothing may be it. */
-static void choose_main(const struct manifest *m, const struct layer_class *classes,
-			struct manifest_names *n)
+/* ---- main.wasm ---- */
+
+static bool names_wasm(const char *path)
 {
-	n->main_kind = MAIN_WASM_NONE;
-	if (m->is_index)
-		return;
-	for (size_t i = 0; i < m->layer_count; i++) {
-		if (classes[i].wasm) {
-			n->main_kind = MAIN_WASM_LAYER;
-			n->main_layer = i;
-			return;
-		}
-	}
-	if (m->layer_count == 1 && classes[0].open && m->layers[0].desc.size >= WASM_MIN_LEN &&
-	    !media_type_is_image_config(m->config.desc.media_type))
-		n->main_kind = MAIN_WASM_MAYBE;
+	size_t len = strcspn(path, ENTRY_SUFFIX);
+	return (len > 5 && strncasecmp(path + len - 5, ".wasm", 5) == 0) ||
+	       (len > 4 && strncasecmp(path + len - 4, ".wat", 4) == 0);
 }
 
-static int fill_in(const struct manifest *m, struct manifest_names *n)
+/* Whether manifest and config say that what runs in the image is Wasm. */
+static bool is_wasm_image(const struct naming *n)
+{
+	const struct image_config *c = n->config;
+	const char *variant = annotation(n->m, "module.wasm.image/variant");
+	if (variant && strncmp(variant, "compat", 6) == 0)
+		return true;
+	if (!c)
+		return false;
+	if (c->architecture && strncmp(c->architecture, "wasm", 4) == 0)
+		return true;
+	if (c->os && strncmp(c->os, "wasi", 4) == 0)
+		return true;
+	return c->arg_count > 0 && names_wasm(c->args[0]);
+}
+
+/* Whose title is what the entry point names, or the first: the entry point by the
+ * CNCF's rule. */
+static void choose_layer(const struct naming *n, struct manifest_names *names)
+{
+	const char *entry =
+	    n->config && n->config->arg_count > 0 ? base_of(n->config->args[0]) : "";
+	bool found = false;
+	for (size_t i = 0; i < n->m->layer_count; i++) {
+		const char *title = n->m->layers[i].title;
+		bool named = title && entry[0] && strcmp(base_of(title), entry) == 0;
+		if (!n->classes[i].wasm || (found && !named))
+			continue;
+		names->main_layer = i;
+		if (named)
+			break;
+		found = true;
+	}
+	names->main_kind = MAIN_WASM_LAYER;
+}
+
+/* In the last archive, where proxies look for "plugin.wasm" (Istio, Higress). */
+static bool choose_plugin(const struct naming *n, struct manifest_names *names)
+{
+	size_t last = n->m->layer_count - 1;
+	if (n->m->layer_count == 0 || !n->classes[last].tar)
+		return false;
+	names->main_kind = MAIN_WASM_PLUGIN;
+	names->main_layer = last;
+	for (size_t i = 0; i < n->m->layer_count; i++)
+		names->main_listed |=
+		    strstr(n->m->layers[i].desc.media_type, "vnd.module.wasm.") != NULL;
+	return true;
+}
+
+static int choose_in_rootfs(const struct naming *n, struct manifest_names *names)
+{
+	const struct image_config *c = n->config;
+	names->main_listed = is_wasm_image(n);
+	if (!c || c->arg_count == 0) {
+		(void)choose_plugin(n, names);
+		names->main_listed &= names->main_kind != MAIN_WASM_NONE;
+		return 0;
+	}
+	if (!names->main_listed)
+		return 0; /* a native program */
+	names->main_kind = MAIN_WASM_ROOTFS;
+	size_t len = strcspn(c->args[0], ENTRY_SUFFIX);
+	bool below = c->args[0][0] != '/' && c->working_dir;
+	return asprintf(&names->main_path, "%s%s%.*s", below ? c->working_dir : "",
+			below ? "/" : "", (int)len, c->args[0]) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+/* One that is declared to be nothing may be Wasm. */
+static int choose_main(const struct naming *n, struct manifest_names *names)
+{
+	const struct manifest *m = n->m;
+	bool image = media_type_is_image_config(m->config.desc.media_type);
+	names->main_kind = MAIN_WASM_NONE;
+	if (m->is_index)
+		return 0;
+	if (n->wasm_layers > 0) {
+		names->main_listed = true;
+		choose_layer(n, names);
+	} else if (image) {
+		return choose_in_rootfs(n, names);
+	} else if (m->layer_count == 1 && n->classes[0].open &&
+		   m->layers[0].desc.size >= WASM_MIN_LEN) {
+		names->main_kind = MAIN_WASM_MAYBE;
+	} else {
+		(void)choose_plugin(n, names);
+	}
+	return 0;
+}
+
+static int fill_in(const struct manifest *m, const struct image_config *config,
+		   struct manifest_names *n)
 {
 	AUTO_FREE struct layer_class *classes = calloc(m->layer_count + 1, sizeof(*classes));
 	if (classes == NULL)
@@ -127,16 +315,20 @@ static int fill_in(const struct manifest *m, struct manifest_names *n)
 		if (rc < 0)
 			return rc;
 	}
-	choose_main(m, classes, n);
-	return name_files(m, classes, n);
+	struct naming naming = {.m = m, .config = config, .classes = classes};
+	for (size_t i = 0; i < m->layer_count; i++)
+		naming.wasm_layers += classes[i].wasm;
+	int rc = choose_main(&naming, n);
+	return rc < 0 ? rc : name_files(&naming, n);
 }
 
-int manifest_names_new(const struct manifest *m, struct manifest_names **ret)
+int manifest_names_new(const struct manifest *m, const struct image_config *config,
+		       struct manifest_names **ret)
 {
 	struct manifest_names *n = calloc(1, sizeof(*n));
 	if (n == NULL)
 		return -ENOMEM;
-	int rc = fill_in(m, n);
+	int rc = fill_in(m, config, n);
 	if (rc < 0)
 		manifest_names_free(n);
 	else
@@ -154,6 +346,7 @@ void manifest_names_free(struct manifest_names *n)
 	for (size_t i = 0; i < n->file_count; i++)
 		free(n->files[i].name);
 	free(n->files);
+	free(n->main_path);
 	free(n);
 }
 

@@ -2,19 +2,20 @@
 /* names — what the entries of a manifest directory are called. Layer: fs/; a
  * leaf without I/O.
  *
- * Names are a pure function of the parsed manifest, so that they are the same
- * on every mount and need no download. They are safe: no '/', NUL or control
+ * Names are a pure function of the parsed manifest and config, so that they are the
+ * same on every mount and need no download. They are safe: no '/', NUL or control
  * character, never "", "." or "..", at most 255 bytes cut on a UTF-8 boundary
  * with the extension kept, unique in their directory also when case is folded
  * (the later one gets "~<first 12 hex of its digest>" before the extension,
  * then "~<index>").
  *
  *	layers/<i>.<ext>   every layer; <ext> from its declared kind
- *	files/…            titled artifact layers under their titles, which may
- *	                   hold sub-directories ("assets/a.png"): each component is
- *	                   sanitised by itself, at most NAMES_DEPTH_MAX deep; a file
- *	                   where a directory must be is renamed like a duplicate
- *	main.wasm          the layer to run, if the manifest alone says so
+ *	files/…            artifact layers under their titles, or what their packaging
+ *	                   calls them where they have none; titles may hold
+ *	                   sub-directories ("assets/a.png"): each component is sanitised
+ *	                   by itself, at most NAMES_DEPTH_MAX deep; a file where a
+ *	                   directory must be is renamed like a duplicate
+ *	main.wasm          what there is to run, if manifest and config say so
  *	config             "config.json", or "config" if its type is not JSON's
  *
  * Built once per manifest, read only afterwards.
@@ -25,6 +26,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "registry/image_config.h"
 #include "registry/manifest.h"
 
 #define NAMES_DEPTH_MAX 64
@@ -42,10 +44,12 @@ struct file_entry {
 };
 
 enum main_wasm {
-	MAIN_WASM_NONE,  /* certain: there is nothing to run */
-	MAIN_WASM_LAYER, /* declared: main_layer; listed */
-	MAIN_WASM_MAYBE, /* not declared, but main_layer may be one: resolved by looking at its
-			  * bytes when the name is looked up; not listed */
+	MAIN_WASM_NONE,   /* certain: there is nothing to run */
+	MAIN_WASM_LAYER,  /* declared: main_layer; listed */
+	MAIN_WASM_MAYBE,  /* not declared, but main_layer may be one: resolved by looking at its
+			   * bytes when the name is looked up; not listed */
+	MAIN_WASM_ROOTFS, /* main_path in the merged root file system */
+	MAIN_WASM_PLUGIN, /* the first "plugin.wasm" in the archive main_layer */
 };
 
 struct manifest_names {
@@ -55,10 +59,14 @@ struct manifest_names {
 	size_t file_count; /* at least 1; an index has 1 */
 	enum main_wasm main_kind;
 	size_t main_layer;
+	bool main_listed;
+	char *main_path; /* MAIN_WASM_ROOTFS: as the config has it; else NULL */
 };
 
-/* new; -ENOMEM. names_of_free(NULL) is fine. */
-NODISCARD int manifest_names_new(const struct manifest *m, struct manifest_names **ret);
+/* new; -ENOMEM. config: NULL where there is none, or it says nothing. names_of_free(NULL) is fine.
+ */
+NODISCARD int manifest_names_new(const struct manifest *m, const struct image_config *config,
+				 struct manifest_names **ret);
 void manifest_names_free(struct manifest_names *n);
 
 /* Index into layer_names / files (below the directory `dir`), or -ENOENT. */

@@ -108,12 +108,16 @@ NODISCARD int tree_found_dir(const struct node *parent, enum node_kind kind, con
 /* Of content under that name, by its mode. */
 enum node_kind tree_content_kind(const char *name);
 /* fs/tree_files.c: below files/, and main.wasm. */
-NODISCARD int tree_lookup_files(struct op *op, const struct node *dir, const struct image *image,
+NODISCARD int tree_lookup_files(struct op *op, const struct node *dir, struct image *image,
 				const char *name, struct found *ret);
-NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir,
-				    const struct image *image, struct found *ret);
-NODISCARD int tree_list_files(struct op *op, const struct node *dir, const struct image *image,
+NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *image,
+				    struct found *ret);
+NODISCARD int tree_list_files(struct op *op, const struct node *dir, struct image *image,
 			      struct dirlist *l);
+/* fs/tree_config.c: all names of the image, those too that its config decides.
+ * -EINPROGRESS; what its blob fails with. */
+NODISCARD int tree_names(struct op *op, const struct node *dir, struct image *image,
+			 const struct manifest_names **ret);
 
 /* fs/tree_index.c. tree_shown: what an index stands for, below `dir`, takes its place
  * in *image; -ENOENT: nothing. */

@@ -8,8 +8,8 @@
 #include "fs/dirlist.h"
 #include "fs/tree.h"
 
-/* The entry that a directory node below files/ stands for, in image->names. */
-static int files_entry(struct fs *fs, const struct node *node, const struct image *image,
+/* The entry that a directory node below files/ stands for, in names->files. */
+static int files_entry(struct fs *fs, const struct node *node, const struct manifest_names *names,
 		       size_t *ret)
 {
 	struct node above;
@@ -21,11 +21,11 @@ static int files_entry(struct fs *fs, const struct node *node, const struct imag
 		*ret = 0;
 		return 0;
 	}
-	r = files_entry(fs, &above, image, &in);
+	r = files_entry(fs, &above, names, &in);
 	if (r)
 		return r;
-	long i = manifest_names_find_file(image->names, in, node->name);
-	if (i < 0 || image->names->files[i].kind != FILE_KIND_DIR)
+	long i = manifest_names_find_file(names, in, node->name);
+	if (i < 0 || names->files[i].kind != FILE_KIND_DIR)
 		return -ESTALE;
 	*ret = (size_t)i;
 	return 0;
@@ -56,55 +56,66 @@ static int is_wasm_inside(struct op *op, const struct node *dir, const struct ma
 	return content_is_wasm(content_kind(head, (size_t)n)) ? 0 : -ENOENT;
 }
 
-int tree_lookup_main_wasm(struct op *op, const struct node *dir, const struct image *image,
+int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *image,
 			  struct found *ret)
 {
-	const struct manifest_names *names = image->names;
-	if (names->main_kind == MAIN_WASM_NONE)
-		return -ENOENT;
-	const struct manifest_entry *e = &image->manifest->layers[names->main_layer];
-	if (names->main_kind == MAIN_WASM_MAYBE) {
-		int r = is_wasm_inside(op, dir, e);
-		if (r)
-			return r;
-	}
-	return tree_found_content(op, dir, e, NODE_MAIN_WASM, ret);
-}
-
-int tree_lookup_files(struct op *op, const struct node *dir, const struct image *image,
-		      const char *name, struct found *ret)
-{
-	size_t in = 0;
-	int r = files_entry(op->fs, dir, image, &in);
+	const struct manifest_names *names = NULL;
+	int r = tree_names(op, dir, image, &names);
 	if (r)
 		return r;
-	long i = manifest_names_find_file(image->names, in, name);
+	const struct manifest_entry *e = &image->manifest->layers[names->main_layer];
+	switch (names->main_kind) {
+	case MAIN_WASM_MAYBE:
+		r = is_wasm_inside(op, dir, e);
+		return r ? r : tree_found_content(op, dir, e, NODE_MAIN_WASM, ret);
+	case MAIN_WASM_LAYER:
+		return tree_found_content(op, dir, e, NODE_MAIN_WASM, ret);
+	case MAIN_WASM_ROOTFS:
+	case MAIN_WASM_PLUGIN:
+	case MAIN_WASM_NONE:
+		break;
+	}
+	return -ENOENT;
+}
+
+int tree_lookup_files(struct op *op, const struct node *dir, struct image *image, const char *name,
+		      struct found *ret)
+{
+	const struct manifest_names *names = NULL;
+	size_t in = 0;
+	int r = tree_names(op, dir, image, &names);
+	if (r == 0)
+		r = files_entry(op->fs, dir, names, &in);
+	if (r)
+		return r;
+	long i = manifest_names_find_file(names, in, name);
 	if (i < 0)
 		return -ENOENT;
-	const struct file_entry *e = &image->names->files[i];
+	const struct file_entry *e = &names->files[i];
 	if (e->kind == FILE_KIND_DIR)
 		return tree_found_dir(dir, NODE_FILES, name, ret);
 	return tree_found_content(op, dir, &image->manifest->layers[e->layer],
 				  tree_content_kind(name), ret);
 }
 
-int tree_list_files(struct op *op, const struct node *dir, const struct image *image,
-		    struct dirlist *l)
+int tree_list_files(struct op *op, const struct node *dir, struct image *image, struct dirlist *l)
 {
+	const struct manifest_names *names = NULL;
 	size_t in = 0;
-	int r = files_entry(op->fs, dir, image, &in);
+	int r = tree_names(op, dir, image, &names);
+	if (r == 0)
+		r = files_entry(op->fs, dir, names, &in);
 	if (r)
 		return r;
-	const struct file_entry *files = image->names->files;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
+	const struct file_entry *files = names->files;
 	for (size_t i = files[in].first; i < files[in].first + files[in].count && r == 0; i++) {
 		const struct file_entry *e = &files[i];
+		const struct digest *d = &image->manifest->layers[e->layer].desc.digest;
 		if (e->kind == FILE_KIND_DIR)
 			r = tree_add_dir(l, hash, e->name, strlen(e->name));
 		else
-			r = tree_add_content(l, e->name,
-					     &image->manifest->layers[e->layer].desc.digest,
-					     name_is_wasm(e->name));
+			r = tree_add_content(l, e->name, d, name_is_wasm(e->name));
 	}
 	return r;
 }

@@ -186,27 +186,47 @@ static int list_index(const struct image *index, uint64_t hash, struct dirlist *
 	return r;
 }
 
-static int list_manifest(struct op *op, const struct node *dir, const struct image *image,
+/* What no second try will better. */
+static bool is_lasting(int code)
+{
+	return code == -ENOENT || code == -EBADMSG || code == -EFBIG || code == -EPROTO ||
+	       code == -EOPNOTSUPP;
+}
+
+/* An image whose config cannot be had at all still has its layers. */
+static int list_main_wasm(struct op *op, const struct node *dir, struct image *image,
+			  struct dirlist *l)
+{
+	const struct manifest_names *names = NULL;
+	int r = tree_names(op, dir, image, &names);
+	if (r == -EINPROGRESS && is_lasting(op_failed(op, &op->want)))
+		return 0;
+	if (r || !names->main_listed)
+		return r;
+	if (names->main_kind != MAIN_WASM_LAYER)
+		return dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
+	return tree_add_content(l, "main.wasm",
+				&image->manifest->layers[names->main_layer].desc.digest, true);
+}
+
+static int list_manifest(struct op *op, const struct node *dir, struct image *image,
 			 struct dirlist *l)
 {
 	const struct manifest *m = image->manifest;
-	const struct manifest_names *names = image->names;
+	const char *config = image->names->config_name;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	int r = tree_add_content(l, "manifest.json", &m->desc.digest, false);
 	if (r == 0)
 		r = tree_add_dir(l, hash, "referrers", 9);
 	if (m->is_index)
 		return r ? r : list_index(image, hash, l);
-	if (r == 0 && names->config_name)
-		r = tree_add_content(l, names->config_name, &m->config.desc.digest, false);
+	if (r == 0 && config)
+		r = tree_add_content(l, config, &m->config.desc.digest, false);
 	if (r == 0)
 		r = tree_add_dir(l, hash, "layers", 6);
 	if (r == 0)
 		r = tree_add_dir(l, hash, "files", 5);
-	if (r == 0 && names->main_kind == MAIN_WASM_LAYER)
-		r = tree_add_content(l, "main.wasm", &m->layers[names->main_layer].desc.digest,
-				     true);
-	return r;
+	return r ? r : list_main_wasm(op, dir, image, l);
 }
 
 static int list_layers(const struct image *image, struct dirlist *l)

@@ -43,7 +43,7 @@ static struct named name_text(const char *text)
 	struct err err = {""};
 	if (manifest_parse(text, strlen(text), &d, "", &r.m, &err) != 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(manifest_names_new(r.m, &r.n), 0);
+	assert_int_equal(manifest_names_new(r.m, NULL, &r.n), 0);
 	return r;
 }
 
@@ -284,11 +284,12 @@ static void files_hold_titled_artifact_layers(void **state)
 	    {RUNWASI, "b.wasm", NULL, 0},
 	};
 	struct named r = name(EMPTY, v, ARRAY_LEN(v));
-	assert_int_equal(r.n->file_count, 4);
+	assert_int_equal(r.n->file_count, 5);
 	assert_int_equal(at_path(r.n, "dir"), 1);
+	assert_int_equal(at_path(r.n, "layer0.wasm"), 0);
 	release(&r);
 	r = name(IMAGE_CONFIG, v, ARRAY_LEN(v));
-	assert_int_equal(r.n->file_count, 3);
+	assert_int_equal(r.n->file_count, 4);
 	assert_int_equal(at_path(r.n, "dir"), -ENOENT);
 	assert_int_equal(at_path(r.n, "plain.json"), 2);
 	assert_int_equal(at_path(r.n, "b.wasm"), 3);
@@ -431,10 +432,10 @@ static void open_layers_may_be_main(void **state)
 	MAIN(EMPTY, MAIN_WASM_NONE, 0, {.type = OCTETS, .title = "x.txt"});
 	MAIN(EMPTY, MAIN_WASM_NONE, 0, {.type = OCTETS, .title = "x.cwasm"});
 	MAIN(EMPTY, MAIN_WASM_NONE, 0, {.type = OCTETS}, {.type = OCTETS});
-	MAIN(EMPTY, MAIN_WASM_NONE, 0, {.type = TAR "+gzip"});
+	MAIN(EMPTY, MAIN_WASM_PLUGIN, 0, {.type = TAR "+gzip"});
 	MAIN(EMPTY, MAIN_WASM_NONE, 0, {.type = "application/vnd.dsse.envelope.v1+json"});
-	MAIN(IMAGE_CONFIG, MAIN_WASM_NONE, 0, {.type = TAR});
-	MAIN(DOCKER, MAIN_WASM_NONE, 0, {.type = TAR "+gzip"});
+	MAIN(IMAGE_CONFIG, MAIN_WASM_PLUGIN, 0, {.type = TAR});
+	MAIN(DOCKER, MAIN_WASM_PLUGIN, 0, {.type = TAR "+gzip"});
 	main_is(EMPTY, NULL, 0, MAIN_WASM_NONE, 0);
 }
 
@@ -467,6 +468,104 @@ static void unknown_algorithms_have_names_too(void **state)
 	release(&r);
 }
 
+static struct named name_with(const char *text, const char *config)
+{
+	const struct digest d = {.alg = DIGEST_SHA256, .len = 32};
+	struct image_config *c = NULL;
+	struct named r;
+	assert_int_equal(manifest_parse(text, strlen(text), &d, "", &r.m, NULL), 0);
+	if (config)
+		assert_int_equal(image_config_parse(config, strlen(config), &c, NULL), 0);
+	assert_int_equal(manifest_names_new(r.m, c, &r.n), 0);
+	image_config_free(c);
+	return r;
+}
+
+#define LAYER_OF(type, hex)                                                                        \
+	"{\"mediaType\":\"" type "\",\"digest\":\"sha256:" hex "\",\"size\":100}"
+#define TEXT(config, layers, annotations)                                                          \
+	"{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" config "\",\"digest\":\"sha256:" HEX2  \
+	"\",\"size\":2},\"layers\":[" layers "],\"annotations\":{" annotations "}}"
+#define ANNOTATE(name, version)                                                                    \
+	"\"org.opencontainers.image.title\":\"" name                                               \
+	"\",\"org.opencontainers.image.version\":\"" version "\""
+
+static void layers_without_a_title_have_a_part(void **state)
+{
+	struct named r;
+	(void)state;
+	r = name_with(TEXT(CNCF, LAYER_OF(WASM, HEX1), ANNOTATE("ns/my-app", "1")), NULL);
+	assert_int_equal(at_path(r.n, "my-app.wasm"), 0);
+	release(&r);
+	r = name_with(TEXT(IMAGE_CONFIG, LAYER_OF(RUNWASI, HEX1), ""),
+		      "{\"config\":{\"Entrypoint\":[\"/bin/hello.wasm#run\"]}}");
+	assert_int_equal(at_path(r.n, "hello.wasm"), 0);
+	release(&r);
+	r = name_with(
+	    TEXT("application/vnd.module.wasm.config.v1+json",
+		 LAYER_OF("application/vnd.module.wasm.config.v1+json", HEX2) "," LAYER_OF(
+		     "application/vnd.module.wasm.content.layer.v1+wasm", HEX1),
+		 ""),
+	    NULL);
+	assert_int_equal(at_path(r.n, "runtime-config.json"), 0);
+	assert_int_equal(at_path(r.n, "plugin.wasm"), 1);
+	release(&r);
+	r = name_with(
+	    TEXT("application/vnd.cncf.helm.config.v1+json",
+		 LAYER_OF("application/vnd.cncf.helm.chart.content.v1.tar+gzip", HEX1) "," LAYER_OF(
+		     "application/vnd.cncf.helm.chart.provenance.v1.prov", HEX2),
+		 ANNOTATE("chart", "1.2.3")),
+	    NULL);
+	assert_int_equal(at_path(r.n, "chart-1.2.3.tgz"), 0);
+	assert_int_equal(at_path(r.n, "chart-1.2.3.tgz.prov"), 1);
+	release(&r);
+	r = name_with(TEXT("application/vnd.wasm.component.config.v1+json",
+			   LAYER_OF(RAW, HEX2) "," LAYER_OF(
+			       "application/vnd.wasm.content.layer.v1+data", HEX1),
+			   ""),
+		      "{\"wasi\":{\"files\":[{\"guest\":\"../a/cat.png\",\"digest\":\"sha256:" HEX1
+		      "\"},{\"guest\":\"b.png\",\"digest\":\"sha256:" HEX1 "\"}]}}");
+	assert_int_equal(at_path(r.n, "a/cat.png"), 1);
+	assert_int_equal(at_path(r.n, "b.png"), 1);
+	assert_int_equal(at_path(r.n, "layer0.wasm"), 0);
+	release(&r);
+}
+
+static void entry_is(const char *text, const char *config, enum main_wasm kind, bool listed,
+		     const char *path)
+{
+	struct named r = name_with(text, config);
+	assert_int_equal(r.n->main_kind, kind);
+	assert_int_equal(r.n->main_listed, listed);
+	assert_string_equal(r.n->main_path ? r.n->main_path : "", path);
+	release(&r);
+}
+
+static void the_entry_point_is_main(void **state)
+{
+	static const char image[] = TEXT(IMAGE_CONFIG, LAYER_OF(TAR, HEX1), "");
+	static const char compat[] = TEXT(DOCKER, LAYER_OF(TAR "+gzip", HEX1),
+					  "\"module.wasm.image/variant\":\"compat-smart\"");
+	(void)state;
+	entry_is(image, "{\"architecture\":\"wasm\",\"config\":{\"Entrypoint\":[\"/a.wasm\"]}}",
+		 MAIN_WASM_ROOTFS, true, "/a.wasm");
+	entry_is(image, "{\"os\":\"wasip1\",\"config\":{\"Cmd\":[\"x\"],\"WorkingDir\":\"/w\"}}",
+		 MAIN_WASM_ROOTFS, true, "/w/x");
+	entry_is(image, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"app.WASM#f\"]}}",
+		 MAIN_WASM_ROOTFS, true, "app.WASM");
+	entry_is(image, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"/bin/sh\"]}}",
+		 MAIN_WASM_NONE, false, "");
+	entry_is(image, "{\"os\":\"linux\"}", MAIN_WASM_PLUGIN, false, "");
+	entry_is(compat, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"/bin/x\"]}}",
+		 MAIN_WASM_ROOTFS, true, "/bin/x");
+	entry_is(compat, "{}", MAIN_WASM_PLUGIN, true, "");
+	entry_is(TEXT("application/vnd.unknown.config.v1+json",
+		      LAYER_OF("application/vnd.module.wasm.spec.v1+yaml",
+			       HEX2) "," LAYER_OF(TAR "+gzip", HEX1),
+		      ""),
+		 NULL, MAIN_WASM_PLUGIN, true, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +578,8 @@ int main(void)
 	    cmocka_unit_test(directories_come_before_files),
 	    cmocka_unit_test(listings_are_sorted),
 	    cmocka_unit_test(files_hold_titled_artifact_layers),
+	    cmocka_unit_test(layers_without_a_title_have_a_part),
+	    cmocka_unit_test(the_entry_point_is_main),
 	    cmocka_unit_test(layers_have_the_extension_of_their_kind),
 	    cmocka_unit_test(layer_numbers_are_padded),
 	    cmocka_unit_test(configs_are_json_or_not),
