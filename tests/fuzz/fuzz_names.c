@@ -91,7 +91,8 @@ static void check_files(const struct manifest *m, const struct manifest_names *n
 	}
 	ASSERT(children == n->file_count);
 	for (size_t i = 0; i < m->layer_count; i++) {
-		if (m->layers[i].title != NULL && strcmp(m->config.desc.media_type, configs[1]) != 0)
+		if (m->layers[i].title != NULL &&
+		    strcmp(m->config.desc.media_type, configs[1]) != 0)
 			ASSERT(seen[i] == 1);
 	}
 }

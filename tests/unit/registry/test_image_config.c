@@ -64,8 +64,7 @@ static void what_is_something_else(void **state)
 	    "{}",
 	    "{\"os\":7,\"architecture\":null,\"config\":[],\"rootfs\":\"x\",\"wasi\":1}",
 	    "{\"config\":{\"Entrypoint\":\"sh -c x\",\"Cmd\":{\"0\":\"x\"},\"WorkingDir\":[]}}",
-	    "{\"config\":{\"Entrypoint\":[7,null,\"\",\"a\\u0000b\"]},\"rootfs\":{\"diff_ids\":{}}"
-	    "}",
+	    "{\"config\":{\"Entrypoint\":[7,null,\"\",\"a\\u0000b\"]},\"rootfs\":{\"diff_ids\":1}}",
 	};
 	struct image_config *c = NULL;
 
