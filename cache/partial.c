@@ -54,8 +54,7 @@ static int copy_bytes(int from, int to, uint64_t len)
 	return 0;
 }
 
-/* What is there already goes along. On failure the partial is as it was. */
-static int move_to_memory(struct partial *p, struct err *err)
+int partial_to_memory(struct partial *p, struct err *err)
 {
 	int rc = memory_take(p->store, p->size, err);
 	if (rc < 0)
@@ -137,7 +136,7 @@ static int open_partial(struct partial *p, struct call *call, struct err *err)
 	if (rc == 0)
 		rc = open_on_disk(p, call, err);
 	if (is_full(rc))
-		rc = move_to_memory(p, err);
+		rc = partial_to_memory(p, err);
 	return rc;
 }
 
@@ -196,7 +195,7 @@ static int write_piece(struct partial *p, const void *data, size_t len, struct e
 		rc = file_pwrite_all(p->fd, data, len, p->have);
 	if (is_full(rc)) {
 		(void)write_failed(p, rc, err);
-		rc = move_to_memory(p, err);
+		rc = partial_to_memory(p, err);
 		if (rc < 0)
 			return rc;
 		rc = file_pwrite_all(p->fd, data, len, p->have);
@@ -206,6 +205,9 @@ static int write_piece(struct partial *p, const void *data, size_t len, struct e
 
 int partial_write(struct partial *p, const void *data, size_t len, struct err *err)
 {
+	int grown = p->unsized ? partial_grow(p, len, err) : 0;
+	if (grown < 0)
+		return store_errno(grown);
 	if (len > p->size - p->have)
 		return err_set(err, -EFBIG, "longer than the %llu bytes that were announced",
 			       (unsigned long long)p->size);
@@ -243,7 +245,7 @@ int partial_restart(struct partial *p, struct err *err)
 	if (!p->in_memory) {
 		rc = space_reserve(p->store, p->fd, p->size, &p->charged, NULL, err);
 		if (is_full(rc))
-			rc = move_to_memory(p, err);
+			rc = partial_to_memory(p, err);
 	}
 	return rc;
 }
@@ -295,6 +297,9 @@ void partial_close(struct partial *p)
 
 static int check_content(struct partial *p, struct err *err)
 {
+	int trimmed = p->unsized ? partial_trim(p, err) : 0;
+	if (trimmed < 0)
+		return trimmed;
 	if (p->have != p->size)
 		return err_set(err, -EBADMSG, "%llu bytes instead of the %llu announced",
 			       (unsigned long long)p->have, (unsigned long long)p->size);
@@ -302,6 +307,8 @@ static int check_content(struct partial *p, struct err *err)
 	int rc = hasher_final(p->hasher, &got);
 	if (rc < 0)
 		return err_errno(err, rc, "cannot hash");
+	if (p->unsized && p->digest.len == 0)
+		p->digest = got;
 	if (digest_equal(&got, &p->digest))
 		return 0;
 	char text[DIGEST_STRING_MAX];

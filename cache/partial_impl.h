@@ -18,6 +18,7 @@ struct partial {
 	uint64_t there; /* what an earlier fetch left, until it is hashed */
 	int fd;
 	bool in_memory;
+	bool unsized;                /* size is what is reserved, and grows */
 	bool is_private;             /* under a name of its own, not to be resumed */
 	char name[PARTIAL_NAME_MAX]; /* below partial/ */
 	uint64_t charged;            /* to the account, or to the memory budget */
@@ -25,6 +26,12 @@ struct partial {
 	struct hasher *hasher;
 	UT_hash_handle hh; /* guarded by store.lock */
 };
+
+/* partial.c: what is there goes along. On failure the partial is as it was. */
+NODISCARD int partial_to_memory(struct partial *p, struct err *err);
+/* unsized.c: room for len bytes more, and in the end for what is there only. */
+NODISCARD int partial_grow(struct partial *p, uint64_t len, struct err *err);
+NODISCARD int partial_trim(struct partial *p, struct err *err);
 
 /* claim.c */
 /* Waits while another thread has it. */

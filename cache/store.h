@@ -127,6 +127,13 @@ void blob_unref(struct blob *b); /* NULL is fine */
  * What an earlier fetch left is hashed first; if the call ends that, it stays. */
 NODISCARD int store_partial(struct store *s, const struct digest *d, uint64_t size,
 			    struct call *call, struct partial **ret, struct err *err);
+/* The same for bytes whose size is not known before their end, as of what is
+ * unpacked here. Room is made as they come: partial_write beyond the cap is -EFBIG.
+ * d may be just an algorithm, without bytes: then they are whatever they turn out to
+ * be (blob_digest). Nobody is kept from making the same at once, nothing is there at
+ * first, and partial_close keeps nothing. */
+NODISCARD int store_unsized(struct store *s, const struct digest *d, struct partial **ret,
+			    struct err *err);
 /* How many bytes from the start are there already. */
 uint64_t partial_have(const struct partial *p);
 /* Appends and hashes. -EFBIG: beyond size (nothing of it is kept). */
