@@ -5,22 +5,18 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/program.h"
 
 struct child {
-	pid_t pid;
-	int pidfd; /* readable once it has ended */
-	int out;   /* what it prints; -1 once it has closed it */
-	int wake;  /* readable once the call is cancelled */
+	struct program program;
+	int out;  /* what it prints; -1 once it has closed it */
+	int wake; /* readable once the call is cancelled */
 };
 
 void helper_output_release(struct helper_output *o)
@@ -32,62 +28,6 @@ void helper_output_release(struct helper_output *o)
 }
 
 /* ---- start ---- */
-
-static int set_actions(posix_spawn_file_actions_t *a, int in, int out)
-{
-	int r = posix_spawn_file_actions_adddup2(a, in, STDIN_FILENO);
-
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(a, out, STDOUT_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(a, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(a, STDERR_FILENO + 1);
-	if (r == 0)
-		r = posix_spawn_file_actions_addchdir_np(a, "/");
-	return r;
-}
-
-/* Threads of ours block every signal, and the program ignores SIGPIPE. */
-static int set_attributes(posix_spawnattr_t *a)
-{
-	sigset_t none, usual;
-	int r;
-
-	sigemptyset(&none);
-	sigemptyset(&usual);
-	sigaddset(&usual, SIGPIPE);
-	r = posix_spawnattr_setsigmask(a, &none);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(a, &usual);
-	if (r == 0)
-		r = posix_spawnattr_setflags(a, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-						    POSIX_SPAWN_SETSIGDEF);
-	return r;
-}
-
-static int spawn(const char *path, int in, int out, pid_t *ret)
-{
-	char word[] = "get";
-	char *argv[] = {(char *)(uintptr_t)path, word, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int r = posix_spawn_file_actions_init(&actions);
-
-	if (r != 0)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r == 0) {
-		r = set_actions(&actions, in, out);
-		if (r == 0)
-			r = set_attributes(&attributes);
-		if (r == 0)
-			r = posix_spawn(ret, path, &actions, &attributes, argv, environ);
-		posix_spawnattr_destroy(&attributes);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	return -r;
-}
 
 /* All of the input is in the pipe before there is anybody who could close its
  * other end: no write of ours can fail or wait. */
@@ -111,26 +51,19 @@ static int input_pipe(const char *input, int *ret)
 	return 0;
 }
 
-/* Ends all of its group. Until it is reaped, the group's number is nobody else's. */
+/* Its exit status. */
 static int finish(struct child *c)
 {
-	siginfo_t info = {0};
-	int r;
-
-	auto_close_(&c->pidfd);
 	auto_close_(&c->out);
 	auto_close_(&c->wake);
-	if (c->pid <= 0)
-		return -1;
-	(void)kill(-c->pid, SIGKILL);
-	do
-		r = waitid(P_PID, (id_t)c->pid, &info, WEXITED);
-	while (r < 0 && errno == EINTR);
-	return r == 0 && info.si_code == CLD_EXITED ? info.si_status : -1;
+	return program_end(&c->program, NULL);
 }
 
 static int start(const char *path, const char *input, struct child *c)
 {
+	char word[] = "get";
+	char *argv[] = {(char *)(uintptr_t)path, word, NULL};
+	struct program_options o = {.path = path, .argv = argv, .env = environ, .errors = -1};
 	AUTO_FD int in = -1;
 	int out[2];
 	int r = input_pipe(input, &in);
@@ -141,14 +74,11 @@ static int start(const char *path, const char *input, struct child *c)
 	if (c->wake < 0 || pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
 	c->out = out[0];
-	r = fcntl(out[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : spawn(path, in, out[1], &c->pid);
+	o.in = in;
+	o.out = out[1];
+	r = fcntl(out[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : program_start(&o, &c->program);
 	close(out[1]);
-	if (r < 0) {
-		c->pid = 0;
-		return r;
-	}
-	c->pidfd = pidfd_open(c->pid, 0);
-	return c->pidfd < 0 ? -errno : 0;
+	return r;
 }
 
 /* ---- listen ---- */
@@ -189,7 +119,7 @@ static int listen_to(struct child *c, int64_t limit_ms, struct call *call, struc
 	int64_t end_ms = clock_ms() + limit_ms;
 
 	for (;;) {
-		struct pollfd fds[] = {{.fd = c->pidfd, .events = POLLIN},
+		struct pollfd fds[] = {{.fd = c->program.pidfd, .events = POLLIN},
 				       {.fd = c->out, .events = POLLIN},
 				       {.fd = c->wake, .events = POLLIN}};
 		int64_t now_ms = clock_ms();
@@ -217,7 +147,7 @@ static int listen_to(struct child *c, int64_t limit_ms, struct call *call, struc
 int helper_run(const char *path, const char *input, int64_t limit_ms, struct call *call,
 	       struct helper_output *ret, struct err *err)
 {
-	struct child c = {.pidfd = -1, .out = -1, .wake = -1};
+	struct child c = {.program = PROGRAM_NONE, .out = -1, .wake = -1};
 	struct helper_output o = {.text = malloc(HELPER_OUTPUT_MAX + 2)};
 	int r;
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* helper_run — one run of a credential helper. Layer: registry/, internal.
  *
- * Its own session and process group, in "/", with no descriptors but 0 (the
- * input), 1 and 2 (/dev/null: what helpers say there may be a secret), no
- * signal blocked, and our environment. Whatever is left of the group when it
- * ends, or when it is to end, is killed; it is always reaped, and a descendant
- * that keeps the pipe open is not waited for.
+ * As in base/program.h, with the input as descriptor 0, /dev/null as 2 (what
+ * helpers say there may be a secret), and our environment. A descendant that
+ * keeps the pipe open is not waited for.
  *
  * Threads: any. BLOCKS until the program has ended.
  */
