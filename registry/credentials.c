@@ -214,8 +214,9 @@ static bool is_hub(const char *s, size_t len)
 }
 
 /* How much of host/repo a key names, in bytes; 0: something else. What was
- * written as a URL means its host. */
-static size_t match_len(const char *key, const char *host, const char *repo)
+ * written as a URL means its host, and so does all of a legacy file: as docker
+ * (ConvertToHostname) and containers (normalizeAuthFileKey) read it. */
+static size_t match_len(const char *key, const char *host, const char *repo, bool legacy)
 {
 	const char *sep = strstr(key, "://");
 	const char *path;
@@ -232,7 +233,7 @@ static size_t match_len(const char *key, const char *host, const char *repo)
 	if (!(host_len == strlen(host) && strncasecmp(key, host, host_len) == 0) &&
 	    !(is_hub(key, host_len) && is_hub(host, strlen(host))))
 		return 0;
-	if (sep || path_len == 0 ||
+	if (sep || legacy || path_len == 0 ||
 	    (path_len == 2 && (!strncmp(path, "v1", 2) || !strncmp(path, "v2", 2))))
 		return 1;
 	if (strncmp(path, repo, path_len) != 0 || (repo[path_len] != '\0' && repo[path_len] != '/'))
@@ -247,7 +248,7 @@ void credentials_server_key(const char *host, char ret[CREDENTIALS_KEY_MAX])
 
 /* The value of the key that names most of host/repo; of two that name the same, the
  * one that is written as the host is. NULL: none does. */
-static json_t *best_entry(json_t *object, const char *host, const char *repo)
+static json_t *best_entry(json_t *object, const char *host, const char *repo, bool legacy)
 {
 	json_t *entry, *best = NULL;
 	const char *key;
@@ -255,7 +256,7 @@ static json_t *best_entry(json_t *object, const char *host, const char *repo)
 	bool best_exact = false;
 
 	json_object_foreach (object, key, entry) {
-		size_t n = match_len(key, host, repo);
+		size_t n = match_len(key, host, repo, legacy);
 		bool exact = strncasecmp(key, host, strlen(host)) == 0;
 
 		if (n > best_len || (n == best_len && n > 0 && exact && !best_exact)) {
@@ -276,7 +277,7 @@ static int find_helper(const json_t *root, enum credentials_form form, const cha
 	const char *name;
 
 	if (form == CREDENTIALS_DOCKER || form == CREDENTIALS_CONTAINERS)
-		v = best_entry(json_object_get(root, "credHelpers"), host, "");
+		v = best_entry(json_object_get(root, "credHelpers"), host, "", false);
 	if (!v && form == CREDENTIALS_DOCKER)
 		v = json_object_get(root, "credsStore");
 	if (!v || json_is_null(v))
@@ -298,6 +299,7 @@ int credentials_parse(const char *text, size_t len, enum credentials_form form, 
 {
 	AUTO_JSON json_t *root = NULL;
 	const json_t *best;
+	bool legacy = form == CREDENTIALS_LEGACY;
 	int r;
 
 	ret_helper[0] = '\0';
@@ -311,8 +313,7 @@ int credentials_parse(const char *text, size_t len, enum credentials_form form, 
 			       host);
 	if (r > 0)
 		return r;
-	best = best_entry(form == CREDENTIALS_LEGACY ? root : json_object_get(root, "auths"), host,
-			  repo);
+	best = best_entry(legacy ? root : json_object_get(root, "auths"), host, repo, legacy);
 	r = best ? take_entry(best, ret) : 0;
 	if (r == -EINVAL)
 		return err_set(err, -EACCES, "its entry for %s cannot be understood", host);

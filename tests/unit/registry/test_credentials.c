@@ -188,6 +188,64 @@ static void one_bad_entry_spoils_itself_only(void **state)
 	assert_int_equal(parse("{\"auths\":7}", CREDENTIALS_DOCKER, &c, NULL), 0);
 }
 
+/* How a host and a repository find "u:p" under one key. */
+static int found_by(const char *key, enum credentials_form form, const char *host, const char *repo)
+{
+	char text[256], helper[HELPER_NAME_MAX];
+	struct credential c = {0};
+	bool legacy = form == CREDENTIALS_LEGACY;
+	int r;
+
+	snprintf(text, sizeof(text), "%s{\"%s\":{\"auth\":\"dTpw\"}}%s",
+		 legacy ? "" : "{\"auths\":", key, legacy ? "" : "}");
+	r = credentials_parse(text, strlen(text), form, host, repo, &c, helper, NULL);
+	credential_release(&c);
+	return r;
+}
+
+/* As docker (ConvertToHostname) and containers (normalizeAuthFileKey) read them. */
+static void keys_in_all_their_forms(void **state)
+{
+	static const char *const forms[] = {"r.example:5000",
+					    "R.Example:5000",
+					    "r.example:5000/",
+					    "https://r.example:5000",
+					    "http://r.example:5000/",
+					    "https://r.example:5000/v1/",
+					    "https://r.example:5000/v2",
+					    "https://r.example:5000/v2/some/path",
+					    "r.example:5000/v1/",
+					    "r.example:5000/v2"};
+	static const char *const hub[] = {"docker.io",
+					  "https://index.docker.io/v1/",
+					  "index.docker.io",
+					  "index.docker.io/v1/",
+					  "registry-1.docker.io",
+					  "https://registry-1.docker.io/v2/",
+					  "https://docker.io"};
+
+	(void)state;
+	for (enum credentials_form form = CREDENTIALS_DOCKER; form <= CREDENTIALS_LEGACY; form++) {
+		for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+			assert_int_equal(found_by(forms[i], form, "r.example:5000", "ns/x"), 1);
+			assert_int_equal(found_by(forms[i], form, "r.example", "ns/x"), 0);
+			assert_int_equal(found_by(forms[i], form, "r.example:500", "ns/x"), 0);
+		}
+		for (size_t i = 0; i < ARRAY_LEN(hub); i++) {
+			assert_int_equal(found_by(hub[i], form, "docker.io", "library/x"), 1);
+			assert_int_equal(found_by(hub[i], form, "index.docker.io", "x"), 1);
+			assert_int_equal(found_by(hub[i], form, "example.io", "x"), 0);
+		}
+		assert_int_equal(found_by("ftp", form, "r.example", ""), 0);
+		assert_int_equal(found_by("https://", form, "r.example", ""), 0);
+		assert_int_equal(found_by("", form, "r.example", ""), 0);
+	}
+	assert_int_equal(found_by("r.example/ns", CREDENTIALS_DOCKER, "r.example", "ns/x"), 1);
+	assert_int_equal(found_by("r.example/ns", CREDENTIALS_DOCKER, "r.example", "other"), 0);
+	/* Before there were namespaces, what followed was an address. */
+	assert_int_equal(found_by("r.example/api", CREDENTIALS_LEGACY, "r.example", "ns/x"), 1);
+}
+
 static void basic_is_base64(void **state)
 {
 	struct credential c = {.kind = CREDENTIAL_PASSWORD};
@@ -421,6 +479,7 @@ int main(void)
 	    cmocka_unit_test(helpers_know_hub_by_its_old_name),
 	    cmocka_unit_test(the_form_before_config_json),
 	    cmocka_unit_test(what_is_not_json_is_not_quoted),
+	    cmocka_unit_test(keys_in_all_their_forms),
 	    cmocka_unit_test(basic_is_base64),
 	    cmocka_unit_test(a_file_is_read_again_when_it_is_another_one),
 	    cmocka_unit_test(a_file_that_is_overwritten_is_read_again),
