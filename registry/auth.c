@@ -292,7 +292,7 @@ static int find_credential(struct auth *a, const struct auth_round *r, struct ca
 			   struct credential *ret, struct err *err)
 {
 	struct err why = {""};
-	int code = credentials_find(a->credentials, a->host, r->repo, call, ret, err);
+	int code = credentials_find(a->credentials, a->o.helpers, a->host, r->repo, call, ret, err);
 
 	if (code <= 0)
 		return code;

@@ -26,9 +26,10 @@
 struct auth;
 
 struct auth_options {
-	struct http *http;     /* borrowed for life */
-	const char *host;      /* as credentials name it: "ghcr.io", "127.0.0.1:5000" */
-	const char *auth_file; /* NULL: the usual places */
+	struct http *http;           /* borrowed for life */
+	const char *host;            /* as credentials name it: "ghcr.io", "127.0.0.1:5000" */
+	const char *auth_file;       /* NULL: the usual places */
+	const struct names *helpers; /* of registries.conf, borrowed; NULL: none */
 	int64_t retry_base_ms;
 	int64_t skew_ms;
 };

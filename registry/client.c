@@ -138,6 +138,7 @@ static int set_auth(struct client *c, const struct client_options *o, struct err
 	struct auth_options ao = {.http = c->http,
 				  .host = c->title,
 				  .auth_file = o->auth_file,
+				  .helpers = o->helpers,
 				  .retry_base_ms = c->tuning.retry_base_ms,
 				  .skew_ms = c->tuning.skew_ms};
 	int r = auth_new(&ao, &c->auth);

@@ -99,6 +99,7 @@ struct client_options {
 	bool mirror;
 	const char *auth_file; /* as in struct source_options */
 	const char *ca_file;
+	const struct names *helpers; /* of registries.conf */
 	const struct proxy *proxy;
 	struct client_tuning tuning; /* copied */
 };

@@ -11,6 +11,11 @@
  *	~/.dockercfg
  * In one file, credHelpers for the host count before credsStore (which is docker's
  * alone), and that before `auths`; who has none there is looked for in the next.
+ * A list of helpers of registries.conf (`credential-helpers`) says instead who is
+ * asked, in its order: "containers-auth.json" stands for all of the above, any other
+ * name for that helper. One that fails does not keep the next from being asked. A
+ * file that was named knows no such list.
+ *
  * The environment is read once, by credentials_open; a file is looked at
  * each time, and read again when it has changed.
  *
@@ -31,9 +36,10 @@
 #include "base/names.h"
 #include "registry/warnings.h"
 
-#define CREDENTIALS_FILE_MAX (1u << 20) /* bytes */
-#define HELPER_NAME_MAX      64         /* of a credential helper, with the NUL */
-#define CREDENTIALS_KEY_MAX  320        /* of a server, as helpers know it, with the NUL */
+#define CREDENTIALS_FILE_MAX   (1u << 20) /* bytes */
+#define HELPER_NAME_MAX        64         /* of a credential helper, with the NUL */
+#define CREDENTIAL_HELPERS_MAX 16         /* of registries.conf */
+#define CREDENTIALS_KEY_MAX    320        /* of a server, as helpers know it, with the NUL */
 
 enum credential_kind {
 	CREDENTIAL_NONE,
@@ -85,10 +91,13 @@ struct credentials;
 NODISCARD int credentials_open(const char *auth_file, struct credentials **ret);
 void credentials_free(struct credentials *c); /* NULL is fine */
 /* As credentials_parse, over the files and what helpers have. A file that does
- * not exist has no entries, except the one that was named: -EACCES. -ETIMEDOUT,
- * -ECANCELED: the call's. */
-NODISCARD int credentials_find(struct credentials *c, const char *host, const char *repo,
-			       struct call *call, struct credential *ret, struct err *err);
+ * not exist has no entries, except the one that was named: -EACCES. helpers: the
+ * list of registries.conf; NULL or empty: there is none. -ETIMEDOUT, -ECANCELED: the
+ * call's. */
+#define CREDENTIALS_FILES "containers-auth.json"
+NODISCARD int credentials_find(struct credentials *c, const struct names *helpers, const char *host,
+			       const char *repo, struct call *call, struct credential *ret,
+			       struct err *err);
 /* As credentials_parse_headers, over the files; what cannot be read has none. Adds to
  * ret. -ENOMEM. */
 NODISCARD int credentials_headers(struct credentials *c, struct names *ret);

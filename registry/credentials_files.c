@@ -265,11 +265,20 @@ bool credentials_warning(struct credentials *c, char ret[WARNING_TEXT_MAX])
 	return warnings_take(&c->warnings, ret);
 }
 
+static int ask_helper(struct credentials *c, const char *name, const char *host, uint64_t era,
+		      struct call *call, struct credential *ret, struct err *err)
+{
+	char key[CREDENTIALS_KEY_MAX];
+
+	credentials_server_key(host, key);
+	return helpers_get(c->helpers, name, key, era, call, ret, err);
+}
+
 /* 1, 0, -errno, for what one file says. */
 static int find_in(struct credentials *c, struct auth_file *f, const char *host, const char *repo,
 		   struct call *call, struct credential *ret, struct err *err)
 {
-	char helper[HELPER_NAME_MAX] = "", key[CREDENTIALS_KEY_MAX];
+	char helper[HELPER_NAME_MAX] = "";
 	uint64_t era;
 	mode_t mode;
 	int r = refresh(c, f, err);
@@ -283,21 +292,43 @@ static int find_in(struct credentials *c, struct auth_file *f, const char *host,
 	lock_drop(&c->lock);
 	if (r > 0 && !helper[0])
 		warn_of_mode(c, f, mode);
-	if (r > 0 && helper[0]) {
-		credentials_server_key(host, key);
-		r = helpers_get(c->helpers, helper, key, era, call, ret, err);
-	}
+	if (r > 0 && helper[0])
+		r = ask_helper(c, helper, host, era, call, ret, err);
 	return r < 0 ? err_wrap(err, r, "%s", f->path) : r;
 }
 
-int credentials_find(struct credentials *c, const char *host, const char *repo, struct call *call,
-		     struct credential *ret, struct err *err)
+static int find_in_files(struct credentials *c, const char *host, const char *repo,
+			 struct call *call, struct credential *ret, struct err *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < c->count && r == 0; i++)
 		r = find_in(c, &c->files[i], host, repo, call, ret, err);
 	return r;
+}
+
+int credentials_find(struct credentials *c, const struct names *helpers, const char *host,
+		     const char *repo, struct call *call, struct credential *ret, struct err *err)
+{
+	struct err why;
+	int failed = 0;
+
+	if (!helpers || helpers->n == 0 || (c->count > 0 && c->files[0].named))
+		return find_in_files(c, host, repo, call, ret, err);
+	for (size_t i = 0; i < helpers->n; i++) {
+		const char *name = helpers->v[i];
+		int r = strcmp(name, CREDENTIALS_FILES) == 0
+			    ? find_in_files(c, host, repo, call, ret, &why)
+			    : ask_helper(c, name, host, 0, call, ret, &why);
+
+		if (r > 0)
+			return r;
+		if (r < 0 && (failed == 0 || call_check(call, NULL) < 0))
+			failed = err_set(err, r, "%s", why.text);
+		if (call_check(call, NULL) < 0)
+			break;
+	}
+	return failed;
 }
 
 int credentials_headers(struct credentials *c, struct names *ret)

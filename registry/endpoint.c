@@ -73,6 +73,7 @@ void endpoint_groups_release(struct endpoint_groups *groups)
 	for (size_t i = 0; i < groups->n; i++)
 		endpoint_group_release(&groups->v[i]);
 	free(groups->v);
+	names_release(&groups->helpers);
 	*groups = (struct endpoint_groups){0};
 }
 

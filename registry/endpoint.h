@@ -54,6 +54,7 @@ struct endpoint_group {
 struct endpoint_groups {
 	struct endpoint_group *v;
 	size_t n;
+	struct names helpers; /* where logins are looked for: credentials_find */
 };
 
 /* A new one at the end. NULL: no memory. */

@@ -66,6 +66,7 @@ int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, str
 	if (strcmp(host, "index.docker.io") == 0)
 		snprintf(host, sizeof(host), "docker.io");
 	r = endpoint_files_load(o->roots, host, &e->groups, err);
+	co.helpers = &e->groups.helpers;
 	if (r == 0) {
 		set_names(e, o->spec);
 		e->sets = calloc(e->groups.n, sizeof(*e->sets));

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "registry/credential_helper.h"
 #include "registry/reference.h"
 #include "registry/toml.h"
 
@@ -213,6 +214,27 @@ static int take_registry(const struct toml *table, const char *file, const char 
 	return r < 0 ? r : take_last(table, location, prefix, path, &g->list, err);
 }
 
+static int take_helpers(const struct toml *root, struct names *ret, struct err *err)
+{
+	const struct toml *all = toml_get(root, "credential-helpers");
+
+	if (all && all->kind != TOML_ARRAY)
+		return bad(err, all, "not an array of helpers' names");
+	if (!all || !all->first)
+		return 0;
+	names_release(ret);
+	for (const struct toml *t = all->first; t; t = t->next) {
+		if (t->kind != TOML_STRING || !helper_name_is_good(t->string))
+			return bad(err, all,
+				   "a helper's name is the NAME of docker-credential-NAME");
+		if (ret->n == CREDENTIAL_HELPERS_MAX)
+			return bad(err, all, "too many helpers");
+		if (names_add(ret, t->string, strlen(t->string)) < 0)
+			return no_memory(err);
+	}
+	return 0;
+}
+
 /* The form before 2018: what it blocks must not be passed over. */
 static int check_version(const struct toml *root, struct err *err)
 {
@@ -243,6 +265,8 @@ int registries_conf_parse(const char *text, size_t len, const char *file, const 
 		return r;
 	all = toml_get(root, "registry");
 	r = check_version(root, err);
+	if (r == 0)
+		r = take_helpers(root, &groups->helpers, err);
 	if (r == 0 && all && all->kind != TOML_ARRAY)
 		r = bad(err, all, "registries are tables: [[registry]]");
 	for (const struct toml *t = all ? all->first : NULL; t && r == 0; t = t->next)

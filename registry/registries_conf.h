@@ -12,7 +12,8 @@
 
 #define REGISTRIES_CONF_MAX (1u << 20) /* of one file: bytes */
 
-/* Adds a group for each [[registry]] whose prefix is host ("HOST" or "HOST:PORT"), lies
+/* Helpers of a credential-helpers that is not empty take the place of those before.
+ * Adds a group for each [[registry]] whose prefix is host ("HOST" or "HOST:PORT"), lies
  * below it, or is a "*.DOMAIN" that host is in. One with the same prefix, of an
  * earlier file, is replaced. file is what messages call it. -EINVAL, -EFBIG: "line N:
  * …". -ENOMEM. */

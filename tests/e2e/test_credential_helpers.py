@@ -225,3 +225,30 @@ def test_a_helper_whose_login_is_refused(mount, registry, tokens, image, home):
     home.config(credsStore="keeper")  # what a login writes, even where nothing in it changes
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
     no_secret_in(m)
+
+
+def test_the_helpers_of_registries_conf(mount, registry, image, home, work):
+    """In its order, where the files have their place too; one that fails is not the end."""
+    registry.auth = Basic("me", SECRET)
+    home.helper("locked", "echo the keychain is locked; exit 1")
+    home.helper("keeper", printed("me", SECRET))
+    home.login(registry.address, "me", "of the file")
+    config = work / "config" / "containers" / "registries.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text('credential-helpers = ["locked", "keeper", "containers-auth.json"]\n')
+    env = {**home.env, "XDG_CONFIG_HOME": str(work / "config")}
+    m = mount(env=env)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert home.asked() == [f"get {registry.address}"] * 2
+    m.unmount()
+    config.write_text('credential-helpers = ["locked"]\n')
+    m = mount(env=env, cache=work / "other")
+    with raises(EACCES):
+        read(m / "demo/app:v1/main.wasm")
+    assert m.log.wait("docker-credential-locked: failed .exit 1.: the keychain is locked")
+    m.unmount()
+    config.write_text('credential-helpers = ["containers-auth.json"]\n')
+    home.login(registry.address, "me", SECRET)
+    m = mount(env=env, cache=work / "third")
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    no_secret_in(m)

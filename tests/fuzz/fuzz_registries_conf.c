@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "registry/credential_helper.h"
 #include "registry/reference.h"
 #include "registry/registries_conf.h"
 
@@ -15,6 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int r = registries_conf_parse((const char *)data, size, "/f", "a.example", &groups, &err);
 
 	ASSERT(r <= 0 && (r == 0 || err.text[0]));
+	for (size_t i = 0; r == 0 && i < groups.helpers.n; i++)
+		ASSERT(helper_name_is_good(groups.helpers.v[i]));
 	for (size_t i = 0; r == 0 && i < groups.n; i++) {
 		const struct endpoint_group *g = &groups.v[i];
 

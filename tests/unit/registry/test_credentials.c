@@ -309,7 +309,7 @@ static const char *secret_of(struct place *p)
 	static char secret[64];
 	struct credential c = {0};
 	struct err err = {""};
-	int r = credentials_find(p->credentials, "h", "", &p->call, &c, &err);
+	int r = credentials_find(p->credentials, NULL, "h", "", &p->call, &c, &err);
 
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.text);
@@ -349,7 +349,8 @@ static void a_file_is_read_again_when_it_is_another_one(void **state)
 	snprintf(path, sizeof(path), "%s/named.json", p.dir);
 	assert_int_equal(credentials_open(path, &p.credentials), 0);
 	/* named, and missing */
-	assert_int_equal(credentials_find(p.credentials, "h", "", &p.call, &c, &err), -EACCES);
+	assert_int_equal(credentials_find(p.credentials, NULL, "h", "", &p.call, &c, &err),
+			 -EACCES);
 	assert_non_null(strstr(err.text, path));
 	write_login(&p, "named.json", "p");
 	assert_string_equal(secret_of(&p), "p");
@@ -468,6 +469,83 @@ static void headers_that_docker_is_to_send(void **state)
 	names_release(&lines);
 }
 
+static void add_helper(const struct place *p, const char *name, const char *script)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/docker-credential-%s", p->dir, name);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\n%s\n", script);
+	fclose(f);
+	assert_int_equal(chmod(path, 0700), 0);
+}
+
+/* The list, the secret that it leads to ("": none), and the words of a failure. */
+static void helpers_lead_to(struct place *p, const char *const *list, const char *secret,
+			    const char *words)
+{
+	struct names helpers = {0};
+	struct credential c = {0};
+	struct err err = {""};
+	int r;
+
+	for (; *list; list++)
+		assert_int_equal(names_add(&helpers, *list, strlen(*list)), 0);
+	r = credentials_find(p->credentials, &helpers, "h", "", &p->call, &c, &err);
+	if (words) {
+		assert_int_equal(r, -EACCES);
+		assert_non_null(strstr(err.text, words));
+	} else {
+		assert_int_equal(r, *secret ? 1 : 0);
+		assert_string_equal(*secret ? c.secret : "", secret);
+	}
+	credential_release(&c);
+	names_release(&helpers);
+}
+
+static void the_helpers_of_registries_conf(void **state)
+{
+	static const char none[] = "echo credentials not found in native keychain; exit 1";
+	struct place p;
+
+	(void)state;
+	place_open(&p);
+	setenv("PATH", p.dir, 1);
+	add_helper(&p, "one", "echo '{\"Username\":\"me\",\"Secret\":\"of one\"}'");
+	add_helper(&p, "none", none);
+	add_helper(&p, "locked", "echo it is locked; exit 1");
+	write_login(&p, "config.json", "of the file");
+	assert_int_equal(credentials_open(NULL, &p.credentials), 0);
+	helpers_lead_to(&p, (const char *const[]){NULL}, "of the file", NULL);
+	helpers_lead_to(&p, (const char *const[]){CREDENTIALS_FILES, "one", NULL}, "of the file",
+			NULL);
+	helpers_lead_to(&p, (const char *const[]){"one", CREDENTIALS_FILES, NULL}, "of one", NULL);
+	helpers_lead_to(&p, (const char *const[]){"none", "one", NULL}, "of one", NULL);
+	helpers_lead_to(&p, (const char *const[]){"locked", "one", NULL}, "of one", NULL);
+	helpers_lead_to(&p, (const char *const[]){"none", NULL}, "", NULL);
+	helpers_lead_to(&p, (const char *const[]){"locked", "gone", NULL}, NULL, "it is locked");
+	helpers_lead_to(&p, (const char *const[]){"gone", "none", NULL}, NULL,
+			"docker-credential-gone, which has the login, is not on the PATH");
+	setenv("PATH", "/usr/bin:/bin", 1);
+	place_close(&p);
+}
+
+static void a_named_file_knows_no_helpers(void **state)
+{
+	char path[128];
+	struct place p;
+
+	(void)state;
+	place_open(&p);
+	write_login(&p, "named.json", "of the named");
+	snprintf(path, sizeof(path), "%s/named.json", p.dir);
+	assert_int_equal(credentials_open(path, &p.credentials), 0);
+	helpers_lead_to(&p, (const char *const[]){"gone", NULL}, "of the named", NULL);
+	place_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -487,6 +565,8 @@ int main(void)
 	    cmocka_unit_test(headers_that_docker_is_to_send),
 	    cmocka_unit_test(a_variable_goes_before_the_files),
 	    cmocka_unit_test(a_relative_name_means_what_it_meant_at_first),
+	    cmocka_unit_test(the_helpers_of_registries_conf),
+	    cmocka_unit_test(a_named_file_knows_no_helpers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

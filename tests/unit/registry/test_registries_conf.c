@@ -136,6 +136,35 @@ static void what_cannot_be_understood_is_refused(void **state)
 	refuse("[registries.block]\nregistries = ['h']", "line 2: 'registries': version 1");
 }
 
+static void the_helpers_of_logins(void **state)
+{
+	struct endpoint_groups g =
+	    parse("h", "credential-helpers = ['b', 'containers-auth.json']\n");
+	const char *more = "credential-helpers = ['a']\n";
+
+	(void)state;
+	assert_int_equal(g.helpers.n, 2);
+	assert_string_equal(g.helpers.v[0], "b");
+	assert_string_equal(g.helpers.v[1], "containers-auth.json");
+	/* A later file has another list, or none of its own. */
+	assert_int_equal(registries_conf_parse("", 0, "/g", "h", &g, NULL), 0);
+	assert_int_equal(g.helpers.n, 2);
+	assert_int_equal(registries_conf_parse("credential-helpers = []", 23, "/g", "h", &g, NULL),
+			 0);
+	assert_int_equal(g.helpers.n, 2);
+	assert_int_equal(registries_conf_parse(more, strlen(more), "/g", "h", &g, NULL), 0);
+	assert_int_equal(g.helpers.n, 1);
+	assert_string_equal(g.helpers.v[0], "a");
+	endpoint_groups_release(&g);
+	refuse("credential-helpers = 'a'\n", "not an array");
+	refuse("credential-helpers = [7]\n", "docker-credential-NAME");
+	refuse("credential-helpers = ['../a']\n", "docker-credential-NAME");
+	refuse("credential-helpers = ['']\n", "docker-credential-NAME");
+	refuse("credential-helpers = ['a','a','a','a','a','a','a','a','a','a','a','a','a','a',"
+	       "'a','a','a']\n",
+	       "too many helpers");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +172,7 @@ int main(void)
 	    cmocka_unit_test(which_tables_are_about_a_registry),
 	    cmocka_unit_test(the_registry_itself_may_be_the_location),
 	    cmocka_unit_test(what_cannot_be_understood_is_refused),
+	    cmocka_unit_test(the_helpers_of_logins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
