@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "registry/hosts_toml.h"
+#include "registry/key_pair.h"
 #include "registry/registries_conf.h"
 
 static int no_memory(struct err *err)
@@ -153,21 +154,20 @@ static int read_file(const char *path, size_t max, char **text, size_t *len, str
 	return 1;
 }
 
-/* Whether a file of PEM has such a part: 1, 0. */
-static int has_part(const char *path, const char *what, struct err *err)
+/* All of a file that must be there. */
+static int read_pem(const char *path, char **text, struct err *err)
 {
-	char *text;
 	size_t len;
-	int r = read_file(path, ENDPOINT_PEM_MAX, &text, &len, err);
+	int r = read_file(path, ENDPOINT_PEM_MAX, text, &len, err);
 
-	if (r == 0)
-		return err_set(err, -EACCES, "%s: %s", path, strerror(ENOENT));
-	if (r < 0)
-		return r;
-	r = strstr(text, what) != NULL;
-	explicit_bzero(text, len);
+	return r == 0 ? err_set(err, -EACCES, "%s: %s", path, strerror(ENOENT)) : r;
+}
+
+static void wipe(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
 	free(text);
-	return r;
 }
 
 /* ---- directories of certificates ---- */
@@ -301,29 +301,43 @@ static int add_certs(const struct endpoint_roots *roots, const char *host, struc
 	return r == 1 ? take_certs(e, dir, false, err) : r;
 }
 
+static int check_ca(const char *path, struct err *err)
+{
+	AUTO_FREE char *text = NULL;
+	int r = read_pem(path, &text, err);
+
+	if (r < 0)
+		return r;
+	return strstr(text, "-----BEGIN ")
+		   ? 0
+		   : err_set(err, -EACCES, "%s: no certificate in it", path);
+}
+
+static int check_pair(const struct endpoint_pair *p, struct err *err)
+{
+	char *cert = NULL, *key = NULL;
+	int r = read_pem(p->cert, &cert, err);
+
+	if (r >= 0 && p->key)
+		r = read_pem(p->key, &key, err);
+	if (r >= 0 && key_pair_check(cert, key ? key : cert, err) < 0)
+		r = err_wrap(err, -EACCES, "%s%s%s", p->cert, p->key ? " with " : "",
+			     p->key ? p->key : "");
+	wipe(cert);
+	wipe(key);
+	return r < 0 ? r : 0;
+}
+
+/* Those that are not shown too: a file that was named and is of no use is a mistake. */
 static int check_files(const struct endpoint *e, struct err *err)
 {
-	for (size_t i = 0; i < e->ca.n; i++) {
-		int r = has_part(e->ca.v[i], "-----BEGIN ", err);
+	int r = 0;
 
-		if (r < 0)
-			return r;
-		if (r == 0)
-			return err_set(err, -EACCES, "%s: no certificate in it", e->ca.v[i]);
-	}
-	for (size_t i = 0; i < e->pair_count; i++) {
-		const struct endpoint_pair *p = &e->pairs[i];
-		int r = has_part(p->cert, "-----BEGIN ", err);
-
-		if (r == 1)
-			r = has_part(p->key ? p->key : p->cert, "PRIVATE KEY-----", err);
-		if (r < 0)
-			return r;
-		if (r == 0)
-			return err_set(err, -EACCES, "%s: no %s in it", p->key ? p->key : p->cert,
-				       p->key ? "private key" : "certificate with its key");
-	}
-	return 0;
+	for (size_t i = 0; i < e->ca.n && r == 0; i++)
+		r = check_ca(e->ca.v[i], err);
+	for (size_t i = 0; i < e->pair_count && r == 0; i++)
+		r = check_pair(&e->pairs[i], err);
+	return r;
 }
 
 /* ---- registries.conf ---- */
@@ -492,11 +506,10 @@ int endpoint_files_load(const struct endpoint_roots *roots, const char *host,
 static int add_pem(const char *path, char **all, struct err *err)
 {
 	char *text, *more;
-	size_t len;
-	int r = read_file(path, ENDPOINT_PEM_MAX, &text, &len, err);
+	int r = read_pem(path, &text, err);
 
-	if (r <= 0)
-		return r < 0 ? r : err_set(err, -EACCES, "%s: %s", path, strerror(ENOENT));
+	if (r < 0)
+		return r;
 	r = asprintf(&more, "%s%s\n", *all ? *all : "", text);
 	free(text);
 	if (r < 0)

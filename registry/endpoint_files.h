@@ -15,6 +15,10 @@
  * that exists below the certs.d of containers and of Docker: *.crt to trust,
  * *.cert with *.key of the same name to show. So does each host of registries.conf.
  *
+ * Of several certificates for one host, the first is shown: to choose is to know
+ * which the server accepts, and libcurl shows one. But all must be of use, as with
+ * containerd: the files are there, the key is the certificate's and needs no passphrase.
+ *
  * What another tool has and we must not read is as if it were not there: certificates
  * of Docker, and a directory of hosts that nobody named.
  *

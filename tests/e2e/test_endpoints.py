@@ -343,6 +343,7 @@ def test_certificates_beside_no_hosts_toml(mount, strict, image, certificates, w
     ('\n[host."https://m"]\ncapabilities = ["pul"]\n', "hosts.toml: line 3: 'capabilities'"),
     ('server = "https://m', "hosts.toml: line 1: a string that does not end"),
     ('ca = "missing.crt"', "missing.crt: No such file or directory"),
+    ('client = [["us.cert", "us.key"]]', "us.cert: No such file or directory"),
     ('server = "https://me:s3cr3t-Pa55word@m"', "hosts.toml: line 1: no URL of a registry"),
 ])
 def test_what_cannot_be_understood_is_said_at_the_start(mount, registry, image, hosts, text, said):
@@ -350,6 +351,33 @@ def test_what_cannot_be_understood_is_said_at_the_start(mount, registry, image, 
         mount(None, *hosts(text), fails=True)
     assert said in str(failure.value) and SECRET not in str(failure.value)
     assert registry.count() == 0
+
+
+def test_client_certificates_are_looked_at_at_the_start(mount, registry, hosts, certificates, work):
+    """Also those that are not shown, of several: the first is."""
+    directory = work / "hosts/_default"
+    certificates(directory)
+    (directory / "other.cert").write_bytes((directory / "us.cert").read_bytes())
+    options = hosts('client = [["us.cert", "us.key"], ["other.cert", "other.key"]]')
+    with pytest.raises(Failed, match="other.key: No such file"):
+        mount(None, *options, fails=True)
+    run(["openssl", "genpkey", "-algorithm", "RSA", "-out", directory / "other.key"]).ok()
+    with pytest.raises(Failed, match="other.key: not the private key of the certificate"):
+        mount(None, *options, fails=True)
+    run(["openssl", "pkcs8", "-topk8", "-in", directory / "us.key", "-out", directory / "other.key", "-passout", "pass:x"]).ok()
+    with pytest.raises(Failed, match="other.key: a private key with a passphrase"):
+        mount(None, *options, fails=True)
+    assert registry.count() == 0
+
+
+def test_the_first_of_several_client_certificates_is_shown(mount, registry, strict, image, hosts, certificates, work):
+    directory = work / "hosts/_default"
+    certificates(directory)
+    run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody", "-keyout",
+         directory / "other.key", "-out", directory / "other.cert"]).ok()
+    m = mount(None, *hosts(table(strict, 'ca = "ca.crt"\nclient = [["us.cert", "us.key"], ["other.cert", "other.key"]]')))
+    open_all(m, image)
+    assert registry.count() == 0 and strict.count("GET", "/blobs/") == 1
 
 
 def test_a_hosts_dir_that_is_not_there(mount, registry, work):

@@ -14,15 +14,18 @@
 #include <sys/stat.h>
 
 #include "registry/endpoint_files.h"
+#include "tests/unit/registry/pem.h"
 
 #define CERT "-----BEGIN CERTIFICATE-----\nx\n"
-#define KEY  "-----BEGIN EC PRIVATE KEY-----\n"
+
+static struct pem us;
 
 static char top[64];
 
 static int make_top(void **state)
 {
 	(void)state;
+	pem_make(&us);
 	snprintf(top, sizeof(top), "/tmp/endpoint-files-XXXXXX");
 	return mkdtemp(top) ? 0 : -1;
 }
@@ -38,6 +41,7 @@ static int unlink_one(const char *path, const struct stat *st, int flag, struct 
 static int drop_top(void **state)
 {
 	(void)state;
+	pem_release(&us);
 	return nftw(top, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -143,6 +147,8 @@ static void which_directory_counts(void **state)
 
 static void what_cannot_be_read_is_said(void **state)
 {
+	char *both;
+
 	(void)state;
 	put("hosts/h/hosts.toml", "\n[host.'x']\nca = 1\n");
 	refuse("h", "/hosts/h/hosts.toml: line 3: 'ca': neither");
@@ -152,8 +158,21 @@ static void what_cannot_be_read_is_said(void **state)
 	refuse("h", "/hosts/h/no.crt: no certificate in it");
 	put("hosts/h/hosts.toml", "client = 'both.pem'\n");
 	put("hosts/h/both.pem", CERT);
-	refuse("h", "/hosts/h/both.pem: no certificate with its key in it");
-	put("hosts/h/both.pem", CERT KEY);
+	refuse("h", "/hosts/h/both.pem: no certificate that can be read");
+	put("hosts/h/both.pem", us.cert);
+	refuse("h", "/hosts/h/both.pem: no private key that can be read");
+	assert_true(asprintf(&both, "%s%s", us.cert, us.key) > 0);
+	put("hosts/h/both.pem", both);
+	free(both);
+	assert_string_equal(first("h"), "");
+	/* Of several each must be of use. */
+	put("hosts/h/hosts.toml", "client = ['both.pem', ['us.cert', 'us.key']]\n");
+	refuse("h", "/hosts/h/us.cert: No such file");
+	put("hosts/h/us.cert", us.cert);
+	refuse("h", "/hosts/h/us.key: No such file");
+	put("hosts/h/us.key", us.sealed);
+	refuse("h", "/hosts/h/us.key: a private key with a passphrase");
+	put("hosts/h/us.key", us.key);
 	assert_string_equal(first("h"), "");
 	assert_int_equal(mkdir(below("hosts/d"), 0755), 0);
 	assert_int_equal(mkdir(below("hosts/d/hosts.toml"), 0755), 0);
@@ -170,9 +189,9 @@ static void certificates_beside_no_hosts_toml(void **state)
 	put("hosts/h/hosts.toml", "");
 	put("hosts/h/b.crt", CERT "b");
 	put("hosts/h/a.crt", CERT "a");
-	put("hosts/h/c.cert", CERT);
-	refuse("h", "/hosts/h/c.cert: no certificate with its key in it");
-	put("hosts/h/c.key", KEY);
+	put("hosts/h/c.cert", us.cert);
+	refuse("h", "/hosts/h/c.cert: no private key that can be read");
+	put("hosts/h/c.key", us.key);
 	put("hosts/h/readme", "x");
 	assert_int_equal(load("h", &l, &err), 0);
 	assert_int_equal(l.n, 1);
@@ -183,7 +202,7 @@ static void certificates_beside_no_hosts_toml(void **state)
 	assert_string_equal(pem, CERT "m\n" CERT "a\n" CERT "b\n");
 	free(pem);
 	endpoint_list_release(&l);
-	put("hosts/h/lonely.key", KEY);
+	put("hosts/h/lonely.key", us.key);
 	refuse("h", "/hosts/h/lonely.cert is missing, lonely.key is there");
 }
 
