@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+
+#include "base/clock.h"
 
 static int set_actions(posix_spawn_file_actions_t *a, const struct program_options *o)
 {
@@ -80,6 +83,20 @@ int program_start(const struct program_options *o, struct program *ret)
 	}
 	*ret = p;
 	return 0;
+}
+
+bool program_wait(const struct program *p, int ms)
+{
+	struct pollfd fd = {.fd = p->pidfd, .events = POLLIN};
+	int64_t until = clock_ms() + ms;
+	int64_t left = ms;
+
+	while (left >= 0) {
+		if (poll(&fd, 1, (int)left) > 0)
+			return true;
+		left = until - clock_ms();
+	}
+	return false;
 }
 
 /* Until it is reaped, the group's number is nobody else's. */

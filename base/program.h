@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/macros.h"
@@ -31,6 +32,8 @@ struct program_options {
 
 /* -errno: it does not run; *ret is PROGRAM_NONE. */
 NODISCARD int program_start(const struct program_options *o, struct program *ret);
+/* Waits until it has ended by itself. False: it has not within ms. */
+bool program_wait(const struct program *p, int ms);
 /* Its exit status; -1: a signal ended it, which is *ret_signal (may be NULL). Of
  * PROGRAM_NONE -1 too. */
 int program_end(struct program *p, int *ret_signal);

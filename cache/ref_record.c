@@ -170,6 +170,35 @@ int ref_record_parse_named(const char *line, size_t len, struct descriptor *ret)
 	return 0;
 }
 
+int ref_record_format_archive(const struct digest *layer, const struct archive_record *r,
+			      char out[REF_LINE_MAX])
+{
+	char name[DIGEST_STRING_MAX], tar[DIGEST_STRING_MAX], index[DIGEST_STRING_MAX];
+	digest_string(layer, name);
+	digest_string(&r->tar, tar);
+	digest_string(&r->index, index);
+	return add_check(out,
+			 snprintf(out, REF_LINE_MAX, "archive1 %s %s %" PRIu64 " %s %" PRIu64 " ",
+				  name, tar, r->tar_size, index, r->index_size));
+}
+
+int ref_record_parse_archive(const char *data, size_t len, const struct digest *layer,
+			     struct archive_record *ret)
+{
+	if (len == 0 || len >= REF_LINE_MAX || data[len - 1] != '\n')
+		return -EINVAL;
+	struct reader r = {data, len - 1};
+	struct archive_record rec = {0};
+	struct digest of;
+	if (take_check(&r) < 0 || read_word(&r, "archive1") < 0 || read_digest(&r, &of) < 0 ||
+	    read_digest(&r, &rec.tar) < 0 || read_number(&r, INT64_MAX, &rec.tar_size) < 0 ||
+	    read_digest(&r, &rec.index) < 0 || read_number(&r, INT64_MAX, &rec.index_size) < 0 ||
+	    r.len > 0 || !digest_equal(&of, layer))
+		return -EINVAL;
+	*ret = rec;
+	return 0;
+}
+
 static bool can_be_listed(const char *name, size_t len)
 {
 	return len > 0 && len <= REF_LISTED_MAX && memchr(name, '\n', len) == NULL &&

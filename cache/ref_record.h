@@ -4,6 +4,7 @@
  *
  *	tag1 <seen> <size> <digest> <media type> <tag> <check>
  *	<digest> <size> <media type> <check>
+ *	archive1 <layer> <tar> <its size> <index> <its size> <check>
  *	listing1 <seen> <count> <check of the rest>, and a name on each line
  *
  * Numbers are decimal, names and media types escaped (cache/ref_name.h), each
@@ -17,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cache/archives.h"
 #include "cache/refs.h"
 
 #define REF_LINE_MAX      2048 /* with '\n' and the NUL */
@@ -35,6 +37,12 @@ NODISCARD int ref_record_parse_tag(const char *data, size_t len, const char *tag
 NODISCARD int ref_record_format_named(const struct descriptor *d, char out[REF_LINE_MAX]);
 /* One line, without its '\n'. */
 NODISCARD int ref_record_parse_named(const char *line, size_t len, struct descriptor *ret);
+
+int ref_record_format_archive(const struct digest *layer, const struct archive_record *r,
+			      char out[REF_LINE_MAX]);
+/* Also -EINVAL: of another layer. */
+NODISCARD int ref_record_parse_archive(const char *data, size_t len, const struct digest *layer,
+				       struct archive_record *ret);
 
 /* New text of *ret_len bytes. -EINVAL: a name that cannot be listed; -EFBIG;
  * -ENOMEM. */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/archives.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cache/ref_record.h"
+#include "cache/refs_impl.h"
+
+#define ARCHIVES_DIR_MAX  32
+#define ARCHIVES_PATH_MAX (ARCHIVES_DIR_MAX + DIGEST_HEX_MAX)
+
+static void path_dir(const struct digest *layer, char out[ARCHIVES_DIR_MAX])
+{
+	snprintf(out, ARCHIVES_DIR_MAX, "archives/%s", digest_alg_name(layer));
+}
+
+int archives_load(struct store *s, const struct digest *layer, struct archive_record *ret,
+		  struct err *err)
+{
+	char dir[ARCHIVES_DIR_MAX], hex[DIGEST_HEX_MAX], path[ARCHIVES_PATH_MAX];
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	path_dir(layer, dir);
+	digest_hex(layer, hex);
+	snprintf(path, sizeof(path), "%s/%s", dir, hex);
+	int rc = file_read_small(s->dirs.fd, path, REF_LINE_MAX, &text, &len);
+	if (rc == -EIO || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+		return err_errno(err, -EIO, "cannot read from the cache %s (%s)", s->dirs.path,
+				 strerrorname_np(-rc));
+	if (rc < 0 || ref_record_parse_archive(text, len, layer, ret) < 0)
+		return err_set(err, -ENOENT, "nothing recorded");
+	return 0;
+}
+
+int archives_save(struct store *s, const struct digest *layer, const struct archive_record *rec,
+		  struct err *err)
+{
+	char dir[ARCHIVES_DIR_MAX], hex[DIGEST_HEX_MAX], line[REF_LINE_MAX];
+	int len = ref_record_format_archive(layer, rec, line);
+	if (len < 0)
+		return err_errno(err, len, "cannot record an unpacked layer");
+	int rc = space_spare(s, (uint64_t)len, err);
+	if (rc < 0)
+		return rc;
+	path_dir(layer, dir);
+	digest_hex(layer, hex);
+	AUTO_FD int dirfd = dirs_make(&s->dirs, dir, err);
+	if (dirfd < 0)
+		return store_errno(dirfd);
+	return refs_replace(s, dirfd, hex, line, (size_t)len, err);
+}
