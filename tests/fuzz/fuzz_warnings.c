@@ -9,11 +9,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	AUTO_FREE char *value = strndup((const char *)data, size);
+	AUTO_FREE char *value = calloc(1, size + 1);
 	const char *at = value, *before = value;
 	char text[WARNING_TEXT_MAX];
 
 	ASSERT(value);
+	if (size > 0)
+		memcpy(value, data, size);
 	while (warnings_parse(&at, text)) {
 		ASSERT(at > before && at <= value + strlen(value));
 		ASSERT(text[0] && strlen(text) < sizeof(text));

@@ -20,8 +20,9 @@ static char *text_of(BIO *bio)
 	char *data, *text;
 	long n = BIO_get_mem_data(bio, &data);
 
-	text = strndup(data, (size_t)n);
+	text = calloc(1, (size_t)n + 1);
 	check(text != NULL);
+	memcpy(text, data, (size_t)n);
 	BIO_free(bio);
 	return text;
 }
