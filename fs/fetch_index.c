@@ -5,11 +5,14 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cache/store.h"
 #include "fs/catalog.h"
 #include "fs/fetch_impl.h"
+#include "fs/image.h"
+#include "fs/log.h"
 #include "registry/http.h"
 #include "registry/manifest.h"
 #include "registry/reference.h"
@@ -52,6 +55,35 @@ static void give_up(struct asking *a, int code, const struct err *err)
 	atomic_store(&a->next, a->n);
 }
 
+/* Tools need the true type of each entry: what the manifest says of itself, where the
+ * registry said nothing of use. "": nothing is known of it yet. */
+static void type_of(struct fetcher *f, const struct descriptor *d, char ret[MEDIA_TYPE_MAX])
+{
+	struct image *image = catalog_image(f->o.catalog, &d->digest);
+	const char *type = image ? image->manifest->desc.media_type
+			   : media_type_is_manifest(d->media_type) ? d->media_type
+								   : "";
+	snprintf(ret, MEDIA_TYPE_MAX, "%s", type);
+	image_unref(image);
+}
+
+/* What can be no entry, because nobody could read it, is left out. */
+static int learn_type(struct fetcher *f, const char *repo, const char *tag, struct call *call,
+		      struct err *err)
+{
+	char type[MEDIA_TYPE_MAX];
+	struct descriptor d;
+	struct image *image = NULL;
+	if (!is_known(catalog_tag(f->o.catalog, repo, tag, &d, NULL)))
+		return 0;
+	type_of(f, &d, type);
+	if (type[0])
+		return 0;
+	int r = fetch_image(f, repo, &d.digest, call, &image, err);
+	image_unref(image);
+	return r == -EPROTO || r == -EOPNOTSUPP || r == -EFBIG ? 0 : r;
+}
+
 /* A tag that is gone or denied is left out; one that was known stays what it was. */
 static void *ask(void *arg)
 {
@@ -62,6 +94,11 @@ static void *ask(void *arg)
 		const char *repo = a->job->want->repo, *tag = a->tags[i];
 		struct err err = {""};
 		int r = fetch_tag(a->f, repo, tag, one->call, &err);
+		if (r == 0)
+			r = learn_type(a->f, repo, tag, one->call, &err);
+		if (r == -EACCES)
+			log_failure("fs", err.text, "index.json of %s: without %s: %s", repo, tag,
+				    err.text);
 		if (r == 0)
 			atomic_fetch_add(a->job->progress, 1);
 		bool left_out = r == 0 || r == -ENOENT || r == -EACCES;
@@ -116,9 +153,13 @@ static int learn_tags(struct fetcher *f, const struct flight_job *job, const str
 	for (size_t i = 0; i < names->n; i++) {
 		if (!reference_is_listed_tag(names->v[i]))
 			continue;
-		enum known known = catalog_tag(f->o.catalog, repo, names->v[i], NULL, NULL);
+		struct descriptor d;
+		char type[MEDIA_TYPE_MAX] = "";
+		enum known known = catalog_tag(f->o.catalog, repo, names->v[i], &d, NULL);
 		unknown |= known == KNOWN_NOT;
-		if (known == KNOWN_NOT || known == KNOWN_STALE)
+		if (is_known(known))
+			type_of(f, &d, type);
+		if (known != KNOWN_ABSENT && (known != KNOWN_FRESH || !type[0]))
 			tags[a.n++] = names->v[i];
 	}
 	int r = a.n > 0 ? fetch_refused(f, err) : 0;
@@ -127,11 +168,9 @@ static int learn_tags(struct fetcher *f, const struct flight_job *job, const str
 	return a.n > 0 ? ask_all(&a, err) : 0;
 }
 
-/* Tools refuse an entry without a type, which a registry may not have told. */
-static json_t *entry(const char *tag, const struct descriptor *d)
+static json_t *entry(const char *tag, const struct descriptor *d, const char *type)
 {
 	char digest[DIGEST_STRING_MAX];
-	const char *type = d->media_type[0] ? d->media_type : MEDIA_TYPE_MANIFEST;
 	digest_string(&d->digest, digest);
 	return json_pack("{s:s, s:s, s:I, s:{s:s}}", "mediaType", type, "digest", digest, "size",
 			 (json_int_t)d->size, "annotations", "org.opencontainers.image.ref.name",
@@ -146,10 +185,13 @@ static char *write_index(struct fetcher *f, const char *repo, const struct names
 				  MEDIA_TYPE_INDEX, "manifests", entries);
 	for (size_t i = 0; index && i < names->n; i++) {
 		struct descriptor d;
+		char type[MEDIA_TYPE_MAX] = "";
 		enum known known = catalog_tag(f->o.catalog, repo, names->v[i], &d, NULL);
-		if (!reference_is_listed_tag(names->v[i]) || !is_known(known))
+		if (reference_is_listed_tag(names->v[i]) && is_known(known))
+			type_of(f, &d, type);
+		if (!type[0])
 			continue;
-		if (json_array_append_new(entries, entry(names->v[i], &d)) < 0) {
+		if (json_array_append_new(entries, entry(names->v[i], &d, type)) < 0) {
 			json_decref(index);
 			return NULL;
 		}

@@ -62,18 +62,19 @@ static int add(struct fetcher *f, const struct flight_job *job, const struct ref
 static int list(struct fetcher *f, const struct flight_job *job, const struct referrers *all,
 		struct names *ret, struct err *err)
 {
+	AUTO_FREE struct descriptor *named = calloc(all->n + 1, sizeof(*named));
 	size_t read = 0;
-	for (size_t i = 0; i < all->n; i++) {
-		const struct referrer *one = &all->v[i];
-		read += !one->type_is_own;
-		int r = fetch_note_named(f, job->want->repo, &one->desc, 1, err);
-		if (r == 0)
-			r = add(f, job, one, read <= REFERRERS_READ_MAX, ret, err);
-		if (r)
-			return r;
+	if (!named)
+		return err_set(err, -ENOMEM, "no memory for referrers");
+	for (size_t i = 0; i < all->n; i++)
+		named[i] = all->v[i].desc;
+	int r = fetch_note_named(f, job->want->repo, named, all->n, err);
+	for (size_t i = 0; r == 0 && i < all->n; i++) {
+		read += !all->v[i].type_is_own;
+		r = add(f, job, &all->v[i], read <= REFERRERS_READ_MAX, ret, err);
 	}
 	names_sort(ret);
-	return 0;
+	return r;
 }
 
 int fetch_run_referrers(struct fetcher *f, const struct flight_job *job, struct err *err)

@@ -158,13 +158,12 @@ static int each_guest(const struct naming *n, size_t layer, file_fn fn, struct f
 		      bool *any)
 {
 	const struct image_config *c = n->config;
+	size_t first = 0;
+	size_t count = c ? image_config_files_of(c, &n->m->layers[layer].desc.digest, &first) : 0;
 	int r = 0;
-	for (size_t i = 0; c && r == 0 && i < c->file_count; i++) {
-		if (!digest_equal(&c->files[i].digest, &n->m->layers[layer].desc.digest))
-			continue;
-		*any = true;
+	for (size_t i = first; r == 0 && i < first + count; i++)
 		r = fn(n, layer, c->files[i].guest, t);
-	}
+	*any = count > 0;
 	return r;
 }
 

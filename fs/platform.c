@@ -2,6 +2,7 @@
 #include "fs/platform.h"
 
 #include <errno.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,16 +57,18 @@ static void add_part(char *out, const char *part)
 	out[n] = '\0';
 }
 
-static bool is_taken(char *const *names, size_t n, const char *name)
+static int compare_names(const void *a, const void *b)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (names[i] && strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(a, b);
 }
 
-static char *make_name(const struct manifest *index, char *const *names, size_t i)
+static bool is_taken(void *const *taken, const char *name)
+{
+	return tfind(name, taken, compare_names) != NULL;
+}
+
+/* New, and one of those that are taken. */
+static char *make_name(const struct manifest *index, size_t i, void **taken)
 {
 	const struct manifest_entry *e = &index->layers[i];
 	char name[NAME_LEN] = "", hex[DIGEST_HEX_MAX];
@@ -75,29 +78,41 @@ static char *make_name(const struct manifest *index, char *const *names, size_t 
 		add_part(name, e->variant);
 	size_t len = strlen(name);
 	digest_hex(&e->desc.digest, hex);
-	if (is_taken(names, i, name))
+	if (is_taken(taken, name))
 		snprintf(name + len, sizeof(name) - len, "~%.*s", MARK_LEN, hex);
-	if (is_taken(names, i, name))
+	if (is_taken(taken, name))
 		snprintf(name + len, sizeof(name) - len, "~%zu", i);
-	return strdup(name);
+	char *copy = strdup(name);
+	if (copy && !tsearch(copy, taken, compare_names)) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+/* They are the caller's, not the tree's. */
+static void keep(void *name)
+{
+	(void)name;
 }
 
 int platform_names(const struct manifest *index, char ***ret)
 {
 	char **names = calloc(index->layer_count + 1, sizeof(*names));
-	if (!names)
-		return -ENOMEM;
-	for (size_t i = 0; i < index->layer_count; i++) {
+	void *taken = NULL;
+	int r = names ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < index->layer_count; i++) {
 		if (!is_platform(&index->layers[i]))
 			continue;
-		names[i] = make_name(index, names, i);
-		if (!names[i]) {
-			platform_names_free(names, i);
-			return -ENOMEM;
-		}
+		names[i] = make_name(index, i, &taken);
+		r = names[i] ? 0 : -ENOMEM;
 	}
-	*ret = names;
-	return 0;
+	tdestroy(taken, keep);
+	if (r)
+		platform_names_free(names, index->layer_count);
+	else
+		*ret = names;
+	return r;
 }
 
 void platform_names_free(char **names, size_t n)

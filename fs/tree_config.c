@@ -29,8 +29,11 @@ static int config_blob(struct op *op, const struct node *dir, const struct descr
 static int read_config(struct op *op, struct blob *blob, struct image_config **ret)
 {
 	size_t len = (size_t)blob_size(blob);
-	AUTO_FREE char *bytes = malloc(len + 1);
 	*ret = NULL;
+	/* Whatever the manifest said of a blob that is here already. */
+	if (blob_size(blob) > IMAGE_CONFIG_MAX)
+		return 0;
+	AUTO_FREE char *bytes = malloc(len + 1);
 	if (!bytes)
 		return err_set(&op->err, -ENOMEM, "no memory for a config");
 	if (file_pread_full(blob_fd(blob), bytes, len, 0) != (int64_t)len)

@@ -78,14 +78,20 @@ int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *i
 	return -ENOENT;
 }
 
+/* The names of the image, and which of its entries the directory is. */
+static int files_dir(struct op *op, const struct node *dir, struct image *image,
+		     const struct manifest_names **ret, size_t *ret_entry)
+{
+	int r = tree_names(op, dir, image, ret);
+	return r ? r : files_entry(op->fs, dir, *ret, ret_entry);
+}
+
 int tree_lookup_files(struct op *op, const struct node *dir, struct image *image, const char *name,
 		      struct found *ret)
 {
 	const struct manifest_names *names = NULL;
 	size_t in = 0;
-	int r = tree_names(op, dir, image, &names);
-	if (r == 0)
-		r = files_entry(op->fs, dir, names, &in);
+	int r = files_dir(op, dir, image, &names, &in);
 	if (r)
 		return r;
 	long i = manifest_names_find_file(names, in, name);
@@ -102,9 +108,7 @@ int tree_list_files(struct op *op, const struct node *dir, struct image *image, 
 {
 	const struct manifest_names *names = NULL;
 	size_t in = 0;
-	int r = tree_names(op, dir, image, &names);
-	if (r == 0)
-		r = files_entry(op->fs, dir, names, &in);
+	int r = files_dir(op, dir, image, &names, &in);
 	if (r)
 		return r;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);

@@ -175,17 +175,6 @@ static int list_digests(struct op *op, const struct node *dir, const char *repo,
 	return r;
 }
 
-/* What it is of the one that it shows goes by its own words: no request for that. */
-static int list_index(const struct image *index, uint64_t hash, struct dirlist *l)
-{
-	int r = tree_add_dir(l, hash, "platforms", 9);
-	if (r == 0 && tree_index_has_files(index))
-		r = tree_add_dir(l, hash, "files", 5);
-	if (r == 0 && tree_index_is_wasm(index))
-		r = dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
-	return r;
-}
-
 /* What no second try will better. */
 static bool is_lasting(int code)
 {
@@ -201,12 +190,31 @@ static int list_main_wasm(struct op *op, const struct node *dir, struct image *i
 	int r = tree_names(op, dir, image, &names);
 	if (r == -EINPROGRESS && is_lasting(op_failed(op, &op->want)))
 		return 0;
-	if (r || !names->main_listed)
+	/* What lies in an archive cannot be opened yet. */
+	if (r || names->main_kind != MAIN_WASM_LAYER)
 		return r;
-	if (names->main_kind != MAIN_WASM_LAYER)
-		return dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
 	return tree_add_content(l, "main.wasm",
 				&image->manifest->layers[names->main_layer].desc.digest, true);
+}
+
+/* Of what it shows it tells main.wasm, where it says itself that this is Wasm: then the
+ * manifest is fetched for it, if it is there. */
+static int list_index(struct op *op, const struct node *dir, struct image *index, struct dirlist *l)
+{
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
+	int r = tree_add_dir(l, hash, "platforms", 9);
+	if (r == 0 && tree_index_has_files(index))
+		r = tree_add_dir(l, hash, "files", 5);
+	if (r || !tree_index_is_wasm(index))
+		return r;
+	struct image *image = image_ref(index);
+	r = tree_shown(op, dir, &image);
+	if (r == -EINPROGRESS && is_lasting(op_failed(op, &op->want)))
+		r = 0;
+	else if (r == 0)
+		r = list_main_wasm(op, dir, image, l);
+	image_unref(image);
+	return is_lasting(r) ? 0 : r;
 }
 
 static int list_manifest(struct op *op, const struct node *dir, struct image *image,
@@ -219,7 +227,7 @@ static int list_manifest(struct op *op, const struct node *dir, struct image *im
 	if (r == 0)
 		r = tree_add_dir(l, hash, "referrers", 9);
 	if (m->is_index)
-		return r ? r : list_index(image, hash, l);
+		return r ? r : list_index(op, dir, image, l);
 	if (r == 0 && config)
 		r = tree_add_content(l, config, &m->config.desc.digest, false);
 	if (r == 0)

@@ -46,6 +46,9 @@ static void explain_want(struct walk *k)
 	int refused = fetch_refused(fetcher, &err);
 	if (refused)
 		say(k->why, WHY_FAILED, refused, 0, err.text);
+	else if (k->op->want.kind == WANT_INDEX)
+		say(k->why, WHY_FINE, 0, 0,
+		    "it is made when it is opened, and did not fail lately");
 	else
 		say(k->why, WHY_UNASKED, 0, 0,
 		    "it has not been asked for yet, or that is forgotten");
@@ -104,6 +107,16 @@ static int follow(struct walk *k, const struct node *link)
 	return n < (int)sizeof(k->todo) ? 0 : -ENAMETOOLONG;
 }
 
+/* Of a link's target, which may lead upwards: no name of the tree. */
+static int step_up(struct walk *k)
+{
+	char *last = strrchr(k->why->at, '/');
+	if (last)
+		*last = '\0';
+	return node_read(k->op->fs->nodes, k->node.parent ? k->node.parent : FUSE_ROOT_ID,
+			 &k->node);
+}
+
 static int step(struct walk *k, const char *name)
 {
 	struct found found = {0};
@@ -146,6 +159,10 @@ static int walk(struct walk *k)
 	char name[256];
 	int r = 0;
 	while (r == 0 && next_name(k, name, &r)) {
+		if (strcmp(name, "..") == 0) {
+			r = step_up(k);
+			continue;
+		}
 		size_t len = strlen(k->why->at);
 		snprintf(k->why->at + len, sizeof(k->why->at) - len, "/%s", name);
 		r = step(k, name);

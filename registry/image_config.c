@@ -82,6 +82,40 @@ static void take_diff_ids(const json_t *list, struct image_config *c, bool *oom)
 	}
 }
 
+static int compare_digests(const struct digest *a, const struct digest *b)
+{
+	int r = (int)a->alg - (int)b->alg;
+
+	return r ? r : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	const struct image_config_file *x = a, *y = b;
+	int r = compare_digests(&x->digest, &y->digest);
+
+	return r ? r : strcmp(x->guest, y->guest);
+}
+
+size_t image_config_files_of(const struct image_config *c, const struct digest *d,
+			     size_t *ret_first)
+{
+	size_t low = 0, high = c->file_count, n = 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_digests(&c->files[middle].digest, d) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*ret_first = low;
+	while (low + n < c->file_count && digest_equal(&c->files[low + n].digest, d))
+		n++;
+	return n;
+}
+
 static void take_files(const json_t *list, struct image_config *c, bool *oom)
 {
 	size_t n = json_array_size(list);
@@ -99,6 +133,8 @@ static void take_files(const json_t *list, struct image_config *c, bool *oom)
 		f->guest = take_field(v, "guest", oom);
 		c->file_count += f->guest != NULL;
 	}
+	if (c->file_count > 1)
+		qsort(c->files, c->file_count, sizeof(*c->files), compare_files);
 }
 
 int image_config_parse(const char *bytes, size_t len, struct image_config **ret, struct err *err)

@@ -33,7 +33,7 @@ struct image_config {
 	 * is not set. */
 	struct digest *diff_ids;
 	size_t diff_id_count;
-	struct image_config_file *files; /* of Warg's bundles: where layers belong */
+	struct image_config_file *files; /* of Warg's bundles, sorted: where layers belong */
 	size_t file_count;
 };
 
@@ -44,3 +44,6 @@ bool image_config_matters(const char *media_type);
 NODISCARD int image_config_parse(const char *bytes, size_t len, struct image_config **ret,
 				 struct err *err);
 void image_config_free(struct image_config *c); /* NULL is fine */
+/* Those of one digest stand together in `files`: their number, *ret_first the first. */
+size_t image_config_files_of(const struct image_config *c, const struct digest *d,
+			     size_t *ret_first);

@@ -434,5 +434,13 @@ def files_holding(directory, needle):
     return found
 
 
+def opens(path):
+    """Whether it can be opened and read."""
+    with contextlib.suppress(OSError):
+        read(path)
+        return True
+    return False
+
+
 def partials(cache):
     return [path for path in pathlib.Path(cache, "partial").rglob("*") if path.is_file()]

@@ -11,7 +11,7 @@ import pytest
 import artifacts
 import samples
 from artifacts import Blob
-from harness import Clock, SLOW, partials, raises, read, until
+from harness import Clock, SLOW, opens, partials, raises, read, until
 from registry import behaviours as b
 
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
@@ -84,14 +84,6 @@ def test_a_blob(mount, registry, image, name):
     until(lambda: opens(path), 15, "the blob opening once the registry is well")
     assert read(path) == image.layer.data
     until(lambda: not partials(m.cache), what="no partial")
-
-
-def opens(path):
-    try:
-        os.close(os.open(path, os.O_RDONLY))
-        return True
-    except OSError:
-        return False
 
 
 def test_the_registry_s_own_words_are_in_the_log_cleaned(mount, registry, image):

@@ -17,7 +17,7 @@ from errno import EACCES, EBADMSG, EHOSTUNREACH, EPROTO
 import pytest
 
 import samples
-from harness import Clock, SLOW, files_holding, partials, raises, read, run, until
+from harness import Clock, SLOW, files_holding, opens, partials, raises, read, run, until
 from registry import behaviours as b
 
 SIZE = 2 << 20
@@ -148,14 +148,6 @@ def test_that_ends_badly(mount, registry, image, name):
     rule.remove()
     until(lambda: opens(m / "demo/app:v1/main.wasm"), 15, "the blob opening once the registry is well")
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
-
-
-def opens(path):
-    try:
-        os.close(os.open(path, os.O_RDONLY))
-        return True
-    except OSError:
-        return False
 
 
 # After a cut: what answers the question for the rest.

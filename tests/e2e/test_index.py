@@ -10,7 +10,7 @@ import pytest
 
 import artifacts
 import samples
-from harness import raises, read
+from harness import Clock, SLOW, raises, read, run
 
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -45,7 +45,7 @@ def test_platforms_are_links(mount, registry, image):
     assert sorted(os.listdir(top)) == ["files", "main.wasm", "manifest.json", "platforms", "referrers"]
     names = [f"linux-{HOST}", "linux-mips", "wasip1-wasm"]
     assert sorted(os.listdir(top / "platforms")) == sorted(names)
-    assert registry.count("GET", "/manifests/") == 1, "the index alone"
+    assert registry.count("GET", "/manifests/") == 2, "the index, and what it shows"
     link = top / "platforms/wasip1-wasm"
     assert os.readlink(link) == f"../../../sha256/{wasm.hex}" and os.lstat(link).st_size == len(os.readlink(link))
     assert read(link / "main.wasm") == wasm.layer.data
@@ -138,7 +138,25 @@ def test_the_best_one_is_missing(mount, registry):
     samples.push_index(registry.store, "demo/multi", "v1", {("wasip2", "wasm"): wasm, ("linux", HOST): host})
     del registry.store.find("demo/multi").manifests[wasm.digest]
     m = mount()
-    assert "platforms" in os.listdir(m / "demo/multi:v1")
+    assert sorted(os.listdir(m / "demo/multi:v1")) == ["files", "manifest.json", "platforms", "referrers"]
     with raises(ENOENT):
         os.listdir(m / "demo/multi:v1/files")
     assert read(m / f"demo/multi:v1/platforms/linux-{HOST}/files/it.txt") == b"host"
+
+
+def test_twenty_thousand_of_one_name(mount, registry):
+    """An index that is made to be slow."""
+    child = titled("it")
+    push(registry, [{**entry(child, "linux", "amd64"), "digest": "sha256:%064x" % i} for i in range(15_000)], [child])
+    m = mount()
+    with Clock() as took:
+        names = os.listdir(m / "demo/multi:v1/platforms")
+    assert len(names) == 15_000 and took.seconds < 5 * SLOW
+
+
+def test_why_follows_its_links(mount, registry, image):
+    m = mount()
+    path = m / "demo/multi:v1/platforms/linux-mips/files/it.txt"
+    assert read(path) == b"mips"
+    said = run([m.binary, "why", path], env=m.env)
+    assert said.code == 0 and "it is here" in said.out, said

@@ -7,7 +7,7 @@ from errno import EHOSTUNREACH, ETIMEDOUT
 import pytest
 
 import samples
-from harness import Clock, SLOW, raises, read, run, until
+from harness import Clock, SLOW, opens, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -58,14 +58,6 @@ def test_stopped_between_manifest_and_blob(mount, registry, image):
     registry.start()
     until(lambda: opens(m / "demo/app:v1/main.wasm"), 15, "healing without a remount")
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
-
-
-def opens(path):
-    try:
-        os.close(os.open(path, os.O_RDONLY))
-        return True
-    except OSError:
-        return False
 
 
 def test_down_at_the_start(mount, registry, image):

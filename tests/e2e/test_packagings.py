@@ -13,7 +13,7 @@ import pytest
 import artifacts
 import samples
 from artifacts import Blob, image, random_bytes, wasm_component, wasm_module
-from harness import raises, read
+from harness import Clock, SLOW, raises, read
 from registry import behaviours as b
 
 RAW = "application/vnd.wasm.content.layer.v1+wasm"
@@ -167,3 +167,40 @@ def test_a_config_that_says_nothing(mount, registry, data):
     m = mount()
     assert os.listdir(m / "demo/app:v1/files") == ["layer0.wasm"]
     assert read(m / "demo/app:v1/main.wasm") == MODULE
+
+
+def test_a_config_that_claims_to_be_small(mount, registry):
+    """A large blob that is here already, named as a config of a few bytes."""
+    large = samples.push_files(registry.store, "demo/app", "large", {"large": random_bytes(9, 3 << 20)})
+    manifest = json.loads(artifacts.runwasi(MODULE).data)
+    manifest["config"] = {"mediaType": artifacts.IMAGE_CONFIG, "digest": large.layer.digest, "size": 10}
+    registry.store.add_blob("demo/app", MODULE)
+    registry.store.add_manifest("demo/app", manifest, artifacts.MANIFEST, "v1")
+    m = mount()
+    read(m / "demo/app:large/files/large")
+    assert os.listdir(m / "demo/app:v1/files") == ["layer0.wasm"] and read(m / "demo/app:v1/main.wasm") == MODULE
+
+
+def test_what_lies_in_an_archive_is_not_shown_yet(mount, registry):
+    """Nothing is listed that cannot be opened."""
+    image_of = artifacts.container({"hello.wasm": MODULE})
+    samples.put(registry.store, "demo/app", "v1", image_of)
+    samples.push_index(registry.store, "demo/app", "multi", {("wasip1", "wasm"): image_of})
+    m = mount()
+    for tag in ("v1", "multi"):
+        top = m / f"demo/app:{tag}"
+        assert "main.wasm" not in os.listdir(top) and os.listdir(top / "files") == []
+        with raises(ENOENT):
+            os.stat(top / "main.wasm")
+
+
+def test_a_bundle_that_is_made_to_be_slow(mount, registry):
+    """Each of many layers in each of many files."""
+    layers = [Blob(b"%d" % i, DATA) for i in range(2000)]
+    config = {"wasi": {"files": [{"guest": f"f{i}", "digest": layers[i % 2000].digest} for i in range(8000)]}}
+    samples.put(registry.store, "demo/app", "v1",
+                image(Blob(json.dumps(config).encode(), "application/vnd.wasm.component.config.v1+json"), layers))
+    m = mount()
+    with Clock() as took:
+        assert len(os.listdir(m / "demo/app:v1/files")) == 8000
+    assert took.seconds < 5 * SLOW

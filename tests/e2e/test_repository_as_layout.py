@@ -11,7 +11,7 @@ import pytest
 
 import artifacts
 import samples
-from harness import Child, raises, read, run, until
+from harness import Child, opens, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -78,6 +78,29 @@ def test_a_tag_that_is_denied_or_gone_is_left_out(mount, registry, images):
     assert set(index_of(m)) == {"v1", "latest"}
 
 
+def test_types_are_the_manifests_own(mount, registry, images):
+    """Whatever the registry calls them; and what nobody could read is left out."""
+    schema_1 = b'{"schemaVersion":1,"name":"demo/app","tag":"old","fsLayers":[],"history":[]}'
+    registry.store.add_manifest("demo/app", schema_1, "application/vnd.docker.distribution.manifest.v1+json", "old")
+    registry.on(None, "/manifests/", b.content_type("application/json"))
+    m = mount()
+    assert index_of(m) == expected(images)
+
+
+def test_a_denied_tag_is_no_secret_to_the_log(mount, registry, images):
+    registry.on(None, "/manifests/rootfs", b.error(403, "DENIED", "not for you"))
+    m = mount()
+    index_of(m)
+    assert "rootfs" in m.log.wait("not for you")[0]
+
+
+def test_why_of_it(mount, registry, images):
+    m = mount(None, "--timeout", "3s")
+    index_of(m)
+    said = run([m.binary, "why", m / "demo/app/index.json"], env=m.env)
+    assert said.code == 0 and "made when it is opened" in said.out
+
+
 def test_a_registry_that_cannot_be_reached_fails_it(mount, registry, images):
     m = mount(None, "--timeout", "3s")
     assert set(os.listdir(m / "demo/app/tags")) == set(images)
@@ -88,13 +111,6 @@ def test_a_registry_that_cannot_be_reached_fails_it(mount, registry, images):
     rule.remove()
     until(lambda: opens(m / "demo/app/index.json"), 20, "the index once the registry is well")
     assert index_of(m) == expected(images)
-
-
-def opens(path):
-    try:
-        return bool(read(path))
-    except OSError:
-        return False
 
 
 def test_what_is_known_needs_nobody(mount, registry, images):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wasmocifs why PATH`: every failure can be explained afterwards, and explaining asks nobody."""
 
-import contextlib
 import json
 import os
 import time
@@ -10,7 +9,7 @@ from errno import EACCES, EBADMSG, EBUSY, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO,
 import pytest
 
 import samples
-from harness import Child, raises, read, run, until
+from harness import Child, opens, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -48,13 +47,6 @@ def test_a_blob_that_failed(mount, registry, image, code):
     registry.heal()
     until(lambda: os.path.exists(m / "demo/app:v1/main.wasm") and opens(m / "demo/app:v1/main.wasm"), what="it opening")
     assert why(m, "demo/app:v1/main.wasm")["state"] == "fine"
-
-
-def opens(path):
-    try:
-        return bool(read(path))
-    except OSError:
-        return False
 
 
 def test_a_tag_and_a_listing_that_failed(mount, registry, image):
@@ -159,12 +151,6 @@ def test_a_host_that_wants_to_be_left_alone(mount, registry, image):
     rule.remove()
     until(lambda: opens(m / "demo/app:v1/main.wasm"), 30, what="the host being asked again")
     assert registry.count() > asked and state_of(m)["state"] == "ok"
-
-
-def opens(path):
-    with contextlib.suppress(OSError):
-        return bool(read(path))
-    return False
 
 
 def test_a_host_whose_tags_are_old(mount, registry, image):

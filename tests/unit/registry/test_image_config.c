@@ -53,8 +53,14 @@ static void of_a_bundle(void **state)
 
 	(void)state;
 	assert_int_equal(c->file_count, 2);
-	assert_string_equal(c->files[0].guest, "cat.png");
-	assert_string_equal(c->files[1].guest, "../y");
+	assert_string_equal(c->files[0].guest, "../y");
+	assert_string_equal(c->files[1].guest, "cat.png");
+	size_t first = 9;
+	struct digest other = c->files[0].digest;
+	assert_int_equal(image_config_files_of(c, &other, &first), 2);
+	assert_int_equal(first, 0);
+	other.bytes[0] ^= 1;
+	assert_int_equal(image_config_files_of(c, &other, &first), 0);
 	image_config_free(c);
 }
 
