@@ -37,7 +37,7 @@ int tree_shown(struct op *op, const struct node *dir, struct image **image)
 	size_t best = 0;
 	int r = 0;
 	for (int depth = 0; r == 0 && (*image)->manifest->is_index; depth++) {
-		struct image *index = *image;
+		struct image *index = *image, *shown = NULL;
 		r = depth == INDEX_DEPTH_MAX ? -ENOENT : best_of(index, &best);
 		if (r)
 			return r == -ENOENT ? err_set(&op->err, r,
@@ -47,9 +47,11 @@ int tree_shown(struct op *op, const struct node *dir, struct image **image)
 		r = tree_repo(op, dir->id, repo);
 		if (r == 0)
 			r = tree_image_of(op, repo, &index->manifest->layers[best].desc.digest,
-					  image);
-		if (r == 0)
+					  &shown);
+		if (r == 0) {
+			*image = shown;
 			image_unref(index);
+		}
 	}
 	return r;
 }
