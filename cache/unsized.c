@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/units.h"
 #include "cache/partial_impl.h"
 
 /* What is reserved ahead of the bytes: a quarter of them, within these bounds,
@@ -57,6 +58,19 @@ static uint64_t ahead(const struct partial *p, uint64_t need)
 	return part < AHEAD_LEAST ? AHEAD_LEAST : part > AHEAD_MOST ? AHEAD_MOST : part;
 }
 
+/* No room: where the bytes so far are most of what the cache may hold, their number is to
+ * blame, and not the moment. */
+static int no_room(const struct partial *p, int rc, struct err *err)
+{
+	struct store_usage usage;
+	store_usage(p->store, &usage);
+	if (rc != -ENOSPC || usage.limit == 0 || p->have <= usage.limit / 2)
+		return rc;
+	char cap[UNITS_SIZE_MAX];
+	units_format_size(usage.limit, cap);
+	return err_set(err, -EFBIG, "it unpacks to more than the cache can hold (%s)", cap);
+}
+
 int partial_grow(struct partial *p, uint64_t len, struct err *err)
 {
 	uint64_t need = p->have + len;
@@ -66,10 +80,12 @@ int partial_grow(struct partial *p, uint64_t len, struct err *err)
 	if (reserve(p, need + ahead(p, need), NULL) == 0)
 		return 0;
 	int rc = reserve(p, need, err);
-	if (rc != -ENOSPC || p->in_memory)
-		return rc;
-	rc = partial_to_memory(p, err);
-	return rc == 0 ? reserve(p, need, err) : rc;
+	if (rc == -ENOSPC && !p->in_memory) {
+		rc = partial_to_memory(p, err);
+		if (rc == 0)
+			rc = reserve(p, need, err);
+	}
+	return rc == 0 ? 0 : no_room(p, rc, err);
 }
 
 int partial_trim(struct partial *p, struct err *err)

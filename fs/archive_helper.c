@@ -94,7 +94,9 @@ static int expand(const char *name, struct err *err)
 	if (archive_read_support_format_raw(a) != ARCHIVE_OK ||
 	    archive_read_support_format_empty(a) != ARCHIVE_OK ||
 	    archive_read_append_filter(a, filter) != ARCHIVE_OK ||
-	    archive_read_open_fd(a, STDIN_FILENO, READ_PIECE) != ARCHIVE_OK)
+	    archive_read_open_fd(a, STDIN_FILENO, READ_PIECE) != ARCHIVE_OK ||
+	    archive_error_string(a) != NULL)
+		/* An error at the very start would else be taken for the end of nothing. */
 		rc = failed(a, err);
 	else
 		rc = copy_out(a, err);

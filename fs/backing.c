@@ -28,10 +28,17 @@
 struct entry {
 	uint64_t node;
 	struct blob *blob; /* a reference */
+	uint64_t at, size; /* which of its bytes */
 	int32_t backing_id;
 	bool deciding; /* the first opener asks the kernel; the others wait */
 	bool left_out; /* not in the table, for want of memory */
 	UT_hash_handle hh;
+};
+
+/* What an opener came with. */
+struct part {
+	struct blob *blob; /* borrowed */
+	uint64_t at, size;
 };
 
 struct backing_table {
@@ -52,7 +59,7 @@ static struct entry *entry_find(struct backing_table *t, uint64_t node) REQUIRES
 }
 
 /* NULL: no memory. */
-static struct entry *entry_add(struct backing_table *t, uint64_t node, struct blob *blob)
+static struct entry *entry_add(struct backing_table *t, uint64_t node, const struct part *part)
     REQUIRES(t->mu)
 {
 	struct entry *e = calloc(1, sizeof(*e));
@@ -65,7 +72,9 @@ static struct entry *entry_add(struct backing_table *t, uint64_t node, struct bl
 		free(e);
 		return NULL;
 	}
-	e->blob = blob_ref(blob);
+	e->blob = blob_ref(part->blob);
+	e->at = part->at;
+	e->size = part->size;
 	return e;
 }
 
@@ -111,8 +120,8 @@ static void id_close(struct backing_table *t, int32_t id)
 }
 
 /* One open more of a node that is open, by us or by a process before us. */
-static int join(struct backing_table *t, uint64_t node, struct blob *blob, struct backing_open *ret)
-    REQUIRES(t->mu)
+static int join(struct backing_table *t, uint64_t node, const struct part *part,
+		struct backing_open *ret) REQUIRES(t->mu)
 {
 	struct entry *e = entry_find(t, node);
 	struct node_open open;
@@ -121,7 +130,7 @@ static int join(struct backing_table *t, uint64_t node, struct blob *blob, struc
 	if (r < 0)
 		return r;
 	if (!e)
-		e = entry_add(t, node, blob);
+		e = entry_add(t, node, part);
 	if (!e) {
 		(void)!node_open_put(t->nodes, node, &open);
 		return -ENOMEM;
@@ -133,10 +142,10 @@ static int join(struct backing_table *t, uint64_t node, struct blob *blob, struc
 
 /* The first open: the kernel is asked with the lock released. The entry and the
  * id go to *ret_left_out if there is no such node. */
-static int decide(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+static int decide(struct backing_table *t, uint64_t node, const struct part *part,
 		  struct backing_open *ret, struct entry **ret_left_out) REQUIRES(t->mu)
 {
-	struct entry *e = entry_add(t, node, blob);
+	struct entry *e = entry_add(t, node, part);
 	int32_t id = 0;
 	int r;
 
@@ -144,8 +153,9 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t size, struct 
 		return -ENOMEM;
 	e->deciding = true;
 	lock_drop(&t->mu);
-	if (size > BACKING_MIN && atomic_load(&t->enabled))
-		id = id_open(t, blob);
+	/* The kernel knows whole files only. */
+	if (part->size > BACKING_MIN && part->at == 0 && atomic_load(&t->enabled))
+		id = id_open(t, part->blob);
 	lock_take(&t->mu);
 	e->deciding = false;
 	cond_broadcast(&t->decided);
@@ -161,27 +171,31 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t size, struct 
 }
 
 void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
-		 struct backing_open *ret)
+		 uint64_t at, struct backing_open *ret)
 {
+	struct part part = {blob, at, size};
 	struct entry *e, *left_out = NULL;
 
 	*ret = (struct backing_open){0};
 	lock_take(&t->mu);
 	while ((e = entry_find(t, node)) && e->deciding)
 		cond_wait(&t->decided, &t->mu);
-	if (join(t, node, blob, ret) == -ENOENT)
-		(void)decide(t, node, size, blob, ret, &left_out);
+	if (join(t, node, &part, ret) == -ENOENT)
+		(void)decide(t, node, &part, ret, &left_out);
 	lock_drop(&t->mu);
 	if (left_out)
 		id_close(t, left_out->backing_id);
 	entry_free(left_out);
 }
 
-struct blob *backing_blob(struct backing_table *t, uint64_t node)
+struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_at,
+			  uint64_t *ret_size)
 {
 	lock_take(&t->mu);
 	struct entry *e = entry_find(t, node);
 	struct blob *blob = e ? blob_ref(e->blob) : NULL;
+	*ret_at = e ? e->at : 0;
+	*ret_size = e ? e->size : 0;
 	lock_drop(&t->mu);
 	return blob;
 }

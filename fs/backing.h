@@ -39,13 +39,15 @@ struct backing_open {
 			     * NULL: no memory, or no such node; nothing was counted, and the
 			     * OPEN must fail, for nothing may fail after it */
 };
-/* Counts one open of the node, served from `blob` or, where the node is open
- * already, from the blob it is open with (so that the id's file is reused and
- * not a refetched one). What the kernel refuses falls back to the ordinary mode. */
+/* Counts one open of the node, of `size` bytes, served from `blob`, from `at` on, or, where the
+ * node is open already, from the blob it is open with (so that the id's file is reused and not a
+ * refetched one). What the kernel refuses falls back to the ordinary mode. */
 void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
-		 struct backing_open *ret);
-/* What serves the READs of a node that is open: a new reference, or NULL. */
-struct blob *backing_blob(struct backing_table *t, uint64_t node);
+		 uint64_t at, struct backing_open *ret);
+/* What serves the READs of a node that is open: the file, a new reference or NULL, and
+ * where in it the node's bytes lie. */
+struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_at,
+			  uint64_t *ret_size);
 /* RELEASE of one open. */
 void backing_put(struct backing_table *t, uint64_t node);
 /* False once the kernel has refused it for good (EPERM, ENOSYS, …). */

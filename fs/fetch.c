@@ -24,6 +24,11 @@ int fetch_from_cache(struct fetcher *f, const struct digest *d, struct call *cal
 	return r;
 }
 
+static bool is_of_layers(enum want_kind kind)
+{
+	return kind == WANT_ROOTFS || kind == WANT_LAYER || kind == WANT_MEMBER;
+}
+
 bool fetch_is_cached(struct fetcher *f, const struct want *w)
 {
 	struct descriptor named;
@@ -31,6 +36,8 @@ bool fetch_is_cached(struct fetcher *f, const struct want *w)
 	if (w->kind == WANT_BLOB)
 		return w->size == 0 || inline_blob_known(&w->digest, &len) ||
 		       store_has(f->o.store, &w->digest, NULL);
+	if (is_of_layers(w->kind))
+		return fetch_layers_cached(f, w);
 	return w->kind == WANT_MANIFEST && store_has(f->o.store, &w->digest, NULL) &&
 	       catalog_named(f->o.catalog, w->repo, &w->digest, &named) == KNOWN_FRESH;
 }
@@ -56,6 +63,10 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 		return fetch_run_index(f, job, ret_blob, err);
 	case WANT_REFERRERS:
 		return fetch_run_referrers(f, job, err);
+	case WANT_ROOTFS:
+	case WANT_LAYER:
+	case WANT_MEMBER:
+		return fetch_run_layers(f, job, ret_blob, err);
 	}
 	return err_set(err, -EIO, "a want of no kind");
 }
@@ -87,6 +98,8 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	    pool_new("ask", FETCH_ASK_THREADS, &f->ask) ||
 	    pool_new("quick", FETCH_QUICK_THREADS, &f->quick) ||
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
+	    pool_new("gather", FETCH_GATHER_THREADS, &f->gather) ||
+	    pool_new("unpack", FETCH_UNPACK_THREADS, &f->unpack) ||
 	    flights_new(&flights, &f->flights) || failures_new(&f->failures)) {
 		fetcher_free(f);
 		return -ENOMEM;
@@ -103,6 +116,8 @@ int fetcher_start(struct fetcher *f)
 void fetcher_stop(struct fetcher *f)
 {
 	flights_stop(f->flights);
+	pool_stop(f->unpack);
+	pool_stop(f->gather);
 	pool_stop(f->transfer);
 	pool_stop(f->quick);
 	pool_stop(f->ask);
@@ -114,6 +129,8 @@ void fetcher_free(struct fetcher *f)
 {
 	if (!f)
 		return;
+	pool_free(f->unpack);
+	pool_free(f->gather);
 	pool_free(f->transfer);
 	pool_free(f->quick);
 	pool_free(f->ask);
@@ -145,11 +162,15 @@ int fetch_refused(struct fetcher *f, struct err *err)
 
 static struct pool *local_pool(struct fetcher *f, const struct want *want)
 {
+	if (is_of_layers(want->kind))
+		return f->unpack;
 	return want->kind != WANT_BLOB || want->size <= FETCH_SMALL_BYTES ? f->small : f->disk;
 }
 
 static struct pool *remote_pool(struct fetcher *f, const struct want *want)
 {
+	if (is_of_layers(want->kind))
+		return f->gather;
 	if (want->kind != WANT_BLOB)
 		return f->ask;
 	return want->size <= FETCH_QUICK_BYTES ? f->quick : f->transfer;

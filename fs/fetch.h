@@ -11,9 +11,12 @@
  *	ask        questions to the origin: tags, manifests, listings
  *	quick      small blobs, which the large ones must not keep waiting
  *	transfer   the rest of them
+ *	gather     those who wait for all the layers of an image
+ *	unpack     layers that are here: decompressed, read, merged
  *
  * so that a silent registry delays neither what is cached nor, by its blobs,
- * the questions. The first two never wait for the network.
+ * the questions. The local ones (small, disk, unpack) never wait for
+ * the network.
  *
  * Threads: any. Lock order: none held over anything here.
  */
@@ -31,10 +34,13 @@
 #define FETCH_SMALL_BYTES      (4u << 20)
 #define FETCH_DISK_THREADS     2
 #define FETCH_ASK_THREADS      16
+#define FETCH_GATHER_THREADS   4
+#define FETCH_UNPACK_THREADS   2
 #define FETCH_TRANSFER_THREADS 6 /* as many as a host is asked for at once (registry/http.h) */
 
 struct catalog;
 struct fetcher;
+struct layers;
 struct source;
 struct store;
 
@@ -42,6 +48,7 @@ struct fetcher_options {
 	struct source *source; /* borrowed, as the others */
 	struct store *store;
 	struct catalog *catalog;
+	struct layers *layers;
 	int64_t timeout_ms;
 	bool offline; /* never ask the source */
 };

@@ -6,6 +6,8 @@
  *	fetch_referrers.c  who refers to a manifest
  *	fetch_index.c  what all tags name, as index.json
  *	fetch_blob.c   what is carried: blobs, from a source into the store
+ *	fetch_gather.c several of them at once
+ *	fetch_layers.c layers of images, unpacked
  *
  * The answers run in a pool's thread (fs/flight.h), with no lock held.
  */
@@ -23,7 +25,7 @@ struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
 	struct failures *failures;
-	struct pool *small, *disk, *ask, *quick, *transfer;
+	struct pool *small, *disk, *ask, *quick, *transfer, *gather, *unpack;
 };
 
 /* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
@@ -65,6 +67,13 @@ NODISCARD int fetch_run_index(struct fetcher *f, const struct flight_job *job, s
 			      struct err *err);
 /* fetch_referrers.c */
 NODISCARD int fetch_run_referrers(struct fetcher *f, const struct flight_job *job, struct err *err);
+/* fetch_layers.c: for WANT_ROOTFS, WANT_LAYER, WANT_MEMBER. */
+NODISCARD int fetch_run_layers(struct fetcher *f, const struct flight_job *job, struct blob **ret,
+			       struct err *err);
+bool fetch_layers_cached(struct fetcher *f, const struct want *w);
+/* fetch_gather.c: until all of them are in the cache, or the first has failed. */
+NODISCARD int fetch_gather(struct fetcher *f, const struct flight_job *job,
+			   const struct descriptor *descs, size_t n, struct err *err);
 /* fetch_blob.c */
 NODISCARD int fetch_run_blob(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 			     struct err *err);

@@ -61,8 +61,9 @@ struct release {
 
 bool want_equal(const struct want *a, const struct want *b)
 {
-	return a->kind == b->kind && a->size == b->size && strcmp(a->repo, b->repo) == 0 &&
-	       strcmp(a->tag, b->tag) == 0 && digest_equal(&a->digest, &b->digest);
+	return a->kind == b->kind && a->size == b->size && a->layer == b->layer &&
+	       strcmp(a->repo, b->repo) == 0 && strcmp(a->tag, b->tag) == 0 &&
+	       digest_equal(&a->digest, &b->digest) && digest_equal(&a->member, &b->member);
 }
 
 int flights_new(const struct flights_options *o, struct flights **ret)
@@ -135,11 +136,18 @@ static void note_movement(struct flights *f, int64_t now) REQUIRES(f->lock)
 	f->movement = movement;
 }
 
+/* Jobs that carry bytes, and not just answers, take their time. */
+static bool carries(enum want_kind kind)
+{
+	return kind == WANT_BLOB || kind == WANT_ROOTFS || kind == WANT_LAYER ||
+	       kind == WANT_MEMBER;
+}
+
 /* How long who wants it has patience, if it waited for its turn while others moved:
  * not for ever, since others may move as slowly as they like. */
 static int64_t patience(const struct flights *f, const struct flight *fl) REQUIRES(f->lock)
 {
-	if (fl->want.kind != WANT_BLOB)
+	if (!carries(fl->want.kind))
 		return 0;
 	if (fl->begun)
 		return fl->patience_ms;
@@ -286,6 +294,18 @@ void waiter_unwatch(struct flights *f, struct waiter *w)
 	lock_drop(&f->lock);
 }
 
+bool waiter_leave(struct flights *f, struct waiter *w)
+{
+	lock_take(&f->lock);
+	struct flight *fl = w->flight;
+	if (fl)
+		leave(f, w);
+	if (fl && TAILQ_EMPTY(&fl->waiters))
+		call_cancel(&fl->call);
+	lock_drop(&f->lock);
+	return fl != NULL;
+}
+
 /* In the order of serials, by which they are looked at in turn. */
 static void add_hit(struct flights *f, struct waiter *w) REQUIRES(f->lock)
 {
@@ -362,6 +382,14 @@ static void describe(const struct flight *fl, char *out, size_t room)
 		break;
 	case WANT_CATALOG:
 		snprintf(out, room, "%s: its repositories", title);
+		break;
+	case WANT_ROOTFS:
+		snprintf(out, room, "%s: the layers of %s@%s", title, w->repo, digest);
+		break;
+	case WANT_LAYER:
+	case WANT_MEMBER:
+		snprintf(out, room, "%s: layer %llu of %s@%s", title, (unsigned long long)w->layer,
+			 w->repo, digest);
 		break;
 	}
 }

@@ -67,6 +67,9 @@ enum want_kind {
 	WANT_CATALOG,   /* the list of repositories */
 	WANT_REFERRERS, /* who refers to repo@digest */
 	WANT_INDEX,     /* index.json of repo: brings a blob */
+	WANT_ROOTFS,    /* the merged layers of the image repo@digest (fs/layers.h) */
+	WANT_LAYER,     /* what lies in layer number `layer` of it (fs/layers.h) */
+	WANT_MEMBER,    /* the bytes of a member of that layer: brings a blob */
 };
 
 /* Zeroed, then filled: hashed and compared as a whole. */
@@ -75,7 +78,9 @@ struct want {
 	char repo[REPOSITORY_MAX]; /* "" for WANT_BLOB and WANT_CATALOG */
 	char tag[TAG_MAX + 1];
 	struct digest digest;
-	uint64_t size; /* WANT_BLOB */
+	uint64_t size;        /* WANT_BLOB, WANT_MEMBER */
+	uint64_t layer;       /* WANT_LAYER, WANT_MEMBER */
+	struct digest member; /* WANT_MEMBER */
 	/* Set by fetch_park: what the cache has is brought by another flight than
 	 * what must be fetched, so that it never waits behind the network. */
 	bool local;
@@ -147,6 +152,9 @@ void flight_start(struct flights *f, const struct want *want, const char *repo, 
 
 /* Gives the waiter its serial; from now on waiter_interrupt finds it. */
 void waiter_watch(struct flights *f, struct waiter *w);
+/* Whoever parked it gives it up. True: it is out of its flight and will not be resumed; the
+ * last one cancels the flight. False: it was resumed, or is about to be. */
+bool waiter_leave(struct flights *f, struct waiter *w);
 /* Not while it is parked. */
 void waiter_unwatch(struct flights *f, struct waiter *w);
 /* The kernel interrupted it. By serial, since it may be gone. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "base/file.h"
+#include "cache/store.h"
 #include "fs/platform.h"
 #include "registry/image_config.h"
 
@@ -49,6 +51,22 @@ void image_unref(struct image *i)
 const struct manifest_names *image_full(struct image *i)
 {
 	return atomic_load(&i->full);
+}
+
+int image_config_read(const struct blob *b, struct image_config **ret, struct err *err)
+{
+	*ret = NULL;
+	/* Whatever the manifest said of a blob that is here already. */
+	if (blob_size(b) > IMAGE_CONFIG_MAX)
+		return 0;
+	size_t len = (size_t)blob_size(b);
+	AUTO_FREE char *bytes = malloc(len + 1);
+	if (!bytes)
+		return err_set(err, -ENOMEM, "no memory for a config");
+	if (file_pread_full(blob_fd(b), bytes, len, 0) != (int64_t)len)
+		return err_set(err, -EIO, "cannot read a cached config");
+	int r = image_config_parse(bytes, len, ret, err);
+	return r == -EPROTO ? 0 : r;
 }
 
 int image_configure(struct image *i, const struct image_config *config)

@@ -4,8 +4,11 @@
  * changes, but that the names which depend on a config are added once. */
 #pragma once
 
+#include "base/err.h"
 #include "fs/names.h"
 #include "registry/manifest.h"
+
+struct blob;
 
 struct image {
 	struct manifest *manifest;
@@ -23,5 +26,8 @@ void image_unref(struct image *i); /* NULL is fine */
 
 /* All names; NULL while those are missing for which its config must be known. */
 const struct manifest_names *image_full(struct image *i);
+/* A config out of the cache. *ret is NULL, and the result 0, where it says nothing. -ENOMEM,
+ * -EIO. */
+NODISCARD int image_config_read(const struct blob *b, struct image_config **ret, struct err *err);
 /* Makes them, if nobody has. config: NULL if it says nothing; not kept. -ENOMEM. */
 NODISCARD int image_configure(struct image *i, const struct image_config *config);

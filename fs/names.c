@@ -182,6 +182,21 @@ static int each_file(const struct naming *n, file_fn fn, struct files_tree *t)
 	return r;
 }
 
+/* Those that title_of leaves to the root file system. */
+static int find_root_layers(const struct naming *naming, struct manifest_names *n)
+{
+	if (!media_type_is_image_config(naming->m->config.desc.media_type))
+		return 0;
+	n->root_layers = calloc(naming->m->layer_count + 1, sizeof(*n->root_layers));
+	if (n->root_layers == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < naming->m->layer_count; i++) {
+		if (naming->classes[i].tar)
+			n->root_layers[n->root_count++] = i;
+	}
+	return 0;
+}
+
 /* An index has files/ of its own only once its best manifest is chosen. */
 static int name_files(const struct naming *naming, struct manifest_names *n)
 {
@@ -318,6 +333,8 @@ static int fill_in(const struct manifest *m, const struct image_config *config,
 	for (size_t i = 0; i < m->layer_count; i++)
 		naming.wasm_layers += classes[i].wasm;
 	int rc = choose_main(&naming, n);
+	if (rc == 0)
+		rc = find_root_layers(&naming, n);
 	return rc < 0 ? rc : name_files(&naming, n);
 }
 
@@ -345,6 +362,7 @@ void manifest_names_free(struct manifest_names *n)
 	for (size_t i = 0; i < n->file_count; i++)
 		free(n->files[i].name);
 	free(n->files);
+	free(n->root_layers);
 	free(n->main_path);
 	free(n);
 }

@@ -8,7 +8,8 @@
 
 bool node_kind_is_content(enum node_kind kind)
 {
-	return kind == NODE_CONTENT || kind == NODE_CONTENT_WASM || kind == NODE_MAIN_WASM;
+	return kind == NODE_CONTENT || kind == NODE_CONTENT_WASM || kind == NODE_CONTENT_MODE ||
+	       kind == NODE_MAIN_WASM;
 }
 
 uint64_t record_id(uint32_t slot, const struct record *rec)
@@ -63,6 +64,7 @@ int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec, 
 	    .parent = parent ? record_id(rec->parent, parent) : 0,
 	    .kind = rec->kind,
 	    .size = rec->size,
+	    .mode = rec->mode,
 	};
 	record_digest(rec, &ret->digest);
 	memcpy(ret->name, text, len);
@@ -74,7 +76,7 @@ static int check_key(const struct nodes *n, const struct node_key *key)
 	ASSERT(key->kind > NODE_ROOT && key->kind < NODE_KIND_COUNT);
 	if (node_kind_is_content(key->kind)) {
 		ASSERT(key->digest && digest_is_set(key->digest));
-		return !key->repo || strlen(key->repo) < NODE_REPO_MAX ? 0 : -ENAMETOOLONG;
+		return !key->place || strlen(key->place) < NODE_REPO_MAX ? 0 : -ENAMETOOLONG;
 	}
 	ASSERT(key->name);
 	if (key->name_len > NAME_MAX)
@@ -96,18 +98,18 @@ static int text_store(struct nodes *n, const char *text, size_t len, uint32_t *r
 	return r;
 }
 
-/* The path that content was found under last. Without memory, the one before
+/* Where content was found last. Without memory, the one before
  * it stays: it was true too. */
-static void update_repo(struct nodes *n, struct record *rec, const char *repo)
+static void update_place(struct nodes *n, struct record *rec, const char *place)
 {
 	const char *old = record_text(n, rec);
-	size_t len = strlen(repo);
+	size_t len = strlen(place);
 	uint32_t old_text = rec->text, text;
 	uint16_t old_len = rec->text_len;
 
-	if (old && old_len == len && memcmp(old, repo, len) == 0)
+	if (old && old_len == len && memcmp(old, place, len) == 0)
 		return;
-	if (text_store(n, repo, len, &text) < 0)
+	if (text_store(n, place, len, &text) < 0)
 		return;
 	rec->text_len = 0;
 	rec->text = text;
@@ -136,7 +138,7 @@ static int get_blocks(struct nodes *n, const char *text, size_t len, uint32_t *r
 static int make(struct nodes *n, const struct node_key *key, uint32_t hash, uint32_t *ret)
 {
 	bool content = node_kind_is_content(key->kind);
-	const char *text = content ? (key->repo ? key->repo : "") : key->name;
+	const char *text = content ? (key->place ? key->place : "") : key->name;
 	size_t len = content ? strlen(text) : key->name_len;
 	uint32_t slot, block;
 	struct record *parent = content ? NULL : record_of(n, key->parent);
@@ -151,6 +153,7 @@ static int make(struct nodes *n, const struct node_key *key, uint32_t hash, uint
 	memset(rec, 0, sizeof(*rec));
 	rec->generation = ++n->table->generation;
 	rec->size = content ? key->size : 0;
+	rec->mode = content ? key->mode : 0;
 	rec->parent = content ? 0 : (uint32_t)key->parent;
 	rec->hash = hash;
 	rec->text = block;
@@ -211,8 +214,8 @@ int node_get(struct nodes *n, const struct node_key *key, struct node *ret)
 	slot = index_find(n, key, hash);
 	if (slot == 0)
 		r = make(n, key, hash, &slot);
-	else if (key->repo && node_kind_is_content(key->kind))
-		update_repo(n, record_at(n, slot), key->repo);
+	else if (key->place && node_kind_is_content(key->kind))
+		update_place(n, record_at(n, slot), key->place);
 	if (r < 0)
 		goto out;
 	rec = record_at(n, slot);

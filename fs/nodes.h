@@ -10,7 +10,7 @@
  * the whole key is compared, never a hash of it:
  *
  *	directories and symlinks   (parent id, kind, name): each path has its own
- *	content                    (kind, digest, size): one node wherever it
+ *	content                    (kind, digest, size, mode): one node wherever it
  *	                           appears, so one page cache
  *
  * Life of a node
@@ -64,12 +64,15 @@ enum node_kind {
 	NODE_REFERENCE,     /* symlink <repo>:<tag>, <repo>@<digest> */
 	NODE_LINK,          /* symlink in a directory that knows where it leads to */
 	NODE_CONTENT,       /* bytes of a digest, mode 0444 */
-	NODE_CONTENT_WASM,  /* the same under a name ending in .wasm, mode 0555 */
+	NODE_CONTENT_WASM,  /* the same with mode 0555: under a name ending in .wasm */
+	NODE_CONTENT_MODE,  /* the same with another mode: a member of an archive */
 	NODE_MAIN_WASM,     /* the same as main.wasm: opens only if it is Wasm */
 	NODE_KIND_COUNT
 };
 
 struct nodes;
+
+bool node_kind_is_content(enum node_kind kind);
 
 /* A copy of a record: plain values, safe after the lock is gone. */
 struct node {
@@ -78,6 +81,7 @@ struct node {
 	enum node_kind kind;
 	struct digest digest; /* content; NODE_MANIFEST; a bound NODE_TAG */
 	uint64_t size;        /* content */
+	uint16_t mode;        /* NODE_CONTENT_MODE: 0444 and any of 0111; else 0 */
 	char name[256];       /* of directories and symlinks */
 };
 
@@ -88,7 +92,8 @@ struct node_key {
 	size_t name_len;
 	const struct digest *digest; /* content; NODE_MANIFEST; else NULL */
 	uint64_t size;               /* content */
-	const char *repo; /* content: the repository path it was found under; the latest is kept */
+	uint16_t mode;               /* NODE_CONTENT_MODE; else 0 */
+	const char *place; /* content: where it was found (fs/place.h); the latest is kept */
 };
 
 /* A table of its own, or the one in an existing memfd (-EPROTO if that is none;
@@ -111,8 +116,9 @@ NODISCARD int node_read(struct nodes *n, uint64_t id, struct node *ret);
  * -ENAMETOOLONG. */
 #define NODE_REPO_MAX 4096
 NODISCARD int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
-/* The repository path that content was last found under, "" if none was said.
- * -ESTALE: no such id, or no content. */
+/* The place where content was last found, "" if none was said; and its first word, the
+ * repository path. -ESTALE: no such id, or no content. */
+NODISCARD int node_content_place(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
 NODISCARD int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
 /* The digest of the nearest NODE_MANIFEST or bound NODE_TAG at or above it;
  * -ENOENT if there is none (or the tag is not bound). */

@@ -38,14 +38,15 @@ struct record {
 	uint32_t children;
 	uint32_t next; /* slot, in the chain of its bucket */
 	uint32_t hash;
-	uint32_t text; /* block: the name, or content's repository path; 0: none */
+	uint32_t text; /* block: the name, or content's place; 0: none */
 	uint16_t text_len;
 	uint8_t digest_alg;
 	uint8_t flags;  /* enum record_flag */
 	uint32_t opens; /* fs/backing.h */
 	int32_t backing_id;
 	uint8_t open_mode; /* enum node_open_mode, while opens > 0 */
-	uint8_t unused[7];
+	uint8_t unused[5];
+	uint16_t mode;
 	uint8_t digest[DIGEST_BYTES_MAX];
 };
 
@@ -69,7 +70,6 @@ _Static_assert(sizeof(struct record) == ARENA_RECORD_LEN, "record");
 _Static_assert(sizeof(struct table) <= ARENA_USER_LEN, "table");
 _Static_assert(NODES_MAX <= ARENA_WORDS, "one bucket for each node");
 
-bool node_kind_is_content(enum node_kind kind);
 uint64_t record_id(uint32_t slot, const struct record *rec);
 /* NULL: no record in use. */
 struct record *record_at(const struct nodes *n, uint32_t slot);

@@ -115,6 +115,8 @@ uint32_t index_hash(const struct nodes *n, const struct node_key *key)
 		len += sizeof(key->size);
 		memcpy(bytes + len, key->digest->bytes, key->digest->len);
 		len += key->digest->len;
+		memcpy(bytes + len, &key->mode, sizeof(key->mode));
+		len += sizeof(key->mode);
 	} else {
 		memcpy(bytes + len, &key->parent, sizeof(key->parent));
 		len += sizeof(key->parent);
@@ -132,7 +134,8 @@ static bool key_equals(const struct nodes *n, const struct node_key *key, const 
 		return false;
 	if (node_kind_is_content(key->kind)) {
 		record_digest(rec, &digest);
-		return rec->size == key->size && digest_equal(&digest, key->digest);
+		return rec->size == key->size && rec->mode == key->mode &&
+		       digest_equal(&digest, key->digest);
 	}
 	const char *text = record_text(n, rec);
 	return text && rec->parent == (uint32_t)key->parent && rec->text_len == key->name_len &&

@@ -46,7 +46,8 @@ static int repo_of_tree(const struct nodes *n, const struct record *rec, char re
 	return -ESTALE;
 }
 
-static int repo_of_content(const struct nodes *n, const struct record *rec, char ret[NODE_REPO_MAX])
+static int place_of_content(const struct nodes *n, const struct record *rec,
+			    char ret[NODE_REPO_MAX])
 {
 	const char *text = record_text(n, rec);
 
@@ -55,6 +56,15 @@ static int repo_of_content(const struct nodes *n, const struct record *rec, char
 	memcpy(ret, text, rec->text_len);
 	ret[rec->text_len] = '\0';
 	return 0;
+}
+
+static int repo_of_content(const struct nodes *n, const struct record *rec, char ret[NODE_REPO_MAX])
+{
+	int r = place_of_content(n, rec, ret);
+
+	if (r == 0)
+		ret[strcspn(ret, " ")] = '\0';
+	return r;
 }
 
 int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
@@ -71,7 +81,7 @@ int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
 	return r;
 }
 
-int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
+int node_content_place(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
 {
 	const struct record *rec;
 	int r = -ESTALE;
@@ -79,8 +89,17 @@ int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
 	lock_take(&n->mu);
 	rec = record_of(n, id);
 	if (rec && node_kind_is_content(rec->kind))
-		r = repo_of_content(n, rec, ret);
+		r = place_of_content(n, rec, ret);
 	lock_drop(&n->mu);
+	return r;
+}
+
+int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX])
+{
+	int r = node_content_place(n, id, ret);
+
+	if (r == 0)
+		ret[strcspn(ret, " ")] = '\0';
 	return r;
 }
 

@@ -125,10 +125,11 @@ static void on_readlink(fuse_req_t req, fuse_ino_t ino)
 }
 
 /* A runtime that is handed a native object as main.wasm would execute it. */
-static int check_wasm(struct op *op, struct blob *blob)
+static int check_wasm(struct op *op, struct blob *blob, uint64_t at, uint64_t size)
 {
 	char head[WASM_SNIFF_LEN];
-	int64_t n = file_pread_full(blob_fd(blob), head, sizeof(head), 0);
+	size_t len = size < sizeof(head) ? (size_t)size : sizeof(head);
+	int64_t n = file_pread_full(blob_fd(blob), head, len, at);
 	if (n < 0)
 		return err_set(&op->err, (int)n, "cannot read a cached blob");
 	const char *kind = content_kind(head, (size_t)n);
@@ -138,9 +139,12 @@ static int check_wasm(struct op *op, struct blob *blob)
 		       kind ? kind : "unknown");
 }
 
-static int content_blob(struct op *op, const struct node *node, struct blob **ret)
+/* The file in which the node's bytes lie, from *ret_at on. New reference. */
+static int content_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
 {
-	char repo[NODE_REPO_MAX];
+	char text[NODE_REPO_MAX];
+	struct place place;
+	*ret_at = 0;
 	if (op->blob && digest_equal(blob_digest(op->blob), &node->digest)) {
 		*ret = blob_ref(op->blob);
 		return 0;
@@ -148,27 +152,33 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	int r = store_get(op->fs->store, &node->digest, ret, &op->err);
 	if (r != -EAGAIN && r != -ENOENT)
 		return r;
-	r = node_content_repo(op->fs->nodes, node->id, repo);
-	return r ? r : op_want_blob(op, &node->digest, node->size, repo);
+	r = node_content_place(op->fs->nodes, node->id, text);
+	if (r == 0 && place_parse(text, &place))
+		r = -ESTALE;
+	if (r)
+		return r;
+	if (place.member)
+		return tree_member_bytes(op, node, &place, ret, ret_at);
+	return op_want_blob(op, &node->digest, node->size, place.repo);
 }
 
-/* The blob that an open of the node is served from: a new reference. */
-static int open_blob(struct op *op, const struct node *node, struct blob **ret)
+/* What an open of the node is served from: a new reference, and where in it. */
+static int open_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
 {
 	struct blob *blob = NULL;
-	if (node->kind != NODE_CONTENT && node->kind != NODE_CONTENT_WASM &&
-	    node->kind != NODE_MAIN_WASM)
+	if (!node_kind_is_content(node->kind))
 		return -EINVAL;
 	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
 		return -EROFS;
-	int r = content_blob(op, node, &blob);
+	int r = content_blob(op, node, &blob, ret_at);
 	if (r)
 		return r;
-	if (blob_size(blob) != node->size)
+	bool whole = digest_equal(blob_digest(blob), &node->digest);
+	if (whole && blob_size(blob) != node->size)
 		r = err_set(&op->err, -EBADMSG, "the blob has %llu bytes, its descriptor says %llu",
 			    (unsigned long long)blob_size(blob), (unsigned long long)node->size);
 	else if (node->kind == NODE_MAIN_WASM)
-		r = check_wasm(op, blob);
+		r = check_wasm(op, blob, *ret_at, node->size);
 	if (r)
 		blob_unref(blob);
 	else
@@ -199,9 +209,10 @@ static int check_made(struct op *op, const struct node *node)
 int ops_check_open(struct op *op, const struct node *node)
 {
 	struct blob *blob = NULL;
+	uint64_t at;
 	if (is_made(node))
 		return check_made(op, node);
-	int r = open_blob(op, node, &blob);
+	int r = open_blob(op, node, &blob, &at);
 	blob_unref(blob);
 	return r;
 }
@@ -230,15 +241,16 @@ static int do_open(struct op *op)
 	struct node node;
 	struct blob *blob = NULL;
 	struct backing_open open;
+	uint64_t at = 0;
 	int r = node_read(op->fs->nodes, op->ino, &node);
 	if (r == 0 && is_made(&node))
 		return open_made(op, &node);
 	if (r == 0)
-		r = open_blob(op, &node, &blob);
+		r = open_blob(op, &node, &blob, &at);
 	if (r)
 		return r;
 	struct backing_table *backing = op->fs->backing;
-	backing_get(backing, node.id, node.size, blob, &open);
+	backing_get(backing, node.id, node.size, blob, at, &open);
 	blob_unref(blob);
 	if (!open.blob)
 		return err_set(&op->err, -ENOMEM, "no memory to open a file");
@@ -283,16 +295,19 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		read_made(req, made(fi), size, off);
 		return;
 	}
-	struct blob *blob = backing_blob(fs->backing, ino);
+	uint64_t at, all;
+	struct blob *blob = backing_blob(fs->backing, ino, &at, &all);
 	if (!blob) {
 		fuse_reply_err(req, EIO);
 		return;
 	}
+	uint64_t left = (uint64_t)off < all ? all - (uint64_t)off : 0;
 	size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
-	AUTO_FREE char *buf = malloc(size);
-	int64_t n = buf ? file_pread_full(blob_fd(blob), buf, size, (uint64_t)off) : -ENOMEM;
+	size = size < left ? size : (size_t)left;
+	AUTO_FREE char *buf = malloc(size + 1);
+	int64_t n = buf ? file_pread_full(blob_fd(blob), buf, size, at + (uint64_t)off) : -ENOMEM;
 	/* Somebody has cut the file: an end that is none must not look like one. */
-	if (n >= 0 && (uint64_t)n < size && (uint64_t)off + (uint64_t)n < blob_size(blob))
+	if (n >= 0 && (uint64_t)n < size)
 		n = -EIO;
 	blob_unref(blob);
 	if (n < 0) {

@@ -25,6 +25,8 @@ static enum end walk(struct rootfs_tree *t, const char *target, bool strict, uns
 		*at = 0;
 	}
 	while (rootfs_component(&target, &c)) {
+		if (++t->steps > ROOTFS_STEPS_MAX)
+			return END_OPEN;
 		if (component_is(&c, "."))
 			continue;
 		if (component_is(&c, "..")) {
@@ -34,7 +36,7 @@ static enum end walk(struct rootfs_tree *t, const char *target, bool strict, uns
 			continue;
 		}
 		uint32_t child = rootfs_tree_find(t, *at, c.p, c.len);
-		if (++t->steps > ROOTFS_STEPS_MAX || child == NO_NODE)
+		if (child == NO_NODE)
 			return END_OPEN;
 		if (t->v[child].kind == TAR_DIR) {
 			*at = child;
@@ -100,27 +102,30 @@ static void write_path(const struct rootfs_tree *t, uint32_t dir, struct writer 
 	}
 }
 
-/* The part of a target behind what there is: no directory of the tree is in it, so
- * ".." takes back what was written, down to `least`. NULL, or what stands behind a ".."
- * that takes back more than that. */
-static const char *write_rest(struct writer *w, const char *target, size_t least)
+/* The part of a target that cannot be walked: its first component is missing, no
+ * directory, or (`broken`) a link that leads nowhere. What follows is never reached, and
+ * stands there to fail as it did; but no ".." of it leads out for one who merely counts
+ * (from `depth` on), nor for one who follows more links than the kernel does. */
+static void write_rest(struct writer *w, const char *rest, uint32_t depth, bool broken)
 {
 	struct component c;
-	while (rootfs_component(&target, &c)) {
-		if (component_is(&c, "."))
+	while (rootfs_component(&rest, &c)) {
+		bool up = component_is(&c, "..");
+		if (component_is(&c, ".") || (up && (broken || depth == 0)))
 			continue;
-		if (!component_is(&c, "..")) {
-			write_part(w, c.p, c.len);
-			continue;
-		}
-		if (w->len <= least)
-			return target;
-		while (w->len > least && w->room[w->len - 1] != '/')
-			w->len--;
-		w->len -= w->len > least ? 1 : 0;
-		w->room[w->len] = '\0';
+		write_part(w, c.p, c.len);
+		depth += up ? UINT32_MAX : 1; /* one less, or one more */
 	}
-	return NULL;
+}
+
+/* Whether the first component of a path is a link. */
+static bool begins_with_link(const struct rootfs_tree *t, uint32_t dir, const char *path)
+{
+	struct component c;
+	if (!rootfs_component(&path, &c))
+		return false;
+	uint32_t child = rootfs_tree_find(t, dir, c.p, c.len);
+	return child != NO_NODE && t->v[child].kind == TAR_SYMLINK;
 }
 
 /* Goes as far as there are directories; *rest is what is left of the target. The last
@@ -130,6 +135,8 @@ static void advance(struct rootfs_tree *t, const char **rest, uint32_t *at)
 	unsigned hops = 0;
 	struct component c;
 	for (const char *next = *rest; rootfs_component(&next, &c); *rest = next) {
+		if (++t->steps > ROOTFS_STEPS_MAX)
+			return;
 		if (component_is(&c, "."))
 			continue;
 		if (component_is(&c, "..")) {
@@ -139,7 +146,7 @@ static void advance(struct rootfs_tree *t, const char **rest, uint32_t *at)
 		if (next[strspn(next, "/")] == '\0')
 			return;
 		uint32_t child = rootfs_tree_find(t, *at, c.p, c.len), to = *at;
-		if (++t->steps > ROOTFS_STEPS_MAX || child == NO_NODE)
+		if (child == NO_NODE)
 			return;
 		if (t->v[child].kind == TAR_DIR) {
 			*at = child;
@@ -159,16 +166,10 @@ static int rewrite(struct rootfs_tree *t, uint32_t link, char *room, struct err 
 	const char *rest = k->member->link;
 	uint32_t at = rest[0] == '/' ? 0 : k->parent;
 	advance(t, &rest, &at);
-	/* Each turn but the first begins behind a ".." of what is not there: in the directory
-	 * above. */
-	for (; rest != NULL && !w.full; at = t->v[at].parent) {
-		w.len = 0;
-		room[0] = '\0';
-		for (uint32_t i = 0; i < t->v[k->parent].depth; i++)
-			write_part(&w, "..", 2);
-		write_path(t, at, &w);
-		rest = write_rest(&w, rest, w.len);
-	}
+	for (uint32_t i = 0; i < t->v[k->parent].depth; i++)
+		write_part(&w, "..", 2);
+	write_path(t, at, &w);
+	write_rest(&w, rest, t->v[at].depth, begins_with_link(t, at, rest));
 	if (w.len == 0)
 		write_part(&w, ".", 1);
 	return w.full ? err_set(err, -EPROTO, "%.200s: the target of a link is too long",

@@ -64,10 +64,10 @@ static int follow(struct layer *l, uint32_t link, bool make, uint32_t *ret, stru
 	if (++l->hops > ROOTFS_HOPS_MAX)
 		return err_set(err, -EPROTO, "%.200s: too many links on the way", at);
 	while (rootfs_component(&at, &c)) {
-		int rc = 0;
-		if (component_is(&c, ".."))
+		int rc = rootfs_step(l->t, err);
+		if (rc == 0 && component_is(&c, ".."))
 			dir = l->t->v[dir].parent;
-		else if (!component_is(&c, "."))
+		else if (rc == 0 && !component_is(&c, "."))
 			rc = enter(l, dir, &c, make, &dir, err);
 		if (rc < 0)
 			return rc;

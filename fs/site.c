@@ -6,6 +6,7 @@
 
 #include "fs/catalog.h"
 #include "fs/fetch.h"
+#include "fs/layers.h"
 
 /* "namespace/", from how the source names a path of two components (which no
  * registry's own rules for short names touch). */
@@ -37,9 +38,12 @@ int site_equip(struct site *site, const struct fs_options *o, struct store *stor
 					  .tag_ttl_ms = o->tag_ttl_ms,
 					  .list_ttl_ms = o->list_ttl_ms};
 	int r = catalog_new(&catalog, &site->catalog);
+	if (r == 0)
+		r = layers_new(&site->layers);
 	struct fetcher_options fetcher = {.source = site->source,
 					  .store = store,
 					  .catalog = site->catalog,
+					  .layers = site->layers,
 					  .timeout_ms = o->timeout_ms,
 					  .offline = o->offline};
 	if (r == 0)
@@ -61,6 +65,7 @@ void site_stop(struct site *site)
 void site_close(struct site *site)
 {
 	fetcher_free(site->fetcher);
+	layers_free(site->layers);
 	catalog_free(site->catalog);
 	source_free(site->source);
 	memset(site, 0, sizeof(*site));

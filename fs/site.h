@@ -19,11 +19,13 @@
 
 struct catalog;
 struct fetcher;
+struct layers;
 struct refs;
 
 struct site {
 	struct source *source;
 	struct catalog *catalog;
+	struct layers *layers;
 	struct fetcher *fetcher;
 	_Atomic int64_t stale_ms;    /* wall clock: a tag was served that is old; 0: never */
 	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */

@@ -347,9 +347,9 @@ static int lookup_blob(struct op *op, const struct node *parent, const char *rep
 	int r = blob_bytes(op, repo, &ret->digest, &desc, &size, &ret->entry_s);
 	if (r)
 		return r;
-	snprintf(ret->repo, sizeof(ret->repo), "%s", repo);
+	snprintf(ret->place, sizeof(ret->place), "%s", repo);
 	ret->key = (struct node_key){
-	    .kind = NODE_CONTENT, .digest = &ret->digest, .size = size, .repo = ret->repo};
+	    .kind = NODE_CONTENT, .digest = &ret->digest, .size = size, .place = ret->place};
 	return 0;
 }
 
@@ -399,6 +399,7 @@ int tree_lookup(struct op *op, const struct node *parent, const char *name, stru
 	case NODE_OCI_LAYOUT:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
+	case NODE_CONTENT_MODE:
 	case NODE_MAIN_WASM:
 	case NODE_FREE:
 	case NODE_KIND_COUNT:
@@ -484,6 +485,12 @@ int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 		r = tree_referrer_digest(node->name, &d);
 	} else if (r == 0) {
 		r = tree_image(op, &parent, &index);
+		if (r == 0 && parent.kind == NODE_FILES) {
+			r = tree_shown(op, &parent, &index);
+			r = r ? r : tree_files_target(op, &parent, index, node->name, ret);
+			image_unref(index);
+			return r;
+		}
 		r = r ? r : tree_platform_digest(index, node->name, &d);
 	}
 	image_unref(index);

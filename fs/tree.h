@@ -27,6 +27,11 @@
 #include "fs/image.h"
 #include "fs/nodes.h"
 #include "fs/op.h"
+#include "fs/place.h"
+
+struct blob;
+struct rootfs;
+struct unpacked;
 
 /* What marks an image layout (OCI image spec, image-layout.md). */
 #define TREE_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
@@ -37,10 +42,10 @@
 /* A child, found by name: a node to be had, and how long its name stands. */
 struct found {
 	struct node_key key;
-	char name[256];           /* key.name points here or into the op */
-	struct digest digest;     /* key.digest points here */
-	double entry_s;           /* how long the name leads there */
-	char repo[NODE_REPO_MAX]; /* key.repo of content */
+	char name[256];        /* key.name points here or into the op */
+	struct digest digest;  /* key.digest points here */
+	double entry_s;        /* how long the name leads there */
+	char place[PLACE_MAX]; /* key.place of content */
 };
 
 /* 0, -ENOENT (*ret_entry_s: for how long that is so), -EINPROGRESS, -errno. */
@@ -78,7 +83,7 @@ NODISCARD int tree_content_image(struct op *op, const struct node *node, bool *r
 uint64_t tree_dir_ino(struct fs *fs, uint64_t parent, const char *name);
 uint64_t tree_path_hash(struct fs *fs, uint64_t dir);
 uint64_t tree_child_ino(uint64_t path_hash, const char *name);
-uint64_t tree_content_ino(const struct digest *d, bool wasm);
+uint64_t tree_content_ino(const struct digest *d, unsigned mode);
 
 /* A tag as a request may have it: fresh, or old where the origin does not answer
  * (in time). 0, -ENOENT, -EINPROGRESS, -errno. *ret_left_s may be NULL. */
@@ -114,6 +119,31 @@ NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir, struc
 				    struct found *ret);
 NODISCARD int tree_list_files(struct op *op, const struct node *dir, struct image *image,
 			      struct dirlist *l);
+/* Of a NODE_LINK in `dir`. */
+NODISCARD int tree_files_target(struct op *op, const struct node *dir, struct image *image,
+				const char *name, char ret[PATH_MAX]);
+/* fs/tree_layers.c: what lies in the layers of the image that `dir` shows. New references;
+ * -EINPROGRESS, or why a layer cannot be unpacked. */
+NODISCARD int tree_rootfs(struct op *op, const struct node *dir, const struct image *image,
+			  struct rootfs **ret);
+NODISCARD int tree_unpacked(struct op *op, const struct node *dir, const struct image *image,
+			    size_t layer, struct unpacked **ret);
+struct tree_member {
+	size_t layer; /* of the manifest */
+	struct digest digest;
+	uint64_t size;
+	uint16_t mode; /* for NODE_CONTENT_MODE */
+};
+enum node_kind tree_member_kind(uint16_t mode);
+NODISCARD int tree_found_member(struct op *op, const struct node *dir, const struct image *image,
+				const struct tree_member *m, enum node_kind kind,
+				struct found *ret);
+/* The bytes of a content node that was found there: size bytes of a file, from *ret_at on.
+ * New reference. -EINPROGRESS. at_hand: -ENOENT instead of waiting for a layer. */
+NODISCARD int tree_member_bytes(struct op *op, const struct node *node, const struct place *p,
+				struct blob **ret, uint64_t *ret_at);
+NODISCARD int tree_member_at_hand(struct op *op, const struct node *node, const struct place *p,
+				  struct blob **ret, uint64_t *ret_at);
 /* fs/tree_config.c: all names of the image, those too that its config decides.
  * -EINPROGRESS; what its blob fails with. */
 NODISCARD int tree_names(struct op *op, const struct node *dir, struct image *image,

@@ -14,11 +14,12 @@
 /* Numbers of content have this bit, those of directories and links have not. */
 #define INO_CONTENT (1ull << 63)
 
-uint64_t tree_content_ino(const struct digest *d, bool wasm)
+/* Equal bytes of another mode are another inode. */
+uint64_t tree_content_ino(const struct digest *d, unsigned mode)
 {
 	uint64_t ino = 0;
 	memcpy(&ino, d->bytes, sizeof(ino));
-	return (ino ^ (wasm ? 0x5555555555555555ull : 0)) | INO_CONTENT;
+	return (ino ^ ((mode & 0111) * 0x0101010101010101ull)) | INO_CONTENT;
 }
 
 static uint64_t mix(uint64_t h, const char *name)
@@ -66,7 +67,7 @@ static void file_attr(const struct node *node, mode_t mode, struct stat *st)
 	st->st_mode = S_IFREG | mode;
 	st->st_size = (off_t)node->size;
 	st->st_blocks = (blkcnt_t)((node->size + BLOCK - 1) / BLOCK);
-	st->st_ino = tree_content_ino(&node->digest, mode == 0555);
+	st->st_ino = tree_content_ino(&node->digest, mode);
 }
 
 static void set_mtime(struct stat *st, int64_t ms)
@@ -82,7 +83,8 @@ int tree_content_image(struct op *op, const struct node *node, bool *ret_unknown
 	struct descriptor named;
 	*ret_unknown = false;
 	*ret = catalog_image(op->site->catalog, &node->digest);
-	if (*ret || node_content_repo(op->fs->nodes, node->id, repo) ||
+	/* What lies in an archive was never named by itself. */
+	if (*ret || node_content_place(op->fs->nodes, node->id, repo) || strchr(repo, ' ') ||
 	    catalog_named(op->site->catalog, repo, &node->digest, &named) != KNOWN_FRESH ||
 	    !media_type_is_manifest(named.media_type))
 		return 0;
@@ -129,9 +131,19 @@ static int image_attr(struct op *op, const struct node *node, struct stat *st, d
 	return 0;
 }
 
-int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
+/* What leads nowhere any more is still a link. */
+static int link_attr(struct op *op, const struct node *node, struct stat *ret)
 {
 	char target[PATH_MAX];
+	int r = tree_readlink(op, node, target);
+	ret->st_mode = S_IFLNK | 0777;
+	ret->st_size = r ? 0 : (off_t)strlen(target);
+	return r == -EINPROGRESS ? r : 0;
+}
+
+int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
+{
+	int r;
 	memset(ret, 0, sizeof(*ret));
 	ret->st_uid = op->fs->uid;
 	ret->st_gid = op->fs->gid;
@@ -145,6 +157,9 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	case NODE_CONTENT_WASM:
 	case NODE_MAIN_WASM:
 		file_attr(node, 0555, ret);
+		return 0;
+	case NODE_CONTENT_MODE:
+		file_attr(node, node->mode, ret);
 		return 0;
 	case NODE_REFERENCE:
 		ret->st_mode = S_IFLNK | 0777;
@@ -176,9 +191,9 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 		ret->st_blocks = 1;
 		break;
 	case NODE_LINK:
-		ret->st_mode = S_IFLNK | 0777;
-		if (tree_readlink(op, node, target) == 0)
-			ret->st_size = (off_t)strlen(target);
+		r = link_attr(op, node, ret);
+		if (r)
+			return r;
 		break;
 	case NODE_FREE:
 	case NODE_KIND_COUNT:

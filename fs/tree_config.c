@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cache/store.h"
 #include "fs/tree.h"
 #include "registry/image_config.h"
@@ -25,23 +24,6 @@ static int config_blob(struct op *op, const struct node *dir, const struct descr
 	return r ? r : op_want_blob(op, &desc->digest, desc->size, repo);
 }
 
-/* *ret is NULL where it is no config: then it says nothing. */
-static int read_config(struct op *op, struct blob *blob, struct image_config **ret)
-{
-	size_t len = (size_t)blob_size(blob);
-	*ret = NULL;
-	/* Whatever the manifest said of a blob that is here already. */
-	if (blob_size(blob) > IMAGE_CONFIG_MAX)
-		return 0;
-	AUTO_FREE char *bytes = malloc(len + 1);
-	if (!bytes)
-		return err_set(&op->err, -ENOMEM, "no memory for a config");
-	if (file_pread_full(blob_fd(blob), bytes, len, 0) != (int64_t)len)
-		return err_set(&op->err, -EIO, "cannot read a cached config");
-	int r = image_config_parse(bytes, len, ret, &op->err);
-	return r == -EPROTO ? 0 : r;
-}
-
 static int configure(struct op *op, const struct node *dir, struct image *image)
 {
 	const struct descriptor *desc = &image->manifest->config.desc;
@@ -53,7 +35,7 @@ static int configure(struct op *op, const struct node *dir, struct image *image)
 	if (r)
 		return r;
 	if (blob)
-		r = read_config(op, blob, &config);
+		r = image_config_read(blob, &config, &op->err);
 	blob_unref(blob);
 	if (r == 0 && image_configure(image, config))
 		r = err_set(&op->err, -ENOMEM, "no memory for an image");

@@ -1,35 +1,246 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Below files/, and main.wasm: what a pull would give, and what to run. */
+/* Below files/, and main.wasm: what a pull would give, and what to run.
+ *
+ * Two trees lie over each other below files/: that of the layers with names of their
+ * own, which the manifest knows, and that of the layers of a container image, which is
+ * known once they are unpacked. Hardly any image has both; then the first hides what of
+ * the second has the same name, but for directories, which are joined. */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/dirlist.h"
+#include "fs/rootfs.h"
 #include "fs/tree.h"
+#include "fs/unpacked.h"
 
-/* The entry that a directory node below files/ stands for, in names->files. */
-static int files_entry(struct fs *fs, const struct node *node, const struct manifest_names *names,
-		       size_t *ret)
+/* Directories below each other. */
+#define DEPTH_MAX (ROOTFS_DEPTH_MAX + NAMES_DEPTH_MAX)
+
+/* Of Istio's and Higress's proxies, in an archive. */
+#define PLUGIN_NAME "plugin.wasm"
+
+/* What is below files/, as far as it is needed. */
+struct below {
+	const struct manifest_names *names;
+	struct rootfs *root; /* NULL: none, or not needed yet */
+};
+
+/* A directory below files/: its entries in the two trees. */
+struct spot {
+	bool in_files, in_root, top;
+	size_t file, root;
+};
+
+static bool is_files_dir(const struct manifest_names *names, long i)
 {
-	struct node above;
-	size_t in = 0;
-	int r = node_read(fs->nodes, node->parent, &above);
-	if (r)
-		return r;
-	if (above.kind != NODE_FILES) {
-		*ret = 0;
-		return 0;
+	return i >= 0 && names->files[i].kind == FILE_KIND_DIR;
+}
+
+static bool is_root_dir(const struct rootfs *root, long i)
+{
+	return i >= 0 && root->v[i].kind == ROOTFS_DIR;
+}
+
+static long find_in_files(const struct below *b, const struct spot *s, const char *name)
+{
+	return s->in_files ? manifest_names_find_file(b->names, s->file, name) : -ENOENT;
+}
+
+static long find_in_root(const struct below *b, const struct spot *s, const char *name)
+{
+	return b->root && s->in_root ? rootfs_find(b->root, s->root, name) : -ENOENT;
+}
+
+/* Where containers have other file systems mounted: there, though perhaps not in the
+ * image. */
+static bool is_mount_dir(const struct below *b, const struct spot *s, const char *name)
+{
+	return b->names->root_count > 0 && s->top &&
+	       (strcmp(name, "dev") == 0 || strcmp(name, "proc") == 0 || strcmp(name, "sys") == 0);
+}
+
+static void step_down(const struct below *b, struct spot *s, const char *name)
+{
+	long file = find_in_files(b, s, name), root = find_in_root(b, s, name);
+	s->in_files = is_files_dir(b->names, file);
+	s->in_root = b->root && is_root_dir(b->root, root);
+	s->file = s->in_files ? (size_t)file : 0;
+	s->root = s->in_root ? (size_t)root : 0;
+	s->top = false;
+}
+
+static int find_spot(struct op *op, const struct node *dir, const struct below *b, struct spot *ret)
+{
+	uint64_t chain[DEPTH_MAX];
+	struct node at = *dir, above;
+	size_t n = 0;
+	for (;;) {
+		int r = node_read(op->fs->nodes, at.parent, &above);
+		if (r)
+			return r;
+		if (above.kind != NODE_FILES)
+			break;
+		if (n == DEPTH_MAX)
+			return -ENAMETOOLONG;
+		chain[n++] = at.id;
+		at = above;
 	}
-	r = files_entry(fs, &above, names, &in);
-	if (r)
-		return r;
-	long i = manifest_names_find_file(names, in, node->name);
-	if (i < 0 || names->files[i].kind != FILE_KIND_DIR)
-		return -ESTALE;
-	*ret = (size_t)i;
+	*ret = (struct spot){.in_files = true, .in_root = true, .top = true};
+	while (n > 0) {
+		int r = node_read(op->fs->nodes, chain[--n], &at);
+		if (r)
+			return r;
+		step_down(b, ret, at.name);
+	}
 	return 0;
 }
+
+static int need_root(struct op *op, const struct node *dir, const struct image *image,
+		     struct below *b)
+{
+	return b->names->root_count > 0 ? tree_rootfs(op, dir, image, &b->root) : 0;
+}
+
+/* ---- lookup ---- */
+
+static int found_in_root(struct op *op, const struct node *dir, const struct image *image,
+			 const struct below *b, size_t i, enum node_kind kind, struct found *ret)
+{
+	const struct rootfs_entry *e = &b->root->v[i];
+	struct tree_member m = {.layer = b->names->root_layers[e->layer],
+				.digest = rootfs_digest(b->root, i),
+				.size = e->size,
+				.mode = e->mode};
+	return tree_found_member(op, dir, image, &m, kind, ret);
+}
+
+static int lookup_both(struct op *op, const struct node *dir, const struct image *image,
+		       struct below *b, const char *name, struct found *ret)
+{
+	struct spot s;
+	int r = find_spot(op, dir, b, &s);
+	if (r)
+		return r;
+	long file = find_in_files(b, &s, name);
+	if (file >= 0 && !is_files_dir(b->names, file))
+		return tree_found_content(op, dir,
+					  &image->manifest->layers[b->names->files[file].layer],
+					  tree_content_kind(name), ret);
+	r = need_root(op, dir, image, b);
+	if (r == 0)
+		r = find_spot(op, dir, b, &s);
+	if (r)
+		return r;
+	long root = find_in_root(b, &s, name);
+	if (file >= 0 || is_root_dir(b->root, root) || (root < 0 && is_mount_dir(b, &s, name)))
+		return tree_found_dir(dir, NODE_FILES, name, ret);
+	if (root < 0)
+		return -ENOENT;
+	const struct rootfs_entry *e = &b->root->v[root];
+	if (e->kind == ROOTFS_LINK)
+		return tree_found_dir(dir, NODE_LINK, name, ret);
+	return found_in_root(op, dir, image, b, (size_t)root, tree_member_kind(e->mode), ret);
+}
+
+int tree_lookup_files(struct op *op, const struct node *dir, struct image *image, const char *name,
+		      struct found *ret)
+{
+	struct below b = {0};
+	int r = tree_names(op, dir, image, &b.names);
+	if (r == 0)
+		r = lookup_both(op, dir, image, &b, name, ret);
+	rootfs_unref(b.root);
+	return r;
+}
+
+int tree_files_target(struct op *op, const struct node *dir, struct image *image, const char *name,
+		      char ret[PATH_MAX])
+{
+	struct below b = {0};
+	struct spot s = {0};
+	int r = tree_names(op, dir, image, &b.names);
+	if (r == 0)
+		r = need_root(op, dir, image, &b);
+	if (r == 0)
+		r = find_spot(op, dir, &b, &s);
+	long i = r ? r : find_in_root(&b, &s, name);
+	if (i >= 0 && b.root->v[i].kind == ROOTFS_LINK)
+		snprintf(ret, PATH_MAX, "%s", rootfs_target(b.root, (size_t)i));
+	else if (r == 0)
+		r = -ESTALE;
+	rootfs_unref(b.root);
+	return r;
+}
+
+/* ---- listing ---- */
+
+static int list_files(const struct below *b, const struct spot *s, const struct image *image,
+		      uint64_t hash, struct dirlist *l)
+{
+	const struct file_entry *files = b->names->files;
+	size_t first = files[s->file].first, end = first + files[s->file].count;
+	int r = 0;
+	for (size_t i = first; i < end && r == 0; i++) {
+		const struct file_entry *e = &files[i];
+		const struct digest *d = &image->manifest->layers[e->layer].desc.digest;
+		if (e->kind == FILE_KIND_DIR)
+			r = tree_add_dir(l, hash, e->name, strlen(e->name));
+		else
+			r = tree_add_content(l, e->name, d, name_is_wasm(e->name));
+	}
+	return r;
+}
+
+static int list_root_entry(const struct rootfs *root, size_t i, uint64_t hash, struct dirlist *l)
+{
+	const char *name = rootfs_name(root, i);
+	struct digest d;
+	switch ((enum rootfs_kind)root->v[i].kind) {
+	case ROOTFS_DIR:
+		return tree_add_dir(l, hash, name, strlen(name));
+	case ROOTFS_LINK:
+		return tree_add_link(l, hash, name);
+	case ROOTFS_MEMBER:
+		break;
+	}
+	d = rootfs_digest(root, i);
+	return dirlist_add(l, name, strlen(name), tree_content_ino(&d, root->v[i].mode), S_IFREG);
+}
+
+static int list_root(const struct below *b, const struct spot *s, uint64_t hash, struct dirlist *l)
+{
+	const struct rootfs_entry *dir = &b->root->v[s->root];
+	int r = 0;
+	for (size_t i = dir->first; i < dir->first + dir->count && r == 0; i++) {
+		if (find_in_files(b, s, rootfs_name(b->root, i)) < 0)
+			r = list_root_entry(b->root, i, hash, l);
+	}
+	return r;
+}
+
+int tree_list_files(struct op *op, const struct node *dir, struct image *image, struct dirlist *l)
+{
+	struct below b = {0};
+	struct spot s = {0};
+	uint64_t hash = tree_path_hash(op->fs, dir->id);
+	int r = tree_names(op, dir, image, &b.names);
+	if (r == 0)
+		r = need_root(op, dir, image, &b);
+	if (r == 0)
+		r = find_spot(op, dir, &b, &s);
+	if (r == 0 && s.in_files)
+		r = list_files(&b, &s, image, hash, l);
+	if (r == 0 && b.root && s.in_root)
+		r = list_root(&b, &s, hash, l);
+	rootfs_unref(b.root);
+	return r;
+}
+
+/* ---- main.wasm ---- */
 
 /* The manifest leaves it open whether its layer is something to run: its bytes
  * tell. The one lookup that may fetch a blob, and wait as long as an open. */
@@ -56,6 +267,45 @@ static int is_wasm_inside(struct op *op, const struct node *dir, const struct ma
 	return content_is_wasm(content_kind(head, (size_t)n)) ? 0 : -ENOENT;
 }
 
+/* What the entry point names, in the merged tree. */
+static int lookup_in_root(struct op *op, const struct node *dir, const struct image *image,
+			  const struct manifest_names *names, struct found *ret)
+{
+	struct below b = {.names = names};
+	int r = need_root(op, dir, image, &b);
+	if (r)
+		return r;
+	long i = b.root ? rootfs_resolve(b.root, 0, names->main_path) : -ENOENT;
+	if (i >= 0 && b.root->v[i].kind == ROOTFS_MEMBER)
+		r = found_in_root(op, dir, image, &b, (size_t)i, NODE_MAIN_WASM, ret);
+	else
+		r = -ENOENT;
+	rootfs_unref(b.root);
+	return r;
+}
+
+/* The first member of the archive that is called so, in whatever directory. */
+static int lookup_plugin(struct op *op, const struct node *dir, const struct image *image,
+			 size_t layer, struct found *ret)
+{
+	struct unpacked *u = NULL;
+	int r = tree_unpacked(op, dir, image, layer, &u);
+	if (r)
+		return r;
+	r = -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < u->index->n; i++) {
+		const struct tar_member *m = &u->index->v[i];
+		const char *slash = strrchr(m->path, '/');
+		if (m->kind != TAR_FILE || strcmp(slash ? slash + 1 : m->path, PLUGIN_NAME) != 0)
+			continue;
+		struct tree_member found = {
+		    .layer = layer, .digest = tar_index_digest(m), .size = m->size};
+		r = tree_found_member(op, dir, image, &found, NODE_MAIN_WASM, ret);
+	}
+	unpacked_unref(u);
+	return r;
+}
+
 int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *image,
 			  struct found *ret)
 {
@@ -71,55 +321,11 @@ int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *i
 	case MAIN_WASM_LAYER:
 		return tree_found_content(op, dir, e, NODE_MAIN_WASM, ret);
 	case MAIN_WASM_ROOTFS:
+		return lookup_in_root(op, dir, image, names, ret);
 	case MAIN_WASM_PLUGIN:
+		return lookup_plugin(op, dir, image, names->main_layer, ret);
 	case MAIN_WASM_NONE:
 		break;
 	}
 	return -ENOENT;
-}
-
-/* The names of the image, and which of its entries the directory is. */
-static int files_dir(struct op *op, const struct node *dir, struct image *image,
-		     const struct manifest_names **ret, size_t *ret_entry)
-{
-	int r = tree_names(op, dir, image, ret);
-	return r ? r : files_entry(op->fs, dir, *ret, ret_entry);
-}
-
-int tree_lookup_files(struct op *op, const struct node *dir, struct image *image, const char *name,
-		      struct found *ret)
-{
-	const struct manifest_names *names = NULL;
-	size_t in = 0;
-	int r = files_dir(op, dir, image, &names, &in);
-	if (r)
-		return r;
-	long i = manifest_names_find_file(names, in, name);
-	if (i < 0)
-		return -ENOENT;
-	const struct file_entry *e = &names->files[i];
-	if (e->kind == FILE_KIND_DIR)
-		return tree_found_dir(dir, NODE_FILES, name, ret);
-	return tree_found_content(op, dir, &image->manifest->layers[e->layer],
-				  tree_content_kind(name), ret);
-}
-
-int tree_list_files(struct op *op, const struct node *dir, struct image *image, struct dirlist *l)
-{
-	const struct manifest_names *names = NULL;
-	size_t in = 0;
-	int r = files_dir(op, dir, image, &names, &in);
-	if (r)
-		return r;
-	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	const struct file_entry *files = names->files;
-	for (size_t i = files[in].first; i < files[in].first + files[in].count && r == 0; i++) {
-		const struct file_entry *e = &files[i];
-		const struct digest *d = &image->manifest->layers[e->layer].desc.digest;
-		if (e->kind == FILE_KIND_DIR)
-			r = tree_add_dir(l, hash, e->name, strlen(e->name));
-		else
-			r = tree_add_content(l, e->name, d, name_is_wasm(e->name));
-	}
-	return r;
 }

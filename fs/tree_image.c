@@ -50,12 +50,12 @@ int tree_found_content(struct op *op, const struct node *dir, const struct manif
 	if (!digest_is_set(&e->desc.digest))
 		return err_set(&op->err, -EOPNOTSUPP, "%s: a digest that cannot be verified here",
 			       e->digest_text);
-	int r = tree_repo(op, dir->id, ret->repo);
+	int r = tree_repo(op, dir->id, ret->place);
 	if (r)
 		return r;
 	ret->digest = e->desc.digest;
 	ret->key = (struct node_key){
-	    .kind = kind, .digest = &ret->digest, .size = e->desc.size, .repo = ret->repo};
+	    .kind = kind, .digest = &ret->digest, .size = e->desc.size, .place = ret->place};
 	ret->entry_s = TREE_FOREVER_S;
 	return 0;
 }

@@ -27,7 +27,7 @@ int tree_add_link(struct dirlist *l, uint64_t path, const char *name)
 int tree_add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
 {
 	/* A digest that cannot be verified is listed, and has no inode. */
-	uint64_t ino = digest_is_set(d) ? tree_content_ino(d, wasm) : UINT64_MAX;
+	uint64_t ino = digest_is_set(d) ? tree_content_ino(d, wasm ? 0555 : 0444) : UINT64_MAX;
 	return dirlist_add(l, name, strlen(name), ino, S_IFREG);
 }
 
@@ -190,9 +190,11 @@ static int list_main_wasm(struct op *op, const struct node *dir, struct image *i
 	int r = tree_names(op, dir, image, &names);
 	if (r == -EINPROGRESS && is_lasting(op_failed(op, &op->want)))
 		return 0;
-	/* What lies in an archive cannot be opened yet. */
-	if (r || names->main_kind != MAIN_WASM_LAYER)
+	if (r || !names->main_listed)
 		return r;
+	/* Its inode number is known once its archive is here. */
+	if (names->main_kind != MAIN_WASM_LAYER)
+		return dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
 	return tree_add_content(l, "main.wasm",
 				&image->manifest->layers[names->main_layer].desc.digest, true);
 }
@@ -310,6 +312,7 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 	case NODE_OCI_LAYOUT:
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
+	case NODE_CONTENT_MODE:
 	case NODE_MAIN_WASM:
 	case NODE_FREE:
 	case NODE_KIND_COUNT:

@@ -225,6 +225,12 @@ static int make_tar(struct store *s, struct blob *layer, const struct digest *di
 	return expand(s, layer, compression, diff_id, call, ret, err);
 }
 
+int unpacked_restore(struct store *s, const struct unpacked *u, struct blob *layer,
+		     struct call *call, struct blob **ret, struct err *err)
+{
+	return make_tar(s, layer, &u->tar, call, ret, err);
+}
+
 /* ---- indexing ---- */
 
 struct listing_text {

@@ -60,6 +60,9 @@ void unpacked_unref(struct unpacked *u); /* NULL is fine */
 /* The verified tar. -ENOENT: it is not in the cache. */
 NODISCARD int unpacked_tar(struct store *s, const struct unpacked *u, struct call *call,
 			   struct blob **ret, struct err *err);
+/* The tar again, from the layer, once unpacked_tar does not find it. */
+NODISCARD int unpacked_restore(struct store *s, const struct unpacked *u, struct blob *layer,
+			       struct call *call, struct blob **ret, struct err *err);
 /* A member (TAR_FILE) as a blob of its own. */
 NODISCARD int unpacked_extract(struct store *s, struct blob *tar, const struct tar_member *m,
 			       struct call *call, struct blob **ret, struct err *err);

@@ -25,7 +25,16 @@ struct subject {
 	const char *media_type;          /* "" if unknown */
 	bool content;                    /* it is a file: kind, cached, verified */
 	const struct manifest *manifest; /* NULL if none is known here */
+	struct image *image;             /* a reference, which keeps it alive */
+	struct blob *tar;                /* a reference: the bytes lie in it, */
+	uint64_t at;                     /* from here on; NULL: in a blob of their own, if any */
 };
+
+static void subject_release(struct subject *s)
+{
+	image_unref(s->image);
+	blob_unref(s->tar);
+}
 
 static int copy(const char *text, char **ret)
 {
@@ -35,21 +44,22 @@ static int copy(const char *text, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-static const char *kind_of(struct op *op, const struct digest *d)
+static const char *kind_of(struct op *op, const struct subject *s)
 {
-	struct blob *blob = NULL;
+	struct blob *blob = s->tar ? blob_ref(s->tar) : NULL;
 	char head[WASM_SNIFF_LEN];
-	if (store_get(op->fs->store, d, &blob, NULL))
+	size_t len = s->size < sizeof(head) ? (size_t)s->size : sizeof(head);
+	if (!blob && store_get(op->fs->store, s->digest, &blob, NULL))
 		return NULL;
-	int64_t n = file_pread_full(blob_fd(blob), head, sizeof(head), 0);
+	int64_t n = file_pread_full(blob_fd(blob), head, len, s->at);
 	blob_unref(blob);
 	return n < 0 ? NULL : content_kind(head, (size_t)n);
 }
 
-static bool is_verified(struct op *op, const struct digest *d)
+static bool is_verified(struct op *op, const struct subject *s)
 {
-	struct blob *blob = NULL;
-	if (store_get(op->fs->store, d, &blob, NULL))
+	struct blob *blob = s->tar ? blob_ref(s->tar) : NULL;
+	if (!blob && store_get(op->fs->store, s->digest, &blob, NULL))
 		return false;
 	blob_unref(blob);
 	return true;
@@ -71,11 +81,11 @@ static int get_content(struct op *op, const struct subject *s, const char *name,
 	if (!s->content)
 		return -ENODATA;
 	if (strcmp(name, "kind") == 0)
-		return copy(kind_of(op, s->digest), ret);
+		return copy(kind_of(op, s), ret);
 	if (strcmp(name, "cached") == 0)
-		return copy(store_has(op->fs->store, s->digest, NULL) ? "1" : "0", ret);
+		return copy(s->tar || store_has(op->fs->store, s->digest, NULL) ? "1" : "0", ret);
 	if (strcmp(name, "verified") == 0)
-		return copy(is_verified(op, s->digest) ? "1" : "0", ret);
+		return copy(is_verified(op, s) ? "1" : "0", ret);
 	return -ENODATA;
 }
 
@@ -118,35 +128,53 @@ static int get_source(struct op *op, const struct node *node, char **ret)
 	return asprintf(ret, "%s/%s", source_title(op->site->source), repo) < 0 ? -ENOMEM : 0;
 }
 
-/* *ret_image keeps s->manifest alive. -ENODATA: a node without attributes. */
+/* What lies in an archive: nothing is waited for to look at it. */
+static void find_member(struct op *op, const struct node *node, struct subject *s)
+{
+	char text[NODE_REPO_MAX];
+	struct place place;
+	if (store_has(op->fs->store, s->digest, NULL) ||
+	    node_content_place(op->fs->nodes, node->id, text) || place_parse(text, &place))
+		return;
+	if (place.member && tree_member_at_hand(op, node, &place, &s->tar, &s->at))
+		s->at = 0;
+}
+
+/* -ENODATA: a node without attributes. */
 static int subject_of(struct op *op, const struct node *node, struct descriptor *desc,
-		      struct subject *s, struct image **ret_image)
+		      struct subject *s)
 {
 	char repo[NODE_REPO_MAX];
 	bool unknown;
 	int r;
 	*s = (struct subject){0};
-	*ret_image = NULL;
 	switch (node->kind) {
 	case NODE_CONTENT:
 	case NODE_CONTENT_WASM:
+	case NODE_CONTENT_MODE:
 	case NODE_MAIN_WASM:
 		desc->media_type[0] = '\0';
 		if (node_content_repo(op->fs->nodes, node->id, repo) ||
 		    catalog_named(op->site->catalog, repo, &node->digest, desc) != KNOWN_FRESH)
 			desc->media_type[0] = '\0';
-		*s = (struct subject){&node->digest, node->size, desc->media_type, true, NULL};
-		r = tree_content_image(op, node, &unknown, ret_image);
+		*s = (struct subject){.digest = &node->digest,
+				      .size = node->size,
+				      .media_type = desc->media_type,
+				      .content = true};
+		r = tree_content_image(op, node, &unknown, &s->image);
 		if (r)
 			return r;
+		find_member(op, node, s);
 		break;
 	case NODE_TAG:
 	case NODE_MANIFEST:
-		r = tree_image(op, node, ret_image);
+		r = tree_image(op, node, &s->image);
 		if (r)
 			return r;
-		*desc = (*ret_image)->manifest->desc;
-		*s = (struct subject){&desc->digest, desc->size, desc->media_type, false, NULL};
+		*desc = s->image->manifest->desc;
+		s->digest = &desc->digest;
+		s->size = desc->size;
+		s->media_type = desc->media_type;
 		break;
 	case NODE_FREE:
 	case NODE_ROOT:
@@ -168,8 +196,8 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 	case NODE_KIND_COUNT:
 		return -ENODATA;
 	}
-	if (*ret_image)
-		s->manifest = (*ret_image)->manifest;
+	if (s->image)
+		s->manifest = s->image->manifest;
 	return 0;
 }
 
@@ -177,18 +205,17 @@ int xattr_get(struct op *op, const struct node *node, const char *name, char **r
 {
 	struct subject s;
 	struct descriptor desc;
-	struct image *image;
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
 		return -ENODATA;
 	name += strlen(PREFIX);
-	int r = subject_of(op, node, &desc, &s, &image);
+	int r = subject_of(op, node, &desc, &s);
 	if (r)
 		return r;
 	r = get_content(op, &s, name, ret);
 	if (r == -ENODATA && s.manifest)
 		r = strcmp(name, "source") == 0 ? get_source(op, node, ret)
 						: get_manifest(s.manifest, name, ret);
-	image_unref(image);
+	subject_release(&s);
 	if (r == 0 && strlen(*ret) > XATTR_MAX) {
 		free(*ret);
 		*ret = NULL;
@@ -247,7 +274,7 @@ static int list_subject(struct op *op, const struct subject *s, struct list *l)
 		r = add(l, "size", "", "");
 	if (r == 0 && s->media_type[0])
 		r = add(l, "media-type", "", "");
-	if (r == 0 && s->content && kind_of(op, s->digest))
+	if (r == 0 && s->content && kind_of(op, s))
 		r = add(l, "kind", "", "");
 	if (r == 0 && s->content)
 		r = add(l, "cached", "", "");
@@ -262,11 +289,10 @@ int xattr_list(struct op *op, const struct node *node, char **ret, size_t *ret_l
 {
 	struct subject s;
 	struct descriptor desc;
-	struct image *image = NULL;
 	struct list l = {0};
 	/* Listings ask this of each tag, and cost no request for any. */
 	bool unasked = node->kind == NODE_TAG && !digest_is_set(&node->digest);
-	int r = unasked ? -ENODATA : subject_of(op, node, &desc, &s, &image);
+	int r = unasked ? -ENODATA : subject_of(op, node, &desc, &s);
 	if (r == -ENODATA) {
 		*ret = NULL;
 		*ret_len = 0;
@@ -275,7 +301,7 @@ int xattr_list(struct op *op, const struct node *node, char **ret, size_t *ret_l
 	if (r)
 		return r;
 	r = list_subject(op, &s, &l);
-	image_unref(image);
+	subject_release(&s);
 	if (r) {
 		free(l.text);
 		return r;

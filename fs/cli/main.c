@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wasmocifs: what is to be done is the first word; as mount.wasmocifs, mount(8)
- * has called. */
+ * has called; as the archive helper, the program has started itself. */
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/archive_helper.h"
 #include "fs/cli/command.h"
 #include "fs/cli/help.h"
 #include "fs/cli/process.h"
@@ -74,6 +75,8 @@ static const char *base_name(const char *path)
 
 int main(int argc, char **argv)
 {
+	if (archive_helper_called(argc, argv))
+		archive_helper_main(argc, argv);
 	process_open_standard();
 	if (argc > 0 && strcmp(base_name(argv[0]), "mount.wasmocifs") == 0)
 		return helper_main(argc, argv);

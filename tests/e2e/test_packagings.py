@@ -181,19 +181,6 @@ def test_a_config_that_claims_to_be_small(mount, registry):
     assert os.listdir(m / "demo/app:v1/files") == ["layer0.wasm"] and read(m / "demo/app:v1/main.wasm") == MODULE
 
 
-def test_what_lies_in_an_archive_is_not_shown_yet(mount, registry):
-    """Nothing is listed that cannot be opened."""
-    image_of = artifacts.container({"hello.wasm": MODULE})
-    samples.put(registry.store, "demo/app", "v1", image_of)
-    samples.push_index(registry.store, "demo/app", "multi", {("wasip1", "wasm"): image_of})
-    m = mount()
-    for tag in ("v1", "multi"):
-        top = m / f"demo/app:{tag}"
-        assert "main.wasm" not in os.listdir(top) and os.listdir(top / "files") == []
-        with raises(ENOENT):
-            os.stat(top / "main.wasm")
-
-
 def test_a_bundle_that_is_made_to_be_slow(mount, registry):
     """Each of many layers in each of many files."""
     layers = [Blob(b"%d" % i, DATA) for i in range(2000)]

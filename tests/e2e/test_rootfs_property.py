@@ -19,7 +19,6 @@ from harness import run, scaled
 from real_images import Layer, built, need_tools
 from trees import assert_confined, assert_same, tree_of
 
-pytestmark = pytest.mark.skip(reason="files/ of a container image is not part of the mount yet")
 
 SEED = int(os.environ.get("WASMOCIFS_TEST_SEED") or random.SystemRandom().getrandbits(32))
 STACKS = int(os.environ.get("WASMOCIFS_TEST_STACKS") or scaled(40, 8))

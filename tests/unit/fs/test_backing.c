@@ -153,7 +153,7 @@ static struct backing_open get(struct world *w, uint64_t node, uint64_t size, st
 {
 	struct backing_open open;
 
-	backing_get(w->table, node, size, blob, &open);
+	backing_get(w->table, node, size, blob, 0, &open);
 	assert_non_null(open.blob);
 	return open;
 }
@@ -176,7 +176,10 @@ static void test_opens_share_one_id_and_one_file(void **state)
 	assert_ptr_equal(two.blob, &w->a);
 	assert_int_equal(w->b.refs, 0);
 	assert_int_equal(asked, 1);
-	struct blob *serving = backing_blob(w->table, w->node);
+	uint64_t at = 1, size = 0;
+	struct blob *serving = backing_blob(w->table, w->node, &at, &size);
+	assert_int_equal(at, 0);
+	assert_int_equal(size, LARGE);
 	assert_ptr_equal(serving, &w->a);
 	blob_unref(serving);
 
@@ -184,7 +187,7 @@ static void test_opens_share_one_id_and_one_file(void **state)
 	assert_int_equal(open_ids, 1);
 	put(w, w->node, &two);
 	assert_int_equal(open_ids, 0);
-	assert_null(backing_blob(w->table, w->node));
+	assert_null(backing_blob(w->table, w->node, &at, &size));
 
 	struct backing_open three = get(w, w->node, LARGE, &w->b);
 	assert_int_equal(asked, 2);
@@ -216,7 +219,7 @@ static void test_refused_for_good(void **state)
 		refuse = errnos[i];
 		assert_int_equal(backing_new(FUSE_FD, true, w->nodes, &t), 0);
 		for (int n = 0; n < 2; n++) {
-			backing_get(t, w->node, LARGE, &w->a, &open);
+			backing_get(t, w->node, LARGE, &w->a, 0, &open);
 			assert_int_equal(open.backing_id, 0);
 			backing_put(t, w->node);
 			blob_unref(open.blob);
@@ -254,7 +257,7 @@ static void test_not_agreed_upon(void **state)
 
 	assert_int_equal(backing_new(FUSE_FD, false, w->nodes, &t), 0);
 	assert_false(backing_enabled(t));
-	backing_get(t, w->node, LARGE, &w->a, &open);
+	backing_get(t, w->node, LARGE, &w->a, 0, &open);
 	assert_int_equal(open.backing_id, 0);
 	assert_int_equal(asked, 0);
 	backing_put(t, w->node);
@@ -267,10 +270,11 @@ static void test_no_such_node(void **state)
 	struct world *w = *state;
 	struct backing_open open;
 
-	backing_get(w->table, 77, LARGE, &w->a, &open);
+	backing_get(w->table, 77, LARGE, &w->a, 0, &open);
 	assert_null(open.blob);
 	assert_int_equal(open.backing_id, 0);
-	assert_null(backing_blob(w->table, 77));
+	uint64_t at, size;
+	assert_null(backing_blob(w->table, 77, &at, &size));
 	backing_put(w->table, 77);
 	backing_put(w->table, w->node);
 }
@@ -292,7 +296,7 @@ static void test_another_process_takes_over(void **state)
 	struct backing_table *t;
 
 	assert_int_equal(backing_new(FUSE_FD, true, w->nodes, &t), 0);
-	backing_get(t, w->node, LARGE, &w->b, &two);
+	backing_get(t, w->node, LARGE, &w->b, 0, &two);
 	assert_int_equal(two.backing_id, one.backing_id);
 	assert_ptr_equal(two.blob, &w->b);
 	backing_put(t, w->node);

@@ -57,7 +57,7 @@ static int try_content(struct nodes *n, enum node_kind kind, uint64_t v, uint64_
 		       const char *repo, struct node *ret)
 {
 	struct digest d = digest_from(v);
-	struct node_key key = {.kind = kind, .digest = &d, .size = size, .repo = repo};
+	struct node_key key = {.kind = kind, .digest = &d, .size = size, .place = repo};
 
 	return node_get(n, &key, ret);
 }

@@ -160,7 +160,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (ino == FILE_PASSTHROUGH && backing) {
 		struct backing_open open;
 
-		backing_get(backing, w->backed_node, FILE_LEN, &w->blob, &open);
+		backing_get(backing, w->backed_node, FILE_LEN, &w->blob, 0, &open);
 		blob_unref(open.blob);
 		struct uapi_open_out out = {.open_flags = UAPI_FOPEN_PASSTHROUGH,
 					    .backing_id = open.backing_id};

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* layers — the layers of images that this mount has unpacked, and the trees that they
+ * make, in memory. Layer: fs/.
+ *
+ * Both are immutable and known by digests (of the layer; of the manifest), so they are
+ * shared by whoever has come to them by a name. The least recently used are forgotten
+ * beyond LAYERS_BYTES and ROOTFS_BYTES; what was recorded in the cache (fs/unpacked.h)
+ * brings them back.
+ *
+ * What cannot be unpacked never can, for it is known by its digest. So that is remembered
+ * too, and a bomb goes off once.
+ *
+ * A layer is unpacked by one thread at a time: layers_claim waits for the one that is at
+ * it, and then the layer is usually there.
+ *
+ * Threads: any. Locks: a leaf of its own, never held over anything, and those of memos.
+ * layers_claim BLOCKS for as long as unpacking takes: for jobs only.
+ */
+#pragma once
+
+#include "base/digest.h"
+#include "base/macros.h"
+
+#include "base/err.h"
+
+struct layers;
+struct rootfs;
+struct unpacked;
+struct want;
+
+#define LAYERS_MAX          1024
+#define LAYERS_BYTES        (128u << 20)
+#define ROOTFS_MAX          256
+#define ROOTFS_BYTES        (128u << 20)
+#define LAYERS_FAILURES_MAX 256
+
+NODISCARD int layers_new(struct layers **ret);
+void layers_free(struct layers *l); /* NULL is fine */
+
+/* New reference, or NULL. */
+struct unpacked *layers_unpacked(struct layers *l, const struct digest *layer);
+struct rootfs *layers_rootfs(struct layers *l, const struct digest *manifest);
+/* Takes a reference of its own. */
+void layers_put_unpacked(struct layers *l, struct unpacked *u);
+void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct rootfs *r);
+
+/* Of a WANT_ROOTFS, WANT_LAYER or WANT_MEMBER. Keeps -EPROTO, -EFBIG and -EBADMSG, and no
+ * other failure. layers_failed: 0, or that. */
+void layers_fail(struct layers *l, const struct want *w, int code, const struct err *err);
+int layers_failed(struct layers *l, const struct want *w, struct err *err);
+
+/* -ENOMEM. Every claim that succeeds is given back. */
+NODISCARD int layers_claim(struct layers *l, const struct digest *layer);
+void layers_unclaim(struct layers *l, const struct digest *layer);
