@@ -50,12 +50,18 @@ static bool is_unpacked(struct fetcher *f, const struct digest *layer, bool with
 	       (!with_tar || store_has(f->o.store, &rec.tar, NULL));
 }
 
+/* In its config. */
+static bool has_diff_ids(const struct image *image)
+{
+	return image->names->root_count > 0 && image->names->root_is_image;
+}
+
 /* Whether diff ids are declared in a blob that is not here. */
 static bool lacks_config(struct fetcher *f, const struct image *image)
 {
 	const struct descriptor *config = &image->manifest->config.desc;
 	size_t len;
-	return image->names->root_count > 0 && config->size <= IMAGE_CONFIG_MAX &&
+	return has_diff_ids(image) && config->size <= IMAGE_CONFIG_MAX &&
 	       digest_is_set(&config->digest) && !inline_blob_known(&config->digest, &len) &&
 	       !store_has(f->o.store, &config->digest, NULL);
 }
@@ -121,7 +127,7 @@ static int read_config(struct fetcher *f, const struct flight_job *job, struct s
 	const struct descriptor *desc = &s->image->manifest->config.desc;
 	struct blob *blob = NULL;
 	size_t len;
-	if (s->image->names->root_count == 0 || desc->size > IMAGE_CONFIG_MAX ||
+	if (!has_diff_ids(s->image) || desc->size > IMAGE_CONFIG_MAX ||
 	    !digest_is_set(&desc->digest) || inline_blob_known(&desc->digest, &len))
 		return 0;
 	int r = fetch_from_cache(f, &desc->digest, job->call, &blob, err);
@@ -145,12 +151,18 @@ static int subject_of(struct fetcher *f, const struct flight_job *job, struct su
 	return r;
 }
 
-static const struct digest *diff_id_of(const struct subject *s, size_t layer)
+/* What the layer is declared to unpack to, by the config of an image, or as ORAS does it. */
+static bool diff_id_of(const struct subject *s, size_t layer, struct digest *ret)
 {
 	const struct image_config *c = s->config;
-	if (!c || layer >= c->diff_id_count || !digest_is_set(&c->diff_ids[layer]))
-		return NULL;
-	return &c->diff_ids[layer];
+	const struct manifest_entry *e = &s->image->manifest->layers[layer];
+	const char *said =
+	    annotation_get(e->annotations, e->annotation_count, "io.deis.oras.content.digest");
+	if (c && layer < c->diff_id_count && digest_is_set(&c->diff_ids[layer])) {
+		*ret = c->diff_ids[layer];
+		return true;
+	}
+	return !has_diff_ids(s->image) && said && digest_parse(said, strlen(said), ret) == 0;
 }
 
 /* From memory, the cache, or the layer. -ENOENT: the layer is not in the cache. */
@@ -190,10 +202,12 @@ static int unpack(struct fetcher *f, const struct subject *s, size_t layer, stru
 	if (!digest_is_set(d))
 		return err_set(err, -EOPNOTSUPP, "layer %zu: %s: a digest that cannot be verified",
 			       layer, e->digest_text);
+	struct digest diff_id;
+	bool declared = diff_id_of(s, layer, &diff_id);
 	int r = layers_claim(f->o.layers, d);
 	if (r)
 		return err_set(err, r, "no memory for layers");
-	r = unpack_claimed(f, d, diff_id_of(s, layer), call, ret, err);
+	r = unpack_claimed(f, d, declared ? &diff_id : NULL, call, ret, err);
 	layers_unclaim(f->o.layers, d);
 	return r ? err_wrap(err, r, "layer %zu", layer) : 0;
 }
@@ -217,7 +231,7 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 			r = err_set(err, -EFBIG, "its layers have too many members");
 	}
 	if (r == 0)
-		r = rootfs_merge(indexes, n, &root, err);
+		r = rootfs_merge(indexes, n, s->image->names->root_is_image, &root, err);
 	if (r == 0)
 		layers_put_rootfs(f->o.layers, &job->want->digest, root);
 	rootfs_unref(root);

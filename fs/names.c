@@ -102,6 +102,24 @@ static int wasm_title(const struct naming *n, size_t i, char **ret)
 	return r < 0 ? -ENOMEM : 0;
 }
 
+static bool is_image(const struct naming *n)
+{
+	return media_type_is_image_config(n->m->config.desc.media_type);
+}
+
+/* Whether the layer is an archive whose members are below files/, and not itself: one of
+ * a container image, a directory as ORAS packs it, or a provider of wasmCloud's. */
+static bool is_unpacked(const struct naming *n, size_t i)
+{
+	const struct manifest_entry *layer = &n->m->layers[i];
+	const char *unpack = annotation_get(layer->annotations, layer->annotation_count,
+					    "io.deis.oras.content.unpack");
+	if (is_image(n) || (unpack && strcmp(unpack, "true") == 0))
+		return n->classes[i].tar;
+	return media_type_is(layer->desc.media_type,
+			     "application/vnd.wasmcloud.provider.archive.layer.v1+par");
+}
+
 /* The title that a layer has in files/: its own, or its part in this packaging. New;
  * NULL with 0: it is not there. */
 static int title_of(const struct naming *n, size_t i, char **ret)
@@ -109,8 +127,7 @@ static int title_of(const struct naming *n, size_t i, char **ret)
 	const struct manifest_entry *layer = &n->m->layers[i];
 	const char *title = layer->title;
 	*ret = NULL;
-	/* Such layers make a root file system instead. */
-	if (n->classes[i].tar && media_type_is_image_config(n->m->config.desc.media_type))
+	if (is_unpacked(n, i))
 		return 0;
 	for (size_t k = 0; title == NULL && k < ARRAY_LEN(roles); k++) {
 		if (media_type_is(layer->desc.media_type, roles[k].type))
@@ -182,16 +199,15 @@ static int each_file(const struct naming *n, file_fn fn, struct files_tree *t)
 	return r;
 }
 
-/* Those that title_of leaves to the root file system. */
+/* Those that have no title here. */
 static int find_root_layers(const struct naming *naming, struct manifest_names *n)
 {
-	if (!media_type_is_image_config(naming->m->config.desc.media_type))
-		return 0;
+	n->root_is_image = is_image(naming);
 	n->root_layers = calloc(naming->m->layer_count + 1, sizeof(*n->root_layers));
 	if (n->root_layers == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < naming->m->layer_count; i++) {
-		if (naming->classes[i].tar)
+		if (is_unpacked(naming, i))
 			n->root_layers[n->root_count++] = i;
 	}
 	return 0;
@@ -296,14 +312,13 @@ static int choose_in_rootfs(const struct naming *n, struct manifest_names *names
 static int choose_main(const struct naming *n, struct manifest_names *names)
 {
 	const struct manifest *m = n->m;
-	bool image = media_type_is_image_config(m->config.desc.media_type);
 	names->main_kind = MAIN_WASM_NONE;
 	if (m->is_index)
 		return 0;
 	if (n->wasm_layers > 0) {
 		names->main_listed = true;
 		choose_layer(n, names);
-	} else if (image) {
+	} else if (is_image(n)) {
 		return choose_in_rootfs(n, names);
 	} else if (m->layer_count == 1 && n->classes[0].open &&
 		   m->layers[0].desc.size >= WASM_MIN_LEN) {
@@ -334,7 +349,7 @@ static int fill_in(const struct manifest *m, const struct image_config *config,
 		naming.wasm_layers += classes[i].wasm;
 	int rc = choose_main(&naming, n);
 	if (rc == 0)
-		rc = find_root_layers(&naming, n);
+		rc = m->is_index ? 0 : find_root_layers(&naming, n);
 	return rc < 0 ? rc : name_files(&naming, n);
 }
 

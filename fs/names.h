@@ -15,9 +15,10 @@
  *	                   sub-directories ("assets/a.png"): each component is sanitised
  *	                   by itself, at most NAMES_DEPTH_MAX deep; a file where a
  *	                   directory must be is renamed like a duplicate
- *	                   The tar layers of a container image are not among them: they
- *	                   make one root file system (fs/rootfs.h), which is known once
- *	                   they are here
+ *	                   Archives that are to be unpacked are not among them: the tar
+ *	                   layers of a container image, ORAS's directories, wasmCloud's
+ *	                   providers. They make one tree (fs/rootfs.h), which is known
+ *	                   once they are here
  *	main.wasm          what there is to run, if manifest and config say so
  *	config             "config.json", or "config" if its type is not JSON's
  *
@@ -62,6 +63,7 @@ struct manifest_names {
 	size_t file_count;   /* at least 1; an index has 1 */
 	size_t *root_layers; /* which layers are stacked below files/, the lowest first */
 	size_t root_count;
+	bool root_is_image; /* they are a container image's */
 	enum main_wasm main_kind;
 	size_t main_layer;
 	bool main_listed;

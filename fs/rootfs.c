@@ -125,8 +125,8 @@ static void trim(struct rootfs *r)
 		r->text = text;
 }
 
-int rootfs_merge(const struct tar_index *const *layers, size_t n, struct rootfs **ret,
-		 struct err *err)
+int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts,
+		 struct rootfs **ret, struct err *err)
 {
 	struct rootfs_tree t;
 	struct rootfs *r = calloc(1, sizeof(*r));
@@ -137,7 +137,7 @@ int rootfs_merge(const struct tar_index *const *layers, size_t n, struct rootfs 
 	}
 	atomic_init(&r->refs, 1);
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = rootfs_apply(&t, layers[i], (uint32_t)i, err);
+		rc = rootfs_apply(&t, layers[i], (uint32_t)i, whiteouts, err);
 	if (rc == 0)
 		rc = finish_tree(&t, r, err);
 	rootfs_tree_release(&t);

@@ -12,6 +12,7 @@
  *	.wh.NAME     removes NAME, of the layers below
  *	.wh..wh..opq empties its directory, of the layers below
  *	.wh..wh.*    other than that: not for us
+ *	             (Those of other archives are files like any other.)
  *	hard links   are another name for what their target is at that moment
  *	devices, pipes, sockets   replace what was there, and are left out
  *
@@ -28,6 +29,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,9 +67,10 @@ struct rootfs {
 	_Atomic int refs;
 };
 
-/* layers: the lowest first. They are not needed any more afterwards. */
-NODISCARD int rootfs_merge(const struct tar_index *const *layers, size_t n, struct rootfs **ret,
-			   struct err *err);
+/* layers: the lowest first. They are not needed any more afterwards. whiteouts: they are
+ * those of a container image. */
+NODISCARD int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts,
+			   struct rootfs **ret, struct err *err);
 struct rootfs *rootfs_ref(struct rootfs *r);
 void rootfs_unref(struct rootfs *r);         /* NULL is fine */
 size_t rootfs_bytes(const struct rootfs *r); /* of memory */

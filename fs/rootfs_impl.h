@@ -57,7 +57,7 @@ NODISCARD int rootfs_confine(struct rootfs_tree *t, uint32_t link, char *room, c
 
 /* The members of one layer. */
 NODISCARD int rootfs_apply(struct rootfs_tree *t, const struct tar_index *layer, uint32_t number,
-			   struct err *err);
+			   bool whiteouts, struct err *err);
 
 /* The next component of *at, which moves behind it and the '/'; false: none is left. */
 struct component {

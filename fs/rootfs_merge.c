@@ -13,6 +13,7 @@ struct layer {
 	struct rootfs_tree *t;
 	uint32_t number; /* of the layer; nodes say one more, so that 0 is none */
 	unsigned hops;   /* links followed for this path */
+	bool whiteouts;  /* they mean something */
 };
 
 /* It, and every directory that it lies in, is of this layer from now on. */
@@ -184,7 +185,7 @@ static int apply_one(struct layer *l, const struct tar_member *m, struct err *er
 	const char *last = strrchr(m->path, '/');
 	const struct component base = {last ? last + 1 : m->path,
 				       strlen(last ? last + 1 : m->path)};
-	bool whiteout = is_whiteout(&base);
+	bool whiteout = l->whiteouts && is_whiteout(&base);
 	int rc = enter_parent(l, m->path, !whiteout, &dir, &name, err);
 	/* Nothing lies below what is not there, or is no directory. */
 	if (whiteout && (rc == -ENOENT || rc == -ENOTDIR))
@@ -200,9 +201,9 @@ static int apply_one(struct layer *l, const struct tar_member *m, struct err *er
 }
 
 int rootfs_apply(struct rootfs_tree *t, const struct tar_index *layer, uint32_t number,
-		 struct err *err)
+		 bool whiteouts, struct err *err)
 {
-	struct layer l = {.t = t, .number = number};
+	struct layer l = {.t = t, .number = number, .whiteouts = whiteouts};
 	for (size_t i = 0; i < layer->n; i++) {
 		int rc = apply_one(&l, &layer->v[i], err);
 		if (rc < 0)

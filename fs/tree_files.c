@@ -59,7 +59,7 @@ static long find_in_root(const struct below *b, const struct spot *s, const char
  * image. */
 static bool is_mount_dir(const struct below *b, const struct spot *s, const char *name)
 {
-	return b->names->root_count > 0 && s->top &&
+	return b->names->root_count > 0 && b->names->root_is_image && s->top &&
 	       (strcmp(name, "dev") == 0 || strcmp(name, "proc") == 0 || strcmp(name, "sys") == 0);
 }
 

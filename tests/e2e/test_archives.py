@@ -447,3 +447,52 @@ def test_the_helper_leaves_nothing(mount, registry):
     read(m / "demo/app:v1/files/x")
     assert not children_of(m.process.pid)
     assert all("/blobs/" in str(path) for path in files_holding(m.cache, b"a needle in a haystack"))
+
+
+# ---- archives of other artifacts ----
+
+def packed_directory(name, files, **annotations):
+    """As `oras push` packs a directory: its members below its name."""
+    data = artifacts.tar({f"{name}/{path}": content for path, content in files.items()})
+    return Blob(gzip.compress(data, mtime=0), TAR_GZ, name,
+                {"io.deis.oras.content.digest": artifacts.digest_of(data), "io.deis.oras.content.unpack": "true", **annotations})
+
+
+def test_directories_of_oras(mount, registry):
+    """What `oras pull` leaves: directories unpacked, files beside them; a whiteout's name is a name like any other."""
+    layers = [packed_directory("site", {"index.html": b"<p>", "a/b": b"deep", ".wh.x": b"kept"}), Blob(b"one", "text/plain", "one.txt"),
+              packed_directory("site/more", {"c": b"c"}), Blob(b"in", "text/plain", "site/beside.txt"),
+              Blob(gzip.compress(artifacts.tar({"x": b"x"})), TAR_GZ, "kept.tar.gz")]
+    serve(registry, image(Blob(b"{}", artifacts.EMPTY), layers, artifactType="application/vnd.example"))
+    m = mount()
+    files = m / "demo/app:v1/files"
+    assert sorted(os.listdir(files)) == ["kept.tar.gz", "one.txt", "site"]
+    assert sorted(os.listdir(files / "site")) == [".wh.x", "a", "beside.txt", "index.html", "more"]
+    assert read(files / "site/a/b") == b"deep" and read(files / "site/beside.txt") == b"in"
+    assert read(files / "site/more/c") == b"c" and read(files / "kept.tar.gz") == layers[4].data
+    with raises(ENOENT):
+        os.stat(files / "dev")
+    assert sorted(os.listdir(m / "demo/app:v1/layers"))[0].startswith("0.")
+
+
+def test_a_directory_of_oras_that_is_another(mount, registry):
+    layer = packed_directory("d", {"x": b"x"}, **{"io.deis.oras.content.digest": artifacts.digest_of(b"other")})
+    serve(registry, image(Blob(b"{}", artifacts.EMPTY), [layer, Blob(b"f", "text/plain", "f")]))
+    m = mount()
+    with raises(EBADMSG):
+        os.listdir(m / "demo/app:v1/files")
+    assert read(m / "demo/app:v1/files/f") == b"f", "what needs no archive"
+
+
+def test_a_provider_of_wasmcloud(mount, registry):
+    """A PAR: a tar, gzipped or not, of a claims token and a program for each platform."""
+    par = artifacts.tar({"claims.jwt": b"token", "x86_64-linux.bin": b"\x7fELF" + bytes(100)})
+    kind = "application/vnd.wasmcloud.provider.archive.layer.v1+par"
+    for tag, data in (("plain", par), ("packed", gzip.compress(par))):
+        serve(registry, image(Blob(b"{}", "application/vnd.wasmcloud.provider.archive.config"), [Blob(data, kind, "p.par")]), tag)
+    m = mount()
+    for tag in ("plain", "packed"):
+        files = m / f"demo/app:{tag}/files"
+        assert sorted(os.listdir(files)) == ["claims.jwt", "x86_64-linux.bin"]
+        assert read(files / "claims.jwt") == b"token"
+        assert "main.wasm" not in os.listdir(m / f"demo/app:{tag}")

@@ -51,6 +51,9 @@ static struct tar_index *layer(const char *text, unsigned number)
 	return ix;
 }
 
+/* Whether they are archives of no image. */
+static bool plain;
+
 static int merge(const char *const *texts, struct rootfs **ret, struct err *err)
 {
 	const struct tar_index *v[LAYERS_MAX];
@@ -59,7 +62,7 @@ static int merge(const char *const *texts, struct rootfs **ret, struct err *err)
 
 	for (; n < LAYERS_MAX && texts[n] != NULL; n++)
 		v[n] = own[n] = layer(texts[n], (unsigned)n);
-	int rc = rootfs_merge(v, n, ret, err);
+	int rc = rootfs_merge(v, n, !plain, ret, err);
 	for (size_t i = 0; i < n; i++)
 		tar_index_free(own[i]);
 	return rc;
@@ -125,6 +128,14 @@ static void whiteouts(void **state)
 	GIVES("a\n", "f x", "f a\nf .wh.a\nf .wh.x");
 }
 
+static void whiteouts_of_no_image(void **state)
+{
+	(void)state;
+	plain = true;
+	GIVES(".wh.a\na\nd\nd/.wh..wh..opq\nd/x\n", "f a\nf d/x", "f .wh.a\nf d/.wh..wh..opq");
+	plain = false;
+}
+
 static void links(void **state)
 {
 	(void)state;
@@ -180,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(layers_are_stacked),
 	    cmocka_unit_test(whiteouts),
+	    cmocka_unit_test(whiteouts_of_no_image),
 	    cmocka_unit_test(links),
 	    cmocka_unit_test(hard_links),
 	    cmocka_unit_test(what_cannot_be),
