@@ -257,6 +257,28 @@ static int tar_of(struct fetcher *f, const struct unpacked *u, struct call *call
 	return r;
 }
 
+/* A file that lies in a Spin lock itself. */
+static int locked_file(struct fetcher *f, const struct flight_job *job, const struct digest *layer,
+		       struct blob **ret, struct err *err)
+{
+	const struct digest *d = &job->want->member;
+	struct spin_lock *lock = NULL;
+	struct blob *blob = NULL;
+	size_t i = 0;
+	int r = fetch_from_cache(f, layer, job->call, &blob, err);
+	if (r == 0)
+		r = image_lock_read(blob, &lock, err);
+	blob_unref(blob);
+	if (r)
+		return r;
+	if (!lock || spin_lock_files_of(lock, d, &i) == 0 || !lock->files[i].bytes)
+		r = err_set(err, -EIO, "the lock has no such file");
+	else
+		r = store_put(f->o.store, d, lock->files[i].bytes, lock->files[i].len, ret, err);
+	spin_lock_free(lock);
+	return r;
+}
+
 static int member(struct fetcher *f, const struct flight_job *job, const struct subject *s,
 		  struct blob **ret, struct err *err)
 {
@@ -264,6 +286,9 @@ static int member(struct fetcher *f, const struct flight_job *job, const struct 
 	struct unpacked *u = NULL;
 	struct blob *tar = NULL;
 	uint64_t at;
+	if (s->image->names->lock_layer >= 0 && (size_t)s->image->names->lock_layer == w->layer)
+		return locked_file(f, job, &s->image->manifest->layers[w->layer].desc.digest, ret,
+				   err);
 	int r = unpack(f, s, (size_t)w->layer, job->call, &u, err);
 	if (r)
 		return r;

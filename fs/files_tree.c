@@ -296,7 +296,8 @@ int files_tree_add_file(struct files_tree *t, const struct files_add *a)
 	if (wanted == NULL)
 		return -ENOMEM;
 	rc = free_name(t, dir, wanted, a, name);
-	return rc < 0 ? rc : add(t, dir, name, FILE_KIND_LAYER, a->layer);
+	return rc < 0 ? rc
+		      : add(t, dir, name, a->loose ? FILE_KIND_LOOSE : FILE_KIND_LAYER, a->layer);
 }
 
 /* Finishing */

@@ -47,6 +47,7 @@ struct files_add {
 	const char *ext, *other_ext;
 	char mark[13];
 	size_t layer;
+	bool loose; /* FILE_KIND_LOOSE */
 };
 NODISCARD int files_tree_add_file(struct files_tree *t, const struct files_add *a);
 /* New: sorted, as fs/names.h describes it. */

@@ -18,12 +18,13 @@ int image_new(struct manifest *m, struct image **ret)
 	}
 	i->manifest = m;
 	atomic_init(&i->refs, 1);
-	if (manifest_names_new(m, NULL, &i->names) ||
+	if (manifest_names_new(m, NULL, NULL, &i->names) ||
 	    (m->is_index && platform_names(m, &i->platforms))) {
 		image_unref(i);
 		return -ENOMEM;
 	}
-	bool complete = m->is_index || !image_config_matters(m->config.desc.media_type);
+	bool complete =
+	    m->is_index || (!image_config_matters(m->config.desc.media_type) && !image_lock(i));
 	atomic_init(&i->full, complete ? i->names : NULL);
 	*ret = i;
 	return 0;
@@ -53,26 +54,62 @@ const struct manifest_names *image_full(struct image *i)
 	return atomic_load(&i->full);
 }
 
-int image_config_read(const struct blob *b, struct image_config **ret, struct err *err)
+/* Of a blob of at most `most` bytes; larger ones are NULL, whatever the manifest said. New. */
+static int read_all(const struct blob *b, size_t most, char **ret, size_t *ret_len, struct err *err)
 {
 	*ret = NULL;
-	/* Whatever the manifest said of a blob that is here already. */
-	if (blob_size(b) > IMAGE_CONFIG_MAX)
+	if (blob_size(b) > most)
 		return 0;
-	size_t len = (size_t)blob_size(b);
-	AUTO_FREE char *bytes = malloc(len + 1);
+	*ret_len = (size_t)blob_size(b);
+	AUTO_FREE char *bytes = malloc(*ret_len + 1);
 	if (!bytes)
 		return err_set(err, -ENOMEM, "no memory for a config");
-	if (file_pread_full(blob_fd(b), bytes, len, 0) != (int64_t)len)
+	if (file_pread_full(blob_fd(b), bytes, *ret_len, 0) != (int64_t)*ret_len)
 		return err_set(err, -EIO, "cannot read a cached config");
-	int r = image_config_parse(bytes, len, ret, err);
+	*ret = steal_ptr(&bytes);
+	return 0;
+}
+
+int image_config_read(const struct blob *b, struct image_config **ret, struct err *err)
+{
+	AUTO_FREE char *bytes = NULL;
+	size_t len = 0;
+	*ret = NULL;
+	int r = read_all(b, IMAGE_CONFIG_MAX, &bytes, &len, err);
+	if (r == 0 && bytes)
+		r = image_config_parse(bytes, len, ret, err);
 	return r == -EPROTO ? 0 : r;
 }
 
-int image_configure(struct image *i, const struct image_config *config)
+int image_lock_read(const struct blob *b, struct spin_lock **ret, struct err *err)
+{
+	AUTO_FREE char *bytes = NULL;
+	size_t len = 0;
+	*ret = NULL;
+	int r = read_all(b, SPIN_LOCK_MAX, &bytes, &len, err);
+	if (r == 0 && bytes)
+		r = spin_lock_parse(bytes, len, ret, err);
+	return r == -EPROTO ? 0 : r;
+}
+
+const struct descriptor *image_lock(const struct image *i)
+{
+	const struct manifest *m = i->manifest;
+	const struct descriptor *lock = NULL;
+	if (m->is_index)
+		return NULL;
+	if (i->names->lock_layer >= 0)
+		lock = &m->layers[i->names->lock_layer].desc;
+	else if (spin_lock_is(m->config.desc.media_type))
+		lock = &m->config.desc;
+	return lock && digest_is_set(&lock->digest) && lock->size <= SPIN_LOCK_MAX ? lock : NULL;
+}
+
+int image_configure(struct image *i, const struct image_config *config,
+		    const struct spin_lock *lock)
 {
 	struct manifest_names *none = NULL, *full = NULL;
-	int r = manifest_names_new(i->manifest, config, &full);
+	int r = manifest_names_new(i->manifest, config, lock, &full);
 	if (r == 0 && !atomic_compare_exchange_strong(&i->full, &none, full))
 		manifest_names_free(full);
 	return r;

@@ -29,5 +29,10 @@ const struct manifest_names *image_full(struct image *i);
 /* A config out of the cache. *ret is NULL, and the result 0, where it says nothing. -ENOMEM,
  * -EIO. */
 NODISCARD int image_config_read(const struct blob *b, struct image_config **ret, struct err *err);
-/* Makes them, if nobody has. config: NULL if it says nothing; not kept. -ENOMEM. */
-NODISCARD int image_configure(struct image *i, const struct image_config *config);
+/* Makes them, if nobody has. config, lock: NULL if it says nothing; not kept. -ENOMEM. */
+NODISCARD int image_configure(struct image *i, const struct image_config *config,
+			      const struct spin_lock *lock);
+/* The document that names the image's layers, if it is a Spin application; NULL: none. */
+const struct descriptor *image_lock(const struct image *i);
+/* The same of a lock. */
+NODISCARD int image_lock_read(const struct blob *b, struct spin_lock **ret, struct err *err);

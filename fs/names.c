@@ -45,6 +45,7 @@ static int name_layers(const struct manifest *m, const struct layer_class *class
 struct naming {
 	const struct manifest *m;
 	const struct image_config *config; /* NULL: there is none, or it says nothing */
+	const struct spin_lock *lock;      /* likewise */
 	const struct layer_class *classes;
 	size_t wasm_layers;
 };
@@ -112,6 +113,9 @@ static bool is_image(const struct naming *n)
 static bool is_unpacked(const struct naming *n, size_t i)
 {
 	const struct manifest_entry *layer = &n->m->layers[i];
+	if (media_type_is(layer->desc.media_type,
+			  "application/vnd.wasm.content.bundle.v1.tar+gzip"))
+		return false; /* its members are named by a lock */
 	const char *unpack = annotation_get(layer->annotations, layer->annotation_count,
 					    "io.deis.oras.content.unpack");
 	if (is_image(n) || (unpack && strcmp(unpack, "true") == 0))
@@ -184,19 +188,75 @@ static int each_guest(const struct naming *n, size_t layer, file_fn fn, struct f
 	return r;
 }
 
+/* A Spin lock does the same. `placed`: which of its files this has named. */
+static int each_locked(const struct naming *n, size_t layer, file_fn fn, struct files_tree *t,
+		       bool *placed, bool *any)
+{
+	size_t first = 0;
+	size_t count = spin_lock_files_of(n->lock, &n->m->layers[layer].desc.digest, &first);
+	int r = 0;
+	for (size_t i = first; r == 0 && i < first + count; i++) {
+		r = placed[i] ? 0 : fn(n, layer, n->lock->files[i].path, t);
+		placed[i] = true;
+	}
+	*any |= count > 0;
+	return r;
+}
+
+static int add_loose(const struct naming *n, size_t i, bool dirs, struct files_tree *t)
+{
+	const struct spin_file *f = &n->lock->files[i];
+	struct files_add a = {.title = f->path, .layer = i, .loose = true};
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&f->digest, hex);
+	(void)snprintf(a.mark, sizeof(a.mark), "%.*s", MARK_LEN, hex);
+	return dirs ? files_tree_add_dirs(t, f->path) : files_tree_add_file(t, &a);
+}
+
 static int each_file(const struct naming *n, file_fn fn, struct files_tree *t)
 {
-	int r = 0;
+	size_t locked = n->lock ? n->lock->n : 0;
+	AUTO_FREE bool *placed = calloc(locked + 1, sizeof(*placed));
+	int r = placed ? 0 : -ENOMEM;
 	for (size_t i = 0; r == 0 && i < n->m->layer_count; i++) {
 		AUTO_FREE char *title = NULL;
-		bool placed = false;
-		r = each_guest(n, i, fn, t, &placed);
-		if (r == 0 && !placed)
+		bool any = false;
+		r = each_guest(n, i, fn, t, &any);
+		if (r == 0 && n->lock)
+			r = each_locked(n, i, fn, t, placed, &any);
+		if (r == 0 && !any)
 			r = title_of(n, i, &title);
 		if (r == 0 && title != NULL)
 			r = fn(n, i, title, t);
 	}
+	for (size_t i = 0; r == 0 && i < locked; i++) {
+		if (!placed[i])
+			r = add_loose(n, i, fn == add_dirs, t);
+	}
 	return r;
+}
+
+/* Where files of a lock are that no layer is. */
+static int find_loose(const struct naming *naming, struct manifest_names *n)
+{
+	const struct manifest *m = naming->m;
+	n->lock_layer = -1;
+	n->bundles = calloc(m->layer_count + 1, sizeof(*n->bundles));
+	n->loose = calloc((naming->lock ? naming->lock->n : 0) + 1, sizeof(*n->loose));
+	if (n->bundles == NULL || n->loose == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->layer_count; i++) {
+		const char *type = m->layers[i].desc.media_type;
+		if (spin_lock_is(type))
+			n->lock_layer = (long)i;
+		if (media_type_is(type, "application/vnd.wasm.content.bundle.v1.tar+gzip"))
+			n->bundles[n->bundle_count++] = i;
+	}
+	for (size_t i = 0; naming->lock && i < naming->lock->n; i++) {
+		const struct spin_file *f = &naming->lock->files[i];
+		n->loose[i] = (struct loose_file){f->digest, f->bytes != NULL, f->len};
+	}
+	return 0;
 }
 
 /* Those that have no title here. */
@@ -330,7 +390,7 @@ static int choose_main(const struct naming *n, struct manifest_names *names)
 }
 
 static int fill_in(const struct manifest *m, const struct image_config *config,
-		   struct manifest_names *n)
+		   const struct spin_lock *lock, struct manifest_names *n)
 {
 	AUTO_FREE struct layer_class *classes = calloc(m->layer_count + 1, sizeof(*classes));
 	if (classes == NULL)
@@ -344,22 +404,24 @@ static int fill_in(const struct manifest *m, const struct image_config *config,
 		if (rc < 0)
 			return rc;
 	}
-	struct naming naming = {.m = m, .config = config, .classes = classes};
+	struct naming naming = {.m = m, .config = config, .lock = lock, .classes = classes};
 	for (size_t i = 0; i < m->layer_count; i++)
 		naming.wasm_layers += classes[i].wasm;
 	int rc = choose_main(&naming, n);
 	if (rc == 0)
 		rc = m->is_index ? 0 : find_root_layers(&naming, n);
+	if (rc == 0)
+		rc = find_loose(&naming, n);
 	return rc < 0 ? rc : name_files(&naming, n);
 }
 
 int manifest_names_new(const struct manifest *m, const struct image_config *config,
-		       struct manifest_names **ret)
+		       const struct spin_lock *lock, struct manifest_names **ret)
 {
 	struct manifest_names *n = calloc(1, sizeof(*n));
 	if (n == NULL)
 		return -ENOMEM;
-	int rc = fill_in(m, config, n);
+	int rc = fill_in(m, config, lock, n);
 	if (rc < 0)
 		manifest_names_free(n);
 	else
@@ -377,6 +439,8 @@ void manifest_names_free(struct manifest_names *n)
 	for (size_t i = 0; i < n->file_count; i++)
 		free(n->files[i].name);
 	free(n->files);
+	free(n->loose);
+	free(n->bundles);
 	free(n->root_layers);
 	free(n->main_path);
 	free(n);

@@ -2,7 +2,7 @@
 /* names — what the entries of a manifest directory are called. Layer: fs/; a
  * leaf without I/O.
  *
- * Names are a pure function of the parsed manifest and config, so that they are the
+ * Names are a pure function of the parsed manifest and config (and lock), so that they are the
  * same on every mount and need no download. They are safe: no '/', NUL or control
  * character, never "", "." or "..", at most 255 bytes cut on a UTF-8 boundary
  * with the extension kept, unique in their directory also when case is folded
@@ -19,6 +19,7 @@
  *	                   layers of a container image, ORAS's directories, wasmCloud's
  *	                   providers. They make one tree (fs/rootfs.h), which is known
  *	                   once they are here
+ *	                   A Spin application's layers are called what its lock says
  *	main.wasm          what there is to run, if manifest and config say so
  *	config             "config.json", or "config" if its type is not JSON's
  *
@@ -32,10 +33,16 @@
 #include "base/err.h"
 #include "registry/image_config.h"
 #include "registry/manifest.h"
+#include "registry/spin_lock.h"
 
 #define NAMES_DEPTH_MAX 64
 
-enum file_kind { FILE_KIND_DIR, FILE_KIND_LAYER };
+enum file_kind {
+	FILE_KIND_DIR,
+	FILE_KIND_LAYER,
+	FILE_KIND_LOOSE, /* no layer, and named by a Spin lock all the same: inside the lock
+			  * itself, or a member of a bundle */
+};
 
 /* A node of files/: children of a directory are v[first] … v[first+count-1],
  * sorted by name. v[0] is files/ itself. */
@@ -44,7 +51,13 @@ struct file_entry {
 	enum file_kind kind;
 	size_t parent;
 	size_t first, count; /* directory */
-	size_t layer;        /* FILE_KIND_LAYER: index into manifest->layers */
+	size_t layer;        /* FILE_KIND_LAYER: index into manifest->layers; _LOOSE: into loose */
+};
+
+struct loose_file {
+	struct digest digest;
+	bool inlined;
+	size_t size; /* of one that is inlined */
 };
 
 enum main_wasm {
@@ -60,7 +73,11 @@ struct manifest_names {
 	const char *config_name; /* NULL: no config (an index) */
 	char **layer_names;      /* layer_count of the manifest */
 	struct file_entry *files;
-	size_t file_count;   /* at least 1; an index has 1 */
+	size_t file_count; /* at least 1; an index has 1 */
+	struct loose_file *loose;
+	size_t *bundles; /* layers that are archives of loose files */
+	size_t bundle_count;
+	long lock_layer;     /* which layer is a Spin lock; -1: none */
 	size_t *root_layers; /* which layers are stacked below files/, the lowest first */
 	size_t root_count;
 	bool root_is_image; /* they are a container image's */
@@ -70,10 +87,10 @@ struct manifest_names {
 	char *main_path; /* MAIN_WASM_ROOTFS: as the config has it; else NULL */
 };
 
-/* new; -ENOMEM. config: NULL where there is none, or it says nothing. names_of_free(NULL) is fine.
- */
+/* new; -ENOMEM. config, lock: NULL where there is none, or it says nothing. Freeing NULL is
+ * fine. */
 NODISCARD int manifest_names_new(const struct manifest *m, const struct image_config *config,
-				 struct manifest_names **ret);
+				 const struct spin_lock *lock, struct manifest_names **ret);
 void manifest_names_free(struct manifest_names *n);
 
 /* Index into layer_names / files (below the directory `dir`), or -ENOENT. */

@@ -324,6 +324,27 @@ const struct tar_member *tar_index_find(const struct tar_index *ix, const struct
 	return m != NULL && compare(m, d->bytes, size) == 0 ? m : NULL;
 }
 
+bool tar_index_has(const struct tar_index *ix, const struct digest *d, uint64_t *ret_size)
+{
+	size_t low = 0, high = ix->by_digest != NULL ? ix->files : 0;
+	if (d->alg != DIGEST_SHA256)
+		return false;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct tar_member *m = &ix->v[ix->by_digest[mid]];
+		int order = memcmp(m->text, d->bytes, SHA256_LEN);
+		if (order == 0) {
+			*ret_size = m->size;
+			return true;
+		}
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
 /* ---- making one ---- */
 
 static char *append(struct tar_index_builder *b, size_t len)

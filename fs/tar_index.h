@@ -86,6 +86,9 @@ struct digest tar_index_digest(const struct tar_member *m);
 const struct tar_member *tar_index_find(const struct tar_index *ix, const struct digest *d,
 					uint64_t size);
 
+/* Whether a file has these contents; its size if so. */
+bool tar_index_has(const struct tar_index *ix, const struct digest *d, uint64_t *ret_size);
+
 /* Whether the digests are in. Until then: set each file's, then complete it. */
 bool tar_index_is_complete(const struct tar_index *ix);
 void tar_index_set_digest(struct tar_index *ix, size_t member, const struct digest *d);

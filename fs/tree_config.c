@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The names that depend on an image's config, which is fetched when the first of them
- * is looked up. */
+/* The names that depend on an image's config, or a Spin application's lock: they are fetched
+ * when the first of these names is looked up. */
 #include <errno.h>
 #include <string.h>
 
@@ -24,22 +24,47 @@ static int config_blob(struct op *op, const struct node *dir, const struct descr
 	return r ? r : op_want_blob(op, &desc->digest, desc->size, repo);
 }
 
-static int configure(struct op *op, const struct node *dir, struct image *image)
+/* *ret stays NULL where there is none. */
+static int get_config(struct op *op, const struct node *dir, const struct image *image,
+		      struct image_config **ret)
 {
 	const struct descriptor *desc = &image->manifest->config.desc;
-	struct image_config *config = NULL;
 	struct blob *blob = NULL;
-	int r = 0;
-	if (digest_is_set(&desc->digest) && desc->size <= IMAGE_CONFIG_MAX)
-		r = config_blob(op, dir, desc, &blob);
-	if (r)
-		return r;
-	if (blob)
-		r = image_config_read(blob, &config, &op->err);
+	if (!image_config_matters(desc->media_type) || !digest_is_set(&desc->digest) ||
+	    desc->size > IMAGE_CONFIG_MAX)
+		return 0;
+	int r = config_blob(op, dir, desc, &blob);
+	if (r == 0)
+		r = image_config_read(blob, ret, &op->err);
 	blob_unref(blob);
-	if (r == 0 && image_configure(image, config))
+	return r;
+}
+
+static int get_lock(struct op *op, const struct node *dir, const struct image *image,
+		    struct spin_lock **ret)
+{
+	const struct descriptor *desc = image_lock(image);
+	struct blob *blob = NULL;
+	if (!desc)
+		return 0;
+	int r = config_blob(op, dir, desc, &blob);
+	if (r == 0)
+		r = image_lock_read(blob, ret, &op->err);
+	blob_unref(blob);
+	return r;
+}
+
+static int configure(struct op *op, const struct node *dir, struct image *image)
+{
+	struct image_config *config = NULL;
+	struct spin_lock *lock = NULL;
+	int r = get_config(op, dir, image, &config);
+	if (r == 0)
+		r = get_lock(op, dir, image, &lock);
+	if (r == 0 && image_configure(image, config, lock))
 		r = err_set(&op->err, -ENOMEM, "no memory for an image");
 	image_config_free(config);
+	spin_lock_free(lock);
 	return r;
 }
 

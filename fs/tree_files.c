@@ -107,6 +107,28 @@ static int need_root(struct op *op, const struct node *dir, const struct image *
 
 /* ---- lookup ---- */
 
+/* Of a Spin lock: in the lock itself, or in the first bundle that has such a member. */
+static int lookup_loose(struct op *op, const struct node *dir, const struct image *image,
+			const struct manifest_names *names, const struct loose_file *f,
+			const char *name, struct found *ret)
+{
+	struct tree_member m = {
+	    .layer = (size_t)names->lock_layer, .digest = f->digest, .size = f->size};
+	int r = f->inlined && names->lock_layer >= 0 ? 0 : -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < names->bundle_count; i++) {
+		struct unpacked *u = NULL;
+		r = tree_unpacked(op, dir, image, names->bundles[i], &u);
+		if (r)
+			return r;
+		m.layer = names->bundles[i];
+		r = tar_index_has(u->index, &f->digest, &m.size) ? 0 : -ENOENT;
+		unpacked_unref(u);
+	}
+	if (r)
+		return err_set(&op->err, r, "%s: the lock names a file that no layer has", name);
+	return tree_found_member(op, dir, image, &m, tree_content_kind(name), ret);
+}
+
 static int found_in_root(struct op *op, const struct node *dir, const struct image *image,
 			 const struct below *b, size_t i, enum node_kind kind, struct found *ret)
 {
@@ -118,6 +140,16 @@ static int found_in_root(struct op *op, const struct node *dir, const struct ima
 	return tree_found_member(op, dir, image, &m, kind, ret);
 }
 
+static int found_in_files(struct op *op, const struct node *dir, const struct image *image,
+			  const struct manifest_names *names, size_t i, struct found *ret)
+{
+	const struct file_entry *e = &names->files[i];
+	if (e->kind == FILE_KIND_LOOSE)
+		return lookup_loose(op, dir, image, names, &names->loose[e->layer], e->name, ret);
+	return tree_found_content(op, dir, &image->manifest->layers[e->layer],
+				  tree_content_kind(e->name), ret);
+}
+
 static int lookup_both(struct op *op, const struct node *dir, const struct image *image,
 		       struct below *b, const char *name, struct found *ret)
 {
@@ -127,9 +159,7 @@ static int lookup_both(struct op *op, const struct node *dir, const struct image
 		return r;
 	long file = find_in_files(b, &s, name);
 	if (file >= 0 && !is_files_dir(b->names, file))
-		return tree_found_content(op, dir,
-					  &image->manifest->layers[b->names->files[file].layer],
-					  tree_content_kind(name), ret);
+		return found_in_files(op, dir, image, b->names, (size_t)file, ret);
 	r = need_root(op, dir, image, b);
 	if (r == 0)
 		r = find_spot(op, dir, b, &s);
@@ -186,11 +216,15 @@ static int list_files(const struct below *b, const struct spot *s, const struct 
 	int r = 0;
 	for (size_t i = first; i < end && r == 0; i++) {
 		const struct file_entry *e = &files[i];
-		const struct digest *d = &image->manifest->layers[e->layer].desc.digest;
 		if (e->kind == FILE_KIND_DIR)
 			r = tree_add_dir(l, hash, e->name, strlen(e->name));
+		else if (e->kind == FILE_KIND_LOOSE)
+			r = tree_add_content(l, e->name, &b->names->loose[e->layer].digest,
+					     name_is_wasm(e->name));
 		else
-			r = tree_add_content(l, e->name, d, name_is_wasm(e->name));
+			r = tree_add_content(l, e->name,
+					     &image->manifest->layers[e->layer].desc.digest,
+					     name_is_wasm(e->name));
 	}
 	return r;
 }

@@ -2,6 +2,7 @@
 """What lies in the layers of images: main.wasm out of an archive, how its bytes are served, what is fetched for it, and
 archives that are made to do harm. Whole trees are compared in test_rootfs.py."""
 
+import base64
 import gzip
 import io
 import json
@@ -496,3 +497,65 @@ def test_a_provider_of_wasmcloud(mount, registry):
         assert sorted(os.listdir(files)) == ["claims.jwt", "x86_64-linux.bin"]
         assert read(files / "claims.jwt") == b"token"
         assert "main.wasm" not in os.listdir(m / f"demo/app:{tag}")
+
+
+# ---- Spin ----
+
+def spin(bundle=False):
+    """As `spin registry push` makes it: names in the lock only; small files inside it; with many files, one bundle."""
+    small, large, page = b"inlined", random_bytes(21, 300), b"<h1>" * 200
+    ref = lambda data: {"content": {"digest": artifacts.digest_of(data)}}
+    component = {"id": "hello", "source": {"content_type": "application/wasm", "digest": artifacts.digest_of(COMPONENT)},
+                 "files": [{**ref(large), "path": "assets/large.bin"}, {**ref(page), "path": "assets/index.html"},
+                           {"content": {"inline": base64.b64encode(small).decode()}, "path": "assets/small.txt"},
+                           {"content": {"inline": base64.b64encode(b"out").decode()}, "path": "../../out"}]}
+    other = {"id": "../evil/id", "source": {"content_type": "application/wasm", "digest": artifacts.digest_of(MODULE)},
+             "files": [{**ref(large), "path": "assets/large.bin"}]}
+    lock = json.dumps({"spin_lock_version": 1, "metadata": {"name": "app"}, "components": [component, other]}).encode()
+    wasm = [Blob(data, "application/vnd.wasm.content.layer.v1+wasm") for data in (COMPONENT, MODULE)]
+    data = "application/vnd.wasm.content.layer.v1+data"
+    files = [Blob(large, data), Blob(page, data)]
+    if bundle:
+        files = [Blob(gzip.compress(artifacts.tar({"large.bin": large, "index.html": page}), mtime=0),
+                      "application/vnd.wasm.content.bundle.v1.tar+gzip")]
+    config = Blob(b'{"architecture":"wasm","os":"Wasip1"}', artifacts.IMAGE_CONFIG)
+    made = image(config, [*wasm, *files, Blob(lock, "application/vnd.fermyon.spin.application.v1+config")])
+    return made, {"hello.wasm": COMPONENT, "evil/id.wasm": MODULE, "assets/large.bin": large, "assets/index.html": page,
+                  "assets/small.txt": small, "out": b"out", "spin.lock.json": lock}
+
+
+@pytest.mark.parametrize("bundle", [False, True], ids=["layers", "bundle"])
+def test_a_spin_application(mount, registry, bundle):
+    artifact, files = spin(bundle)
+    serve(registry, artifact)
+    m = mount()
+    top = m / "demo/app:v1/files"
+    found = {os.path.relpath(os.path.join(directory, name), top): os.path.join(directory, name)
+             for directory, _, names in os.walk(top) for name in names}
+    assert sorted(found) == sorted(files)
+    assert not any(registry.count("GET", layer.digest) for layer in artifact.layers[:-1]), "the lock alone"
+    for name, data in files.items():
+        assert os.path.getsize(found[name]) == len(data) and read(found[name]) == data, name
+    assert read(m / "demo/app:v1/main.wasm") == COMPONENT
+    m.unmount()
+    for path in (m.cache / "blobs/sha256").iterdir():
+        if path.name != artifact.hex:
+            path.unlink()
+    again = mount()
+    assert {name: read(again / "demo/app:v1/files" / name) for name in files} == files
+
+
+def test_a_spin_lock_of_nothing(mount, registry):
+    """One that cannot be read names nothing; a file that is nowhere is said to be."""
+    made, _ = spin()
+    kind = made.layers[-1].media_type
+    missing = json.dumps({"components": [{"id": "x", "files": [{"path": "gone", "content": {"digest": artifacts.digest_of(b"?")}}]}]})
+    for tag, lock in (("noise", b"\xff" * 40), ("list", b"[]"), ("odd", b'{"components":{"id":1}}'), ("missing", missing.encode())):
+        serve(registry, image(made.config, [*made.layers[:-1], Blob(lock, kind)]), tag)
+    m = mount()
+    for tag in ("noise", "list", "odd"):
+        assert sorted(os.listdir(m / f"demo/app:{tag}/files")) == ["layer0.wasm", "layer1.wasm", "spin.lock.json"]
+        assert read(m / f"demo/app:{tag}/main.wasm") == COMPONENT
+    assert "gone" in os.listdir(m / "demo/app:missing/files")
+    with raises(ENOENT):
+        os.stat(m / "demo/app:missing/files/gone")

@@ -128,9 +128,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(layers, 0, sizeof(layers));
 	set_type(&m.config, configs[data[0] % ARRAY_LEN(configs)]);
 	char *text = make_layers(data + 1, size - 1, &m);
-	ASSERT(manifest_names_new(&m, NULL, &n) == 0);
+	ASSERT(manifest_names_new(&m, NULL, NULL, &n) == 0);
 	check_all(&m, n);
-	ASSERT(manifest_names_new(&m, NULL, &again) == 0);
+	ASSERT(manifest_names_new(&m, NULL, NULL, &again) == 0);
 	check_same(n, again);
 	manifest_names_free(n);
 	manifest_names_free(again);

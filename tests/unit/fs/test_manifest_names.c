@@ -43,7 +43,7 @@ static struct named name_text(const char *text)
 	struct err err = {""};
 	if (manifest_parse(text, strlen(text), &d, "", &r.m, &err) != 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(manifest_names_new(r.m, NULL, &r.n), 0);
+	assert_int_equal(manifest_names_new(r.m, NULL, NULL, &r.n), 0);
 	return r;
 }
 
@@ -476,7 +476,7 @@ static struct named name_with(const char *text, const char *config)
 	assert_int_equal(manifest_parse(text, strlen(text), &d, "", &r.m, NULL), 0);
 	if (config)
 		assert_int_equal(image_config_parse(config, strlen(config), &c, NULL), 0);
-	assert_int_equal(manifest_names_new(r.m, c, &r.n), 0);
+	assert_int_equal(manifest_names_new(r.m, c, NULL, &r.n), 0);
 	image_config_free(c);
 	return r;
 }
