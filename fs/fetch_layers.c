@@ -217,8 +217,9 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 {
 	size_t n = 0, at = 0, i, bytes = 0;
 	size_t most = s->image->names->root_count;
-	AUTO_FREE struct unpacked **v = calloc(most + 1, sizeof(*v));
-	AUTO_FREE const struct tar_index **indexes = calloc(most + 1, sizeof(*indexes));
+	AUTO_FREE struct unpacked **v = calloc(most + 1, sizeof(struct unpacked *));
+	AUTO_FREE const struct tar_index **indexes =
+	    calloc(most + 1, sizeof(const struct tar_index *));
 	struct rootfs *root = NULL;
 	int r = v && indexes ? 0 : err_set(err, -ENOMEM, "no memory for layers");
 	while (r == 0 && next_layer(job->want, s->image, &at, &i)) {
