@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "registry/auth_memory.h"
 #include "registry/park.h"
+#include "registry/retry.h"
 #include "registry/token.h"
 #include "registry/token_fetch.h"
 
@@ -210,6 +211,20 @@ static int fetch_newest(const struct fetch *f, struct call *call, struct token *
 	return code;
 }
 
+/* A token server that limits requests does so for whoever asks for this, not for the
+ * registry: tokens that there are stay good. */
+static void hold(struct fetch *f, int code, const struct err *err)
+{
+	int64_t ms = *f->q.retry_after_ms;
+
+	if (code != -EBUSY && ms <= 0)
+		return;
+	if (ms < AUTH_HOLD_MS)
+		ms = AUTH_HOLD_MS;
+	auth_memory_hold(&f->auth->memory, &f->key, ms < RETRY_GATE_MAX_MS ? ms : RETRY_GATE_MAX_MS,
+			 err->text);
+}
+
 /* Of however many ask for one token, it is one who does. */
 static int fetch(void *ctx, struct call *call, struct token *ret, struct err *err)
 {
@@ -226,6 +241,8 @@ static int fetch(void *ctx, struct call *call, struct token *ret, struct err *er
 		credentials_refused(a->credentials, &c->id);
 	} else if (code == -EACCES) {
 		auth_memory_deny(&a->memory, &f->key, err->text);
+	} else if (code < 0) {
+		hold(f, code, err);
 	}
 	return code;
 }
@@ -254,10 +271,15 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 {
 	struct url realm = {0};
 	struct fetch f = {.auth = a, .key = r->key};
+	struct err why = {""};
 	int code = judge_realm(registry, ch->realm, &realm, err);
 
 	if (code < 0)
 		return code;
+	if (auth_memory_is_held(&a->memory, &r->key, &why)) {
+		url_release(&realm);
+		return err_set(err, -EBUSY, "%s", why.text);
+	}
 	wipe(&r->token);
 	wipe(&r->scopes);
 	code = scopes_for(ch, r, &r->scopes);
@@ -344,7 +366,11 @@ int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 	credential_release(&c);
 	if (code == -ENOMEM)
 		return err_set(err, code, "out of memory");
-	return code == -EACCES ? 0 : code; /* auth_answered will say it */
+	if (code < 0 && code != -EACCES && code != -EBUSY && code != -ECANCELED && ch.bearer)
+		auth_memory_forget(&a->memory, &ch);
+	/* What was remembered may be true no more. The registry is asked without, and what it
+	 * wants now is done in auth_answered, which will say it. */
+	return code == -ETIMEDOUT || code == -ECANCELED || code == -EBUSY ? code : 0;
 }
 
 /* ---- answers ---- */
@@ -389,6 +415,11 @@ static int answer_bearer(struct auth *a, const struct url *registry, struct auth
 		code = use_bearer(r, c);
 		return code < 0 ? err_set(err, code, "out of memory") : 1;
 	}
+	if (set_key(r, ch, c) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	/* Another realm or service: what was shown was for the one before. */
+	if (r->token && !digest_equal(&old, &r->key))
+		r->fresh = false;
 	if (r->token && r->fresh && !is_weak(ch) && !r->waited) {
 		r->waited = true;
 		code = park_sleep(call, clock_ms() + a->o.skew_ms, err);
@@ -398,11 +429,9 @@ static int answer_bearer(struct auth *a, const struct url *registry, struct auth
 		blame(a, r);
 		return 0;
 	}
-	if (set_key(r, ch, c) < 0)
-		return err_set(err, -ENOMEM, "out of memory");
 	if (auth_memory_is_denied(&a->memory, &r->key, &why) && (why.text[0] || r->token))
 		return why.text[0] ? err_set(err, -EACCES, "%s", why.text) : 0;
-	if (r->token)
+	if (r->token && digest_equal(&old, &r->key))
 		token_cache_drop(a->tokens, &old, r->token);
 	code = use_token(a, registry, r, ch, peer, c, call, err);
 	return code < 0 ? code : 1;
@@ -437,18 +466,46 @@ static int answer(struct auth *a, const struct url *registry, struct auth_round 
 /* What the registry wants. One that shows Basic to a token that it does not like
  * (Harbor) still wants a token: the password is not for it. For its catalog it does
  * want the password. */
-static enum address_class learn(struct auth *a, const struct auth_round *r, const char *challenge,
+static enum address_class learn(struct auth *a, const struct url *registry,
+				const struct auth_round *r, const char *challenge,
 				enum address_class peer, struct challenge *ret)
 {
 	bool catalog = is_catalog(r);
+	struct url realm = {0};
 
 	*ret = (struct challenge){0};
 	if (challenge)
 		challenge_parse(challenge, strlen(challenge), ret);
+	/* A token server that must not be asked gives way to a password. */
+	if (ret->bearer && ret->basic && judge_realm(registry, ret->realm, &realm, NULL) == -EACCES)
+		ret->bearer = false;
+	url_release(&realm);
 	if ((!ret->bearer && !ret->basic) || (!ret->bearer && r->token && !catalog))
 		return auth_memory_recall(&a->memory, catalog, ret);
 	auth_memory_learn(&a->memory, catalog, ret, peer);
 	return peer;
+}
+
+/* Whether a helper, or a file, has another login by now than the one in *c, which was just
+ * turned down: passwords that helpers hand out expire (ECR's after 12 hours). It takes its
+ * place. */
+static bool has_another(struct auth *a, struct auth_round *r, struct call *call,
+			struct credential *c)
+{
+	struct credential newer = {0};
+
+	if (r->renewed || !digest_equal(&r->shown, &c->id))
+		return false;
+	r->renewed = true;
+	credentials_refused(a->credentials, &c->id);
+	if (find_credential(a, r, call, &newer, NULL) < 0 || newer.kind != CREDENTIAL_PASSWORD ||
+	    digest_equal(&newer.id, &c->id)) {
+		credential_release(&newer);
+		return false;
+	}
+	credential_release(c);
+	*c = newer;
+	return true;
 }
 
 static int unauthorized(struct auth *a, const struct url *registry, struct auth_round *r,
@@ -465,6 +522,8 @@ static int unauthorized(struct auth *a, const struct url *registry, struct auth_
 	code = find_credential(a, r, call, &c, err);
 	if (code < 0)
 		return code;
+	if (!ch->bearer)
+		(void)has_another(a, r, call, &c);
 	code = answer(a, registry, r, ch, peer, &c, call, err);
 	/* Refused just now: its helper, or the file, may have another one already. */
 	if (code <= 0 && !r->renewed && c.kind != CREDENTIAL_NONE &&
@@ -473,6 +532,22 @@ static int unauthorized(struct auth *a, const struct url *registry, struct auth_
 		credential_release(&c);
 		if (find_credential(a, r, call, &c, NULL) == 0)
 			code = answer(a, registry, r, ch, peer, &c, call, err);
+	}
+	credential_release(&c);
+	return code;
+}
+
+/* 403 to a password: perhaps it has expired, and its helper has another. */
+static int forbidden_basic(struct auth *a, struct auth_round *r, struct call *call, struct err *err)
+{
+	struct credential c = {0};
+	int code = 0;
+
+	if (r->sends >= AUTH_SENDS_MAX || find_credential(a, r, call, &c, NULL) < 0)
+		return 0;
+	if (c.kind == CREDENTIAL_PASSWORD && has_another(a, r, call, &c)) {
+		code = use_basic(r, &c);
+		code = code < 0 ? err_set(err, code, "out of memory") : 1;
 	}
 	credential_release(&c);
 	return code;
@@ -488,7 +563,9 @@ static int forbidden(struct auth *a, const struct url *registry, struct auth_rou
 	enum address_class peer = auth_memory_recall(&a->memory, is_catalog(r), &ch);
 	int code;
 
-	if (!r->token || auth_memory_is_denied(&a->memory, &r->key, NULL))
+	if (!r->token)
+		return digest_is_set(&r->shown) ? forbidden_basic(a, r, call, err) : 0;
+	if (auth_memory_is_denied(&a->memory, &r->key, NULL))
 		return 0;
 	if (r->fresh || r->sends >= AUTH_SENDS_MAX || !ch.bearer) {
 		auth_memory_deny(&a->memory, &r->key, "");
@@ -530,6 +607,6 @@ int auth_answered(struct auth *a, const struct url *registry, struct auth_round 
 		return forbidden(a, registry, r, call, err);
 	if (!asks && digest_is_set(&r->shown))
 		return 0;
-	peer = learn(a, r, challenge, peer, &ch);
+	peer = learn(a, registry, r, challenge, peer, &ch);
 	return unauthorized(a, registry, r, &ch, peer, call, err);
 }

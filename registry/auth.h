@@ -21,6 +21,7 @@
 
 #define AUTH_SENDS_MAX   3
 #define AUTH_FETCHES_MAX 2
+#define AUTH_HOLD_MS     5000 /* without a Retry-After of the token server */
 #define AUTH_SKEW_MS     1000 /* a token may be refused for being from the future */
 
 struct auth;
@@ -56,7 +57,8 @@ NODISCARD int auth_new(const struct auth_options *o, struct auth **ret);
 void auth_free(struct auth *a); /* NULL is fine */
 
 /* Fills in r->header with what the registry is known to want. May ask a token
- * server. Its refusal is no failure here: the registry has the last word. */
+ * server. Neither its refusal nor its absence is a failure here: the registry has the last
+ * word, and may name another. -EBUSY, -ETIMEDOUT, -ECANCELED. */
 NODISCARD int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 			 struct call *call, struct err *err);
 /* The registry, not whom it redirected to, answered with this status. challenge:

@@ -57,6 +57,22 @@ enum address_class auth_memory_recall(struct auth_memory *m, bool catalog, struc
 	return w.peer;
 }
 
+static bool is_of(const struct auth_wanted *w, const struct challenge *ch)
+{
+	return w->challenge.bearer && strcmp(w->challenge.realm, ch->realm) == 0 &&
+	       strcmp(w->challenge.service, ch->service) == 0;
+}
+
+void auth_memory_forget(struct auth_memory *m, const struct challenge *ch)
+{
+	lock_take(&m->lock);
+	if (is_of(&m->repository, ch))
+		m->repository = (struct auth_wanted){0};
+	if (is_of(&m->catalog, ch))
+		m->catalog = (struct auth_wanted){0};
+	lock_drop(&m->lock);
+}
+
 /* In place of an older word about the same, or else of the oldest of all. */
 static void note(struct auth_verdict *list, size_t count, unsigned *next, const struct digest *id,
 		 int64_t keep_ms, const char *why)
@@ -115,6 +131,23 @@ bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, stru
 
 	lock_take(&m->lock);
 	found = look_up(m->denied, AUTH_DENIED_COUNT, key, err);
+	lock_drop(&m->lock);
+	return found;
+}
+
+void auth_memory_hold(struct auth_memory *m, const struct digest *key, int64_t ms, const char *why)
+{
+	lock_take(&m->lock);
+	note(m->held, AUTH_HELD_COUNT, &m->held_next, key, ms, why);
+	lock_drop(&m->lock);
+}
+
+bool auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err)
+{
+	bool found;
+
+	lock_take(&m->lock);
+	found = look_up(m->held, AUTH_HELD_COUNT, key, err);
 	lock_drop(&m->lock);
 	return found;
 }

@@ -13,6 +13,8 @@
  *	           AUTH_STRIKES_MAX such answers without a good one in between
  *	           make it a refused one
  *
+ *	held       what the token server has asked us not to come back for too soon: of
+ *	           this realm, service, scope and login, and of no other
  *	newer      the identity token that a token server gave in exchange for the
  *	           configured one, which may be good no more
  *
@@ -35,6 +37,7 @@
 #define AUTH_DENIED_MS     10000
 #define AUTH_DENIED_COUNT  32
 #define AUTH_STRIKES_MAX   5
+#define AUTH_HELD_COUNT    32
 
 struct auth_verdict {
 	struct digest id;
@@ -53,7 +56,8 @@ struct auth_memory {
 	struct auth_wanted repository, catalog;
 	struct auth_verdict refused[AUTH_REFUSED_COUNT];
 	struct auth_verdict denied[AUTH_DENIED_COUNT];
-	unsigned refused_next, denied_next;
+	struct auth_verdict held[AUTH_HELD_COUNT];
+	unsigned refused_next, denied_next, held_next;
 	struct digest good;
 	int64_t good_until_ms;
 	unsigned strikes;
@@ -70,11 +74,18 @@ void auth_memory_learn(struct auth_memory *m, bool catalog, const struct challen
 /* The challenge without what belonged to another question; no scheme: none yet. */
 enum address_class auth_memory_recall(struct auth_memory *m, bool catalog, struct challenge *ret);
 
+/* The token server that this challenge names cannot be had: the registry may have another
+ * by now. */
+void auth_memory_forget(struct auth_memory *m, const struct challenge *ch);
+
 void auth_memory_refuse(struct auth_memory *m, const struct digest *id, const char *why);
 /* err: why. */
 bool auth_memory_is_refused(struct auth_memory *m, const struct digest *id, struct err *err);
 void auth_memory_deny(struct auth_memory *m, const struct digest *key, const char *why);
 bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, struct err *err);
+
+void auth_memory_hold(struct auth_memory *m, const struct digest *key, int64_t ms, const char *why);
+bool auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err);
 
 void auth_memory_accept(struct auth_memory *m, const struct digest *id);
 /* The registry said 401 to this login. Whether the login itself is to blame. */

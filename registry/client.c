@@ -245,7 +245,8 @@ static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
 static void judge_token_server(struct outcome *o)
 {
 	o->words = o->code != -ETIMEDOUT;
-	o->blame = o->code == -EHOSTUNREACH || o->code == -EBUSY || o->code == -ETIMEDOUT;
+	/* That it limits requests is held against the question (auth_memory.h). */
+	o->blame = o->code == -EHOSTUNREACH || o->code == -ETIMEDOUT;
 }
 
 /* Statuses with which storage says that a signed URL is no longer good. */
@@ -301,8 +302,7 @@ static int64_t gate_ms(const struct client *c, const struct answer *a, const str
 	bool asked = !a->foreign && (a->status == 429 || a->status == 503);
 	int64_t ms = end->retry_after_ms;
 
-	/* Without its token server the registry cannot be asked either. */
-	if ((!asked && !end->token_server) || ms <= c->tuning.down_ms)
+	if (!asked || end->token_server || ms <= c->tuning.down_ms)
 		return 0;
 	int64_t most = asked && a->status == 503 ? RETRY_GATE_DOWN_MS : RETRY_GATE_MAX_MS;
 	return ms < most ? ms : most;
@@ -404,10 +404,18 @@ int client_refusal(const struct question *q, const struct answer *a, struct err 
 
 	errors_parse(a->body ? a->body : "", a->body_len, &said);
 	url_authority(&a->url, where);
-	return err_set(err, errors_errno(a->status, said.code, a->foreign),
-		       "%s: %s %.*s: %d%s%s%s%s", a->foreign ? where : a->from->title, q->method,
-		       url_path_len(&a->url), a->url.target, a->status, said.code[0] ? " " : "",
-		       said.code, said.message[0] ? ": " : "", said.message);
+	/* It has moved, and its login is for the place where it was. */
+	bool moved = a->foreign && (a->status == 401 || a->status == 403) &&
+		     strncmp(a->url.target, "/v2/", 4) == 0;
+	return err_set(
+	    err, errors_errno(a->status, said.code, a->foreign), "%s: %s %.*s: %d%s%s%s%s%s%s%s%s",
+	    a->foreign ? where : a->from->title, q->method, url_path_len(&a->url), a->url.target,
+	    a->status, said.code[0] ? " " : "", said.code, said.message[0] ? ": " : "",
+	    said.message, moved ? "; " : "", moved ? a->from->title : "",
+	    moved ? " sends us there, where its login is not shown: mount that registry by its own "
+		    "name, "
+		  : "",
+	    moved ? where : "");
 }
 
 /* What is behind a path in a name or target: NULL if it is not below it. */

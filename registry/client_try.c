@@ -93,9 +93,23 @@ static int64_t dial_ms(const struct client *c, bool https)
 	return c->endpoint->dial_ms * (https ? 3 : 1);
 }
 
+/* Whoever listens there now may speak the other scheme: then the next try finds out anew.
+ * (Servers of TLS say 400 to http.) */
+static void reconsider(struct attempt *t, int r)
+{
+	struct client *c = t->c;
+	bool odd = t->fault == HTTP_FAULT_TLS || t->fault == HTTP_FAULT_CUT ||
+		   t->fault == HTTP_FAULT_PROTOCOL;
+
+	if (!c->https || !c->http_too || t->reply.foreign)
+		return;
+	if ((r < 0 && odd) || (r == 0 && http_status(t->reply.x) == 400))
+		atomic_store(&c->scheme, CLIENT_SCHEME_UNKNOWN);
+}
+
 /* Where both schemes are allowed, https goes first, and nothing but its absence
  * leads to http: nobody listens, or what listens speaks no TLS. Once one of
- * them has answered it stays. */
+ * them has answered it stays, until it makes no sense any more. */
 static int send_any(struct attempt *t, struct call *call, struct err *err)
 {
 	struct client *c = t->c;
@@ -103,9 +117,12 @@ static int send_any(struct attempt *t, struct call *call, struct err *err)
 	bool slow;
 	int r;
 
-	if (scheme != CLIENT_SCHEME_UNKNOWN)
-		return send_by(t, scheme == CLIENT_HTTPS, dial_ms(c, scheme == CLIENT_HTTPS), call,
-			       err);
+	if (scheme != CLIENT_SCHEME_UNKNOWN) {
+		r = send_by(t, scheme == CLIENT_HTTPS, dial_ms(c, scheme == CLIENT_HTTPS), call,
+			    err);
+		reconsider(t, r);
+		return r;
+	}
 	r = send_by(t, true, c->endpoint->insecure ? 0 : c->tuning.probe_ms, call, err);
 	if (r == 0)
 		atomic_store(&c->scheme, CLIENT_HTTPS);
@@ -228,6 +245,15 @@ static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after
 	return 0;
 }
 
+/* What we showed may come back in an error's text, which is shown to people. */
+static void hide_shown(const struct attempt *t, struct answer *a)
+{
+	const char *secret = t->round.header ? strrchr(t->round.header, ' ') : NULL;
+
+	if (secret && a->body)
+		errors_hide(a->body, a->body_len, secret + 1);
+}
+
 static int take_answer(struct attempt *t, struct call *call, struct answer *a, int64_t *retry_after,
 		       struct err *err)
 {
@@ -242,6 +268,8 @@ static int take_answer(struct attempt *t, struct call *call, struct answer *a, i
 		r = transport_body(t->reply.x, good ? t->q->body_max : ERRORS_BODY_MAX,
 				   !good || head, call, &a->body, &a->body_len, err);
 		t->fault = http_fault(t->reply.x);
+		if (!good)
+			hide_shown(t, a);
 		/* Of an error the status is what counts. */
 		if (r < 0 && !good && r != -ECANCELED && r != -ENOMEM)
 			r = 0;

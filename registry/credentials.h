@@ -2,8 +2,9 @@
 /* credentials — what to log in with: what docker and podman have written, and
  * the programs that they keep logins in. Layer: registry/, internal.
  *
- * Where it is looked for: in the file that was named (--auth-file, else
- * $REGISTRY_AUTH_FILE) and nowhere else. Or else, the first that has an entry:
+ * Where it is looked for: in the file that was named (--auth-file) and nowhere else. Or
+ * else, the first that has an entry:
+ *	$REGISTRY_AUTH_FILE: if it is not there, that is said, and no more
  *	$DOCKER_AUTH_CONFIG: itself such a file, of which only `auths` count
  *	$DOCKER_CONFIG/config.json, or ~/.docker/config.json
  *	containers/auth.json below $XDG_RUNTIME_DIR (or /run/containers/UID/auth.json)

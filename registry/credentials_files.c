@@ -12,7 +12,7 @@
 #include "base/lock.h"
 #include "registry/credential_helper.h"
 
-#define FILES_MAX  5
+#define FILES_MAX  6
 #define VARIABLE   "DOCKER_AUTH_CONFIG"
 #define PASSWD_MAX 4096 /* of one line of it */
 #define SETTLED_MS 2000 /* a file that changed less long ago may change again unnoticed */
@@ -21,6 +21,7 @@ struct auth_file {
 	char *path; /* for people, if it is a variable */
 	enum credentials_form form;
 	bool named;    /* by the user: must be there */
+	bool chosen;   /* by the environment: it is said if it is not */
 	bool variable; /* its text never changes */
 	/* guarded by credentials.lock: what was read last */
 	struct stat seen; /* st_ino 0: nothing */
@@ -110,6 +111,16 @@ static int add_usual(struct credentials *c)
 	return r < 0 ? r : add_file(c, CREDENTIALS_LEGACY, home, "/.dockercfg");
 }
 
+static int add_chosen(struct credentials *c)
+{
+	const char *path = getenv("REGISTRY_AUTH_FILE");
+	int r = path && *path ? add_file(c, CREDENTIALS_DOCKER, path, "") : 0;
+
+	if (c->count > 0)
+		c->files[0].chosen = true;
+	return r;
+}
+
 int credentials_open(const char *auth_file, struct credentials **ret)
 {
 	struct credentials *c = calloc(1, sizeof(*c));
@@ -119,13 +130,13 @@ int credentials_open(const char *auth_file, struct credentials **ret)
 		return -ENOMEM;
 	lock_init(&c->lock);
 	warnings_init(&c->warnings);
-	if (!auth_file || !*auth_file)
-		auth_file = getenv("REGISTRY_AUTH_FILE");
 	if (auth_file && *auth_file) {
 		r = add_file(c, CREDENTIALS_DOCKER, auth_file, "");
 		c->files[0].named = true;
 	} else {
-		r = add_usual(c);
+		r = add_chosen(c);
+		if (r == 0)
+			r = add_usual(c);
 	}
 	if (r == 0)
 		r = helpers_new(HELPER_LIMIT_MS, &c->helpers);
@@ -260,6 +271,14 @@ static void warn_of_mode(struct credentials *c, const struct auth_file *f, mode_
 	warnings_add(&c->warnings, text);
 }
 
+static void warn_of_absence(struct credentials *c, const struct auth_file *f)
+{
+	char text[WARNING_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "REGISTRY_AUTH_FILE names %s, which is not there", f->path);
+	warnings_add(&c->warnings, text);
+}
+
 bool credentials_warning(struct credentials *c, char ret[WARNING_TEXT_MAX])
 {
 	return warnings_take(&c->warnings, ret);
@@ -281,6 +300,7 @@ static int find_in(struct credentials *c, struct auth_file *f, const char *host,
 	char helper[HELPER_NAME_MAX] = "";
 	uint64_t era;
 	mode_t mode;
+	bool absent;
 	int r = refresh(c, f, err);
 
 	if (r < 0)
@@ -288,8 +308,11 @@ static int find_in(struct credentials *c, struct auth_file *f, const char *host,
 	lock_take(&c->lock);
 	era = f->era;
 	mode = f->seen.st_mode;
+	absent = f->text == NULL;
 	r = f->text ? credentials_parse(f->text, f->len, f->form, host, repo, ret, helper, err) : 0;
 	lock_drop(&c->lock);
+	if (absent && f->chosen)
+		warn_of_absence(c, f);
 	if (r > 0 && !helper[0])
 		warn_of_mode(c, f, mode);
 	if (r > 0 && helper[0])

@@ -4,13 +4,74 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/macros.h"
 #include "registry/json_util.h"
 
+#define SECRET_LEAST 6 /* bytes: what is shorter stands in any text */
+
 static bool is_control(unsigned char c)
 {
 	return c < 0x20 || c == 0x7f;
+}
+
+void errors_hide(char *body, size_t len, const char *secret)
+{
+	size_t n = strlen(secret);
+	char *at;
+
+	while (n >= SECRET_LEAST && (at = memmem(body, len, secret, n)) != NULL)
+		memset(at, '*', n);
+}
+
+/* A word ends where a URL, or a token, must. */
+static size_t word_len(const char *s)
+{
+	return strcspn(s, " \"'<>,;()");
+}
+
+static bool word_is(const char *s, size_t len, const char *word)
+{
+	return len == strlen(word) && strncasecmp(s, word, len) == 0;
+}
+
+/* What of a word may be shown. */
+static size_t shown_of(const char *word, size_t len, bool behind_scheme)
+{
+	const char *query = memchr(word, '?', len);
+
+	if (behind_scheme)
+		return 0;
+	return query && memchr(word, '/', (size_t)(query - word)) ? (size_t)(query - word) + 1
+								  : len;
+}
+
+/* In place: no longer than it was. */
+static void leave_out_secrets(char *s)
+{
+	bool behind_scheme = false;
+	char *out = s;
+
+	while (*s) {
+		size_t len = word_len(s);
+		size_t shown = shown_of(s, len, behind_scheme && len >= SECRET_LEAST);
+
+		if (len > 0)
+			behind_scheme = word_is(s, len, "Bearer") || word_is(s, len, "Basic");
+		memmove(out, s, shown);
+		out += shown;
+		if (shown < len) {
+			size_t dots = len - shown < 3 ? len - shown : 3;
+
+			memset(out, '.', dots);
+			out += dots;
+		}
+		s += len;
+		if (*s)
+			*out++ = *s++;
+	}
+	*out = '\0';
 }
 
 void errors_clean(const char *s, size_t len, char *out, size_t room)
@@ -31,6 +92,7 @@ void errors_clean(const char *s, size_t len, char *out, size_t room)
 	while (n > 0 && out[n - 1] == ' ')
 		n--;
 	out[n] = '\0';
+	leave_out_secrets(out);
 }
 
 static void take_string(const json_t *value, char *out, size_t room)

@@ -19,9 +19,13 @@ struct registry_error {
  * read say nothing. */
 void errors_parse(const char *body, size_t len, struct registry_error *ret);
 
+/* Overwrites each place where a secret stands as it is. */
+void errors_hide(char *body, size_t len, const char *secret);
+
 /* One line of a text of anybody's: runs of blanks and control characters become one
  * space. A sequence that ESC begins loses its first byte, and so its effect. What
- * does not fit is cut off, not inside a UTF-8 sequence. */
+ * does not fit is cut off, not inside a UTF-8 sequence. What looks like a secret is left
+ * out: the query of a URL, which may be signed, and what stands behind Bearer or Basic. */
 void errors_clean(const char *s, size_t len, char *out, size_t room);
 
 /* The -errno of a final status that is not a success. Absence only where the

@@ -254,8 +254,11 @@ static int set_trust(struct http_exchange *x)
 	const struct http_options *o = &x->http->o;
 	struct curl_blob pem = {.flags = CURL_BLOB_NOCOPY};
 
-	SET(CURLOPT_SSL_VERIFYPEER, o->unverified ? 0L : 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, o->unverified ? 0L : 2L);
+	/* What is configured of a host says nothing of its token server or storage. */
+	bool unverified = o->unverified && x->home;
+
+	SET(CURLOPT_SSL_VERIFYPEER, unverified ? 0L : 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, unverified ? 0L : 2L);
 	if (x->home && o->home.cert) {
 		SET(CURLOPT_SSLCERT, o->home.cert);
 		SET(CURLOPT_SSLKEY, o->home.key ? o->home.key : o->home.cert);

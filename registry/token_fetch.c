@@ -234,6 +234,8 @@ int token_fetch(const struct token_question *q, struct call *call, struct token 
 	if (r == 0 && a.status == 200) {
 		r = token_parse(a.body, a.len, ret, err);
 	} else if (r == 0) {
+		if (a.body && q->credential->secret)
+			errors_hide(a.body, a.len, q->credential->secret);
 		errors_parse(a.body, a.len, &said);
 		r = errors_errno(a.status, said.code, false);
 		if (r == -ENOENT || (r == -EPROTO && a.status < 500))

@@ -10,7 +10,7 @@ from errno import EACCES, EBUSY, EPROTO
 import pytest
 
 import samples
-from harness import raises, read, until
+from harness import opens, raises, read, until
 from logins import SECRET, authorizations, no_secret_in
 from registry import behaviours as b
 from registry.auth import Basic, Bearer, Harbor, Refuse
@@ -142,7 +142,7 @@ def test_a_token_server_that_is_down(mount, registry, tokens, image):
 
 
 def test_a_token_server_that_wants_to_be_left_alone(mount, registry, tokens, image):
-    """Nobody asks it before, nor the registry, which would only send us to it again."""
+    """Nobody asks it before, for the same."""
     from registry.behaviours import Rule
     server = tokens()
     limit = Rule(None, "", b.too_many(12))
@@ -152,11 +152,10 @@ def test_a_token_server_that_wants_to_be_left_alone(mount, registry, tokens, ima
     for _ in range(3):
         with raises(EBUSY):
             read(m / "demo/app:v1/main.wasm")
-    assert server.count() == 1 and registry.count() == 1
-    host = m.status()["hosts"][0]
-    assert (host["state"], host["errno"]) == ("gated", "EBUSY") and server.address in host["reason"] and host["until"]
+    assert server.count() == 1
+    assert m.status()["hosts"][0]["state"] != "gated", "the registry is well"
     limit.remove()
-    until(lambda: m.status()["hosts"][0]["until"] is None, 30, what="the end of the wait")
+    until(lambda: opens(m / "demo/app:v1/main.wasm"), 30, what="the end of the wait")
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
 
 

@@ -17,9 +17,9 @@ import artifacts
 import samples
 from conftest import DockerRegistry
 from faulty_registry import Pages
-from harness import NOBODY, SLOW, Failed, files_holding, raises, read, run
+from harness import NOBODY, SLOW, Failed, files_holding, opens, raises, read, run, until
 from registry import behaviours as b
-from registry.auth import Basic
+from registry.auth import Basic, Bearer
 from registry.proxy import Proxy
 
 SECRET = "s3cr3t-Pa55word"
@@ -395,7 +395,8 @@ def test_a_real_pull_through_cache(mount, docker_registry, work, hosts):
         options = hosts(f'[host."http://{mirror.address}"]\n')
         m = mount(docker_registry.address, *options)
         assert read(m / "demo:v1/main.wasm") == artifact.layer.data
-        mirror.log.wait(r"GET.*/v2/demo/blobs/sha256")
+        kept = [f"{hex}/data" for hex in (artifact.hex, artifact.layer.hex)]
+        until(lambda: all(list(directory.rglob(name)) for name in kept), what="the mirror to have written both")
         m.unmount()
         m = mount(docker_registry.address, *options, cache=work / "other")
         docker_registry.process.terminate()
@@ -560,3 +561,33 @@ def test_a_proxy_that_cannot_be_one(mount, registry):
     with pytest.raises(Failed, match="HTTP_PROXY in the environment: a proxy is http, https or socks5") as failure:
         mount(None, env={"HTTP_PROXY": f"ftp://me:{SECRET}@proxy"}, fails=True)
     assert SECRET not in str(failure.value)
+
+
+# what changes while it is mounted
+
+
+def test_a_loopback_registry_that_changes_its_scheme(mount, registry, authority, work):
+    """Plain, then with TLS on the same port, and back."""
+    images = [samples.push_wasm(registry.store, f"demo/r{i}", "v1", seed=i) for i in range(3)]
+    m = mount(registry.address, "--ca-file", authority.ca_file(work))
+    assert read(m / "demo/r0:v1/main.wasm") == images[0].layer.data
+    for i, context in ((1, authority.context("127.0.0.1")), (2, None)):
+        registry.stop()
+        registry.tls = context
+        registry.start()
+        until(lambda: opens(m / f"demo/r{i}:v1/main.wasm"), what="the other scheme to be found out")
+        assert read(m / f"demo/r{i}:v1/main.wasm") == images[i].layer.data
+
+
+def test_skip_verify_is_about_one_host(mount, registries, tokens, authority, hosts, auth_file):
+    """Not about its token server, which would be told the password."""
+    server = registries(tls=authority.context("elsewhere.example"))
+    samples.push_wasm(server.store, "demo/app", "v1")
+    login = tokens(users={"me": SECRET}, anonymous=False, tls=authority.context("elsewhere.example"))
+    server.auth = Bearer(login, private=lambda path: True)
+    options = hosts(table(server, "skip_verify = true"), server.address)
+    m = mount(f"https://{server.address}", *options, "--auth-file", auth_file({server.address: ("me", SECRET)}))
+    with raises(EACCES, EPROTO, EHOSTUNREACH):
+        read(m / "demo/app:v1/main.wasm")
+    assert server.count() > 0 and login.count() == 0
+    assert m.log.wait("certificate")
