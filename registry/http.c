@@ -233,6 +233,7 @@ int http_start(struct http *h, const struct http_request *q, struct http_exchang
 	x->lane = q->lane;
 	x->allowed = q->allowed ? q->allowed : ADDRESS_ANY;
 	x->content_length = -1;
+	x->pace = &x->own_pace;
 	url_origin(q->url, x->origin);
 	x->home = is_home(&h->o.home, q->url);
 	choose_proxy(x, q->url);
@@ -355,28 +356,51 @@ static int64_t take_piece(struct http_exchange *x, const void **data) REQUIRES(x
 	return (int64_t)p->len;
 }
 
-/* Waits for more, as long as the transfer is not below the lowest speed:
- * measured over windows of time spent waiting, each of which ends as soon as
- * enough has come. */
+void http_keep_pace(struct http_exchange *x, struct http_pace *pace, bool again)
+{
+	int64_t sent_ms;
+
+	lock_take(&x->lock);
+	sent_ms = x->sent_ms;
+	lock_drop(&x->lock);
+	if (again && sent_ms)
+		pace->ms += clock_ms() - sent_ms;
+	x->pace = pace;
+}
+
+static int too_slow(struct http_exchange *x, struct err *err)
+{
+	x->fault = HTTP_FAULT_SLOW;
+	return err_set(err, -ETIMEDOUT, "less than %u KiB/s for %lld s", SOURCE_SLOW_BYTES_S >> 10,
+		       (long long)(x->http->o.tuning.slow_ms / 1000));
+}
+
+/* Waits for more, as long as the transfer is not below the lowest speed. */
 static int wait_for_body(struct http_exchange *x, struct call *call, struct err *err)
 {
 	int64_t slow_ms = x->http->o.tuning.slow_ms;
 	int64_t began_ms = clock_ms();
-	int r = park(&x->lock, &x->cond, has_body, x, call, began_ms + slow_ms - x->window_ms, err);
+	int r = park(&x->lock, &x->cond, has_body, x, call, began_ms + slow_ms - x->pace->ms, err);
 
 	if (r < 0)
 		return call_ended(x, r);
-	x->window_ms += clock_ms() - began_ms;
-	if (r == 0) {
-		x->fault = HTTP_FAULT_SLOW;
-		return err_set(err, -ETIMEDOUT, "less than %u KiB/s for %lld s",
-			       SOURCE_SLOW_BYTES_S >> 10, (long long)(slow_ms / 1000));
-	}
-	return 0;
+	x->pace->ms += clock_ms() - began_ms;
+	return r == 0 ? too_slow(x, err) : 0;
+}
+
+static void count_body(struct http_exchange *x, size_t n)
+{
+	int64_t slow_ms = x->http->o.tuning.slow_ms;
+
+	x->pace->bytes += n;
+	if (x->pace->bytes >= SOURCE_SLOW_BYTES_S * (uint64_t)slow_ms / 1000)
+		*x->pace = (struct http_pace){0};
 }
 
 int64_t http_read(struct http_exchange *x, struct call *call, const void **data, struct err *err)
 {
+	if (x->pace->ms >= x->http->o.tuning.slow_ms)
+		return too_slow(x, err);
 	for (;;) {
 		bool resume, finished;
 		int64_t n;
@@ -392,10 +416,7 @@ int64_t http_read(struct http_exchange *x, struct call *call, const void **data,
 		if (resume)
 			http_post(x);
 		if (n > 0) {
-			x->window_bytes += (uint64_t)n;
-			if (x->window_bytes >=
-			    SOURCE_SLOW_BYTES_S * (uint64_t)x->http->o.tuning.slow_ms / 1000)
-				x->window_bytes = 0, x->window_ms = 0;
+			count_body(x, (size_t)n);
 			return n;
 		}
 		if (finished)

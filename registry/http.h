@@ -124,8 +124,19 @@ uint64_t http_bytes(const struct http *h);    /* received in bodies so far */
 /* Copies what it needs. Does not wait. -ENOMEM, -EIO. */
 NODISCARD int http_start(struct http *h, const struct http_request *q, struct http_exchange **ret,
 			 struct err *err);
+/* How fast a body comes: by windows of time spent waiting for it, each of which ends as
+ * soon as enough has come. Zeros at the start. */
+struct http_pace {
+	uint64_t bytes; /* since the window began */
+	int64_t ms;     /* waited in it */
+};
+
 /* Waits for the status and all header fields. The errno goes with http_fault. */
 NODISCARD int http_headers(struct http_exchange *x, struct call *call, struct err *err);
+/* After http_headers: goes on with a window that other exchanges for the same bytes
+ * began, so that what comes in many small pieces has no more time than what comes in
+ * one. With `again` the wait for this answer counts too. *pace is used until http_end. */
+void http_keep_pace(struct http_exchange *x, struct http_pace *pace, bool again);
 /* The next of the body: *data has the returned number of bytes and stays until
  * the next http_read or http_end. 0: the body is whole, as far as HTTP tells. */
 NODISCARD int64_t http_read(struct http_exchange *x, struct call *call, const void **data,

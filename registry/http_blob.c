@@ -28,6 +28,10 @@ struct transfer {
 	bool cut;   /* worth another try */
 	bool local; /* it is the sink that failed */
 
+	struct http_pace pace; /* over all exchanges with one host */
+	bool asked;            /* it is not the first of them */
+	uint64_t since;        /* bytes since the call had its whole time */
+
 	const struct client *from; /* who gives it */
 	unsigned number;
 	/* With mirrors: */
@@ -122,16 +126,30 @@ static int accept_answer(struct transfer *t, const struct answer *a, struct err 
 	return 1;
 }
 
+/* What advances may take its time, and what falls silent has as long as a question.
+ * Half of what the lowest speed brings in that time does for an advance: a byte now and
+ * then does not. */
+static void renew_deadline(struct transfer *t, size_t len)
+{
+	int64_t ms = t->h->timeout_ms;
+	int64_t most_ms = SOURCE_SLOW_S * 1000;
+	uint64_t enough = SOURCE_SLOW_BYTES_S * (uint64_t)(ms < most_ms ? ms : most_ms) / 2000;
+
+	t->since += len;
+	if (ms <= 0 || t->since < enough)
+		return;
+	t->since = 0;
+	if (t->call->deadline_ms < clock_ms() + ms)
+		t->call->deadline_ms = clock_ms() + ms;
+}
+
 static int deliver(struct transfer *t, const void *data, size_t len, struct err *err)
 {
 	int r;
 
 	if (len > t->size - t->have)
 		return bad(t, err, -EBADMSG, "more bytes than were declared");
-	/* What advances may take its time: the rule against slowness holds, and what
-	 * falls silent has as long as a question. */
-	if (t->h->timeout_ms > 0)
-		t->call->deadline_ms = clock_ms() + t->h->timeout_ms;
+	renew_deadline(t, len);
 	r = t->sink->write(t->sink->ctx, data, len, err);
 	if (r == 0 && t->hasher && hasher_update(t->hasher, data, len) < 0)
 		r = err_set(err, -EIO, "cannot hash");
@@ -149,6 +167,8 @@ static int stream(struct transfer *t, struct http_exchange *x, struct err *err)
 	const void *data;
 	int64_t n;
 
+	http_keep_pace(x, &t->pace, t->asked);
+	t->asked = true;
 	while ((n = http_read(x, t->call, &data, err)) > 0) {
 		int r = deliver(t, data, (size_t)n, err);
 
@@ -188,6 +208,14 @@ static int fetch_once(struct transfer *t, struct err *err)
 	return r;
 }
 
+/* Another host's slowness is not this one's. */
+static void begin_host(struct transfer *t)
+{
+	t->pace = (struct http_pace){0};
+	t->asked = false;
+	t->whole = false;
+}
+
 /* Whether the next host goes on: this one is a mirror, and what failed is its
  * matter. */
 static bool leave_mirror(struct transfer *t)
@@ -195,7 +223,7 @@ static bool leave_mirror(struct transfer *t)
 	if (!from_mirror(t) || t->local || call_check(t->call, NULL) < 0)
 		return false;
 	t->q.skip |= 1u << t->number;
-	t->whole = false;
+	begin_host(t);
 	return true;
 }
 
@@ -213,9 +241,21 @@ static int check(struct transfer *t, struct err *err)
 		return 0;
 	endpoints_distrust(t->h->endpoints, t->q.repo, t->gave);
 	t->q.skip |= t->gave;
+	begin_host(t);
 	t->begun = false;
 	t->have = t->furthest = 0;
 	return 1;
+}
+
+/* 0: it is worth another try, now. */
+static int wait_retry(struct transfer *t, unsigned idle, struct err *err)
+{
+	int64_t began_ms = clock_ms();
+	int64_t wait_ms = retry_backoff_ms(idle + 1, t->from->tuning.retry_base_ms);
+	int r = park_sleep(t->call, began_ms + wait_ms, err);
+
+	t->pace.ms += clock_ms() - began_ms;
+	return r;
 }
 
 /* Until all is there. *err is set on failures that are overcome, too. */
@@ -224,7 +264,6 @@ static int fetch(struct transfer *t, struct err *err)
 	unsigned idle = 0;
 
 	for (;;) {
-		int64_t wait_ms;
 		int r = fetch_once(t, err);
 
 		if (r == 0) {
@@ -244,8 +283,7 @@ static int fetch(struct transfer *t, struct err *err)
 			t->furthest = t->have;
 		if (idle >= IDLE_ATTEMPTS)
 			return r;
-		wait_ms = retry_backoff_ms(idle + 1, t->from->tuning.retry_base_ms);
-		r = park_sleep(t->call, clock_ms() + wait_ms, err);
+		r = wait_retry(t, idle, err);
 		if (r < 0)
 			return r;
 	}

@@ -88,8 +88,8 @@ struct http_exchange {
 
 	/* the caller's own */
 	enum http_fault fault;
-	uint64_t window_bytes; /* since the window began */
-	int64_t window_ms;     /* waited in it */
+	struct http_pace own_pace;
+	struct http_pace *pace; /* own_pace, or one that the caller keeps */
 };
 
 void http_exchange_ref(struct http_exchange *x);

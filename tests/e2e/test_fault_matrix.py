@@ -6,7 +6,7 @@ What is shown elsewhere, likewise: pages and names in test_listing.py; logging i
 manifests in test_manifests.py, test_errors.py and test_what_is_said.py; wrong bytes and lengths in test_verify.py;
 mirrors, proxies, certificates in test_endpoints.py; the fewest requests in test_round_trips.py; what is down, and tags
 that are old, in test_offline.py; the end of a mount under load in test_lifecycle.py. A body of a byte a second needs
-half a minute to be called slow: tests/unit/registry/test_http_blob.c has another clock. The client speaks HTTP/1.1 only,
+half a minute to be called slow: tests/unit/registry/test_http_pace.c has another clock. The client speaks HTTP/1.1 only,
 so there is no GOAWAY.
 """
 

@@ -112,6 +112,17 @@ def test_a_transfer_that_advances_may_go_past_the_timeout(mount, registry):
     assert took.seconds > 2
 
 
+def test_a_byte_for_each_connection_is_no_advance(mount, registry, image):
+    m = mount(None, "--timeout", "2s")
+    os.readlink(m / "demo/app:v1")
+    registry.on("GET", "/blobs/", b.cut(1))
+    with Clock() as took, raises(ETIMEDOUT, EHOSTUNREACH):
+        read(m / "demo/app:v1/main.wasm")
+    assert took.seconds < 8 * SLOW
+    registry.heal()
+    until(lambda: opens(m / "demo/app:v1/main.wasm"), 15, "healing without a remount")
+
+
 def test_a_known_tag_is_hardly_delayed(mount, registry, image):
     m = mount(None, "--tag-ttl", "1s")
     read_all(m, image)

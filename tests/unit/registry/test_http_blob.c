@@ -111,7 +111,6 @@ enum way {
 	LONGER_CHUNKED,
 	SHORTER,
 	PART_UNASKED,
-	DRIP, /* a little, then silence */
 };
 
 struct script {
@@ -175,7 +174,6 @@ static void send_rest(struct script *s, struct connection *c, size_t first, size
 	case LONGER_CHUNKED:
 	case SHORTER:
 	case PART_UNASKED:
-	case DRIP:
 		send_part(c, first, last, SIZE, last - first + 1);
 		break;
 	}
@@ -226,10 +224,6 @@ static void send_first(struct script *s, struct connection *c)
 		break;
 	case PART_UNASKED:
 		send_part(c, 0, SIZE - 1, SIZE, SIZE);
-		break;
-	case DRIP:
-		send_whole(c, SIZE, 100);
-		hang(c);
 		break;
 	}
 }
@@ -306,23 +300,6 @@ static void from_an_offset_by_a_closed_range(void **state)
 	q = server_seen(r.server, 0);
 	snprintf(want, sizeof(want), "bytes=1000-%u", SIZE - 1);
 	assert_string_equal(seen_field(&q, "Range"), want);
-	free(b.bytes);
-	rig_close(&r);
-}
-
-static void below_the_lowest_speed(void **state)
-{
-	const struct client_tuning tuning = {.http = {.slow_ms = 50}};
-	struct script s = {.way = DRIP};
-	struct bucket b = {0};
-	struct rig r;
-
-	(void)state;
-	rig_open(&r, serve_blob, &s, "http://", "", NULL, &tuning);
-	rig_call(&r, 5000);
-	assert_int_equal(get(&r, &b, 0), -ETIMEDOUT);
-	assert_non_null(strstr(r.err.text, "less than 16 KiB/s"));
-	assert_int_equal(source_down(r.source, NULL), 0);
 	free(b.bytes);
 	rig_close(&r);
 }
@@ -650,7 +627,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(however_it_is_delivered),
 	    cmocka_unit_test(from_an_offset_by_a_closed_range),
-	    cmocka_unit_test(below_the_lowest_speed),
 	    cmocka_unit_test(the_sinks_error_ends_it),
 	    cmocka_unit_test(a_slow_reader_stops_the_transfer_only),
 	    cmocka_unit_test(a_question_does_not_wait_behind_blobs),
