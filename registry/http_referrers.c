@@ -22,45 +22,38 @@ struct search {
 	struct call *call;
 	struct referrers *found;
 	char path[HTTP_TARGET_MAX]; /* of the API */
-	bool lasting;               /* the API is missing as a whole, not for this digest */
+	bool lasting;               /* the API is missing, not only for this digest */
 };
 
 /* ---- the API ---- */
 
-static bool is_absent(struct http_source *h)
+/* Whether a refusal is one of all that could be asked, now and later: what does not
+ * know the path says nothing of what was asked for. */
+static bool is_lasting(const struct answer *a)
 {
-	lock_take(&h->lock);
-	bool absent = clock_ms() < h->referrers_absent_until_ms;
-	lock_drop(&h->lock);
-	return absent;
-}
+	struct registry_error said;
 
-static void note_absent(struct http_source *h)
-{
-	lock_take(&h->lock);
-	h->referrers_absent_until_ms = clock_ms() + SOURCE_REFERRERS_ABSENT_MS;
-	lock_drop(&h->lock);
+	if (a->status != 404 && a->status != 405 && a->status != 501)
+		return false;
+	errors_parse(a->body ? a->body : "", a->body_len, &said);
+	return !said.code[0] || strcmp(said.code, "UNSUPPORTED") == 0;
 }
 
 /* Whether the answer to the first page says that there is no API. The spec allows
  * no 404 of an API that is there, but some give it for what they do not know. */
-static bool says_absent(const struct answer *a, bool *lasting)
+static bool says_absent(const struct answer *a)
 {
 	struct registry_error said;
 
-	*lasting = true;
 	switch (a->status) {
-	case 200:
+	case 200: /* a page for people, of whoever is asked */
 		return !media_type_is(a->media_type, MEDIA_TYPE_INDEX);
-	case 400: /* Quay, of a digest that it does not like */
-		*lasting = false;
-		return !a->foreign;
 	case 401: /* Harbor 2.7; whoever means it says what to log in with */
 		return !a->challenged && !a->foreign;
 	case 404:
 		errors_parse(a->body ? a->body : "", a->body_len, &said);
-		*lasting = strcmp(said.code, "MANIFEST_UNKNOWN") != 0;
 		return strcmp(said.code, "NAME_UNKNOWN") != 0 && !a->foreign;
+	case 400: /* Quay, of a digest that it does not like */
 	case 405:
 	case 406: /* Artifactory */
 	case 501:
@@ -98,15 +91,18 @@ static int ask_page(struct search *s, struct pages *p, struct err *err)
 	struct answer a;
 	int r = endpoints_ask(s->h->endpoints, &q, s->call, &a, err);
 
-	if (r == 0 && p->count == 1 && says_absent(&a, &s->lasting))
+	if (r == 0 && p->count == 1 && says_absent(&a)) {
+		s->lasting = is_lasting(&a);
 		r = 2;
-	else if (r == 0 && a.status != 200)
+	} else if (r == 0 && a.status != 200) {
 		r = client_refusal(&q, &a, err);
-	else if (r == 0 && !media_type_is(a.media_type, MEDIA_TYPE_INDEX))
+	} else if (r == 0 && !media_type_is(a.media_type, MEDIA_TYPE_INDEX)) {
 		r = err_set(err, -EPROTO, "%s: GET %s: a page of %s",
 			    endpoints_origin(s->h->endpoints)->title, s->path, a.media_type);
-	else if (r == 0)
+	} else if (r == 0) {
+		absences_forget(&s->h->no_referrers, s->repo);
 		r = take_page(s, p, &a, err);
+	}
 	answer_release(&a);
 	/* That a page is missing does not mean that there are none. */
 	return r == -ENOENT && p->count > 1 ? -EPROTO : r;
@@ -195,13 +191,14 @@ int http_source_referrers(struct source *source, const char *repo, const struct 
 	struct err why = {""};
 	struct search s = {
 	    .h = http_source_of(source), .repo = repo, .subject = d, .call = call, .found = &found};
-	int r = is_absent(s.h) ? 2 : ask_api(&s, &why);
+	int r = absences_has(&s.h->no_referrers, repo) ? 2 : ask_api(&s, &why);
 
 	if (r == 2) {
 		r = ask_tag(&s, &why);
 		/* Not before it is known that we may ask at all. */
 		if (r == 0 && s.lasting)
-			note_absent(s.h);
+			absences_note(&s.h->no_referrers, repo,
+				      clock_ms() + SOURCE_REFERRERS_ABSENT_MS);
 	}
 	if (r == 0)
 		r = ask_cosign(&s, &why);

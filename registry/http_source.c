@@ -13,6 +13,7 @@ static void source_free_op(struct source *s)
 
 	endpoints_free(h->endpoints);
 	proxy_free(h->proxy);
+	absences_release(&h->no_referrers);
 	lock_release(&h->lock);
 	free(h->auth_file);
 	free(h->ca_file);
@@ -131,6 +132,7 @@ int http_source_open_tuned(const struct source_options *o, const struct source_s
 	if (!h)
 		return err_set(err, -ENOMEM, "out of memory");
 	h->source.ops = &ops;
+	absences_init(&h->no_referrers);
 	lock_init(&h->lock);
 	snprintf(h->namespace, sizeof(h->namespace), "%s", spec->namespace);
 	h->hub = strcmp(spec->host, "docker.io") == 0 || strcmp(spec->host, "index.docker.io") == 0;

@@ -4,10 +4,11 @@
  * http_list.c and http_referrers.c (what it answers). The operations are those of
  * registry/source.h.
  *
- * Locks: http_source.lock guards what is remembered of refusals only.
+ * Locks: http_source.lock guards what is remembered of the catalog only.
  */
 #pragma once
 
+#include "registry/absences.h"
 #include "registry/endpoints.h"
 #include "registry/source_impl.h"
 
@@ -20,12 +21,13 @@ struct http_source {
 	char *auth_file, *ca_file, *hosts_dir;
 	struct proxy *proxy;
 
+	struct absences no_referrers; /* repositories without that API */
+
 	struct lock lock;
 	/* guarded by lock */
 	int catalog_code; /* 0, or what the registry refused to list with */
 	int64_t catalog_until_ms;
 	char catalog_text[ERR_TEXT_MAX];
-	int64_t referrers_absent_until_ms; /* the registry has no such API */
 };
 
 #define HTTP_TARGET_MAX (REPOSITORY_MAX + 256)

@@ -162,9 +162,9 @@ NODISCARD int source_blob(struct source *s, const char *repo, const struct diges
 NODISCARD int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 			  struct names *ret, bool *ret_whole, struct err *err);
 /* The manifests that refer to this one (registry/referrers.h): by the registry's
- * API, which is not looked for again for SOURCE_REFERRERS_ABSENT_MS where it is
- * missing, else by the tag that stands in for it; and those that cosign keeps under
- * tags of its own. None: an empty list. -ENOENT: there is no such repository. */
+ * API, which is not looked for again for SOURCE_REFERRERS_ABSENT_MS in a repository
+ * where it is missing, else by the tag that stands in for it; and those that cosign
+ * keeps under tags of its own. None: an empty list. -ENOENT: there is no such repository. */
 #define SOURCE_REFERRERS_ABSENT_MS (60 * 60 * 1000)
 NODISCARD int source_referrers(struct source *s, const char *repo, const struct digest *d,
 			       struct call *call, struct referrers *ret, struct err *err);

@@ -100,6 +100,23 @@ def test_cosign_s_own_tags(mount, registry, image, api):
     assert any(read(found / "layers" / name) == b'{"critical":{}}' for name in os.listdir(found / "layers"))
 
 
+def test_a_repository_without_the_api_says_nothing_of_others(mount, registry, image):
+    sbom = refer(registry.store, image, SBOM, b'{"bom":1}')
+    samples.push_wasm(registry.store, "other/app", "v1", size=20_000)
+    registry.on("GET", "/v2/other/app/referrers/", b.error(404, "UNSUPPORTED"))
+    m = mount()
+    assert tree(m, "other/app:v1/referrers") == {}
+    assert tree(m) == {"application_vnd.cyclonedx+json": [f"sha256-{sbom.hex}"]}
+
+
+def test_a_page_for_people_is_not_believed_for_long(mount, registry, image):
+    sbom = refer(registry.store, image, SBOM, b'{"bom":1}')
+    registry.on("GET", "/referrers/", b.answer(200, "<html>", content_type="text/html"), times=1)
+    m = mount(None, "--list-ttl", "1s")
+    assert tree(m) == {}
+    until(lambda: tree(m) == {"application_vnd.cyclonedx+json": [f"sha256-{sbom.hex}"]}, what="the API being asked again")
+
+
 @pytest.mark.parametrize("kind", ["../../etc", ".", "a\u202eb/c\n", "x" * 400, "sha256-x/y"])
 def test_types_that_are_anything(mount, registry, image, kind):
     referrer = refer(registry.store, image, kind, b"{}")

@@ -218,13 +218,14 @@ static void other_answers_lead_to_the_tag(void **state)
 		 {{404, "", "{\"errors\":[{\"code\":\"UNSUPPORTED\"}]}"}, true},
 		 {{404, "", "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\"}]}"}, false},
 		 {{400, "", "{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}"}, false},
-		 {{401, "", ""}, true},
+		 {{404, "", "{\"errors\":[{\"code\":\"WHATEVER\"}]}"}, false},
+		 {{401, "", ""}, false},
 		 {{405, "", ""}, true},
-		 {{406, "", ""}, true},
+		 {{406, "", ""}, false},
 		 {{501, "", ""}, true},
-		 {{200, "Content-Type: text/html\r\n", "<html>hello</html>"}, true},
-		 {{200, "Content-Type: " MANIFEST_TYPE "\r\n", "{}"}, true},
-		 {{200, "", "{}"}, true}};
+		 {{200, "Content-Type: text/html\r\n", "<html>hello</html>"}, false},
+		 {{200, "Content-Type: " MANIFEST_TYPE "\r\n", "{}"}, false},
+		 {{200, "", "{}"}, false}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
@@ -264,13 +265,60 @@ static void a_missing_api_is_looked_for_again_in_time(void **state)
 	ask(&shop, &a);
 	assert_int_equal(a.code, 0);
 	h = http_source_of(a.rig.source);
-	assert_in_range(h->referrers_absent_until_ms - clock_ms(),
+	assert_true(absences_has(&h->no_referrers, "a/b"));
+	assert_in_range(h->no_referrers.v[0].until_ms - clock_ms(),
 			SOURCE_REFERRERS_ABSENT_MS - 60000, SOURCE_REFERRERS_ABSENT_MS);
-	h->referrers_absent_until_ms = clock_ms() - 1;
+	absences_note(&h->no_referrers, "a/b", clock_ms() - 1);
 	assert_int_equal(
 	    source_referrers(a.rig.source, "a/b", &d, &a.rig.call, &a.found, &a.rig.err), 0);
 	assert_int_equal(server_count_of(a.rig.server, NULL, "/referrers/"), 2);
 	done(&a);
+}
+
+/* What one repository does not have, another may; and what comes back is there. */
+static void what_is_missing_is_missing_in_one_repository(void **state)
+{
+	struct shop shop = {.api = {404, "", ""}, .tag = none};
+	struct digest d = subject("sha256:" HEX_A);
+	struct absences *no_referrers;
+	struct asked a;
+
+	(void)state;
+	ask(&shop, &a);
+	assert_int_equal(a.found.n, 0);
+	shop.api = one;
+	assert_int_equal(source_referrers(a.rig.source, "c", &d, &a.rig.call, &a.found, &a.rig.err),
+			 0);
+	assert_int_equal(a.found.n, 1);
+	referrers_release(&a.found);
+	no_referrers = &http_source_of(a.rig.source)->no_referrers;
+	absences_note(no_referrers, "a/b", clock_ms() - 1);
+	assert_int_equal(
+	    source_referrers(a.rig.source, "a/b", &d, &a.rig.call, &a.found, &a.rig.err), 0);
+	assert_int_equal(a.found.n, 1);
+	for (size_t i = 0; i < ARRAY_LEN(no_referrers->v); i++)
+		assert_null(no_referrers->v[i].repo);
+	done(&a);
+}
+
+static void so_many_absences_are_remembered(void **state)
+{
+	struct absences a;
+	int64_t now_ms = clock_ms();
+	char repo[20];
+
+	(void)state;
+	absences_init(&a);
+	for (int i = 0; i <= ABSENCES_MAX; i++) {
+		snprintf(repo, sizeof(repo), "r%d", i);
+		absences_note(&a, repo, now_ms + 60000 + (i == 7 ? -1 : i));
+	}
+	assert_false(absences_has(&a, "r7"));
+	for (int i = 0; i <= ABSENCES_MAX; i++) {
+		snprintf(repo, sizeof(repo), "r%d", i);
+		assert_int_equal(absences_has(&a, repo), i != 7);
+	}
+	absences_release(&a);
 }
 
 static void what_the_tag_may_be(void **state)
@@ -318,13 +366,13 @@ static void what_the_tag_may_be(void **state)
 
 static void a_failed_tag_leaves_the_api_unjudged(void **state)
 {
-	const struct shop shop = {.api = {401, "", ""}, .tag = {401, "", ""}};
+	const struct shop shop = {.api = {404, "", ""}, .tag = {401, "", ""}};
 	struct asked a;
 
 	(void)state;
 	ask(&shop, &a);
 	assert_int_equal(a.code, -EACCES);
-	assert_int_equal(http_source_of(a.rig.source)->referrers_absent_until_ms, 0);
+	assert_false(absences_has(&http_source_of(a.rig.source)->no_referrers, "a/b"));
 	done(&a);
 }
 
@@ -521,6 +569,8 @@ int main(void)
 	    cmocka_unit_test(none_is_an_empty_list),
 	    cmocka_unit_test(other_answers_lead_to_the_tag),
 	    cmocka_unit_test(a_missing_api_is_looked_for_again_in_time),
+	    cmocka_unit_test(what_is_missing_is_missing_in_one_repository),
+	    cmocka_unit_test(so_many_absences_are_remembered),
 	    cmocka_unit_test(what_the_tag_may_be),
 	    cmocka_unit_test(a_failed_tag_leaves_the_api_unjudged),
 	    cmocka_unit_test(the_tag_of_a_long_digest_is_cut),
