@@ -131,7 +131,7 @@ static int fetch_from(struct fetcher *f, const struct flight_job *job, const cha
 	bool is_manifest;
 	int r = fetch_as(f, job, repo, document, ret, err);
 	if (r == -ENOENT && job->want->size <= SOURCE_DOCUMENT_MAX &&
-	    source_stat(f->o.source, repo, d, job->call, &named, &is_manifest, NULL) == 0 &&
+	    source_stat(f->o.source, repo, d, false, job->call, &named, &is_manifest, NULL) == 0 &&
 	    is_manifest != document)
 		r = fetch_as(f, job, repo, is_manifest, ret, err);
 	if (r == -EBADMSG) /* perhaps for a size that somebody only said */

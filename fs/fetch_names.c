@@ -183,11 +183,24 @@ int fetch_image(struct fetcher *f, const char *repo, const struct digest *d, str
 	return *ret ? 0 : err_set(err, -EIO, "%s: what was fetched is gone again", repo);
 }
 
+/* A size that was only said, by whomever, is what the bytes have where the cache has
+ * them. */
+static void correct_size(struct fetcher *f, struct descriptor *d)
+{
+	uint64_t size;
+	if (store_has(f->o.store, &d->digest, &size))
+		d->size = size;
+}
+
 /* The cache has it, but this repository never named it: ask whether it does. */
 static int ask_named(struct fetcher *f, const struct want *w, struct call *call,
 		     struct descriptor *ret, struct err *err)
 {
-	int r = source_stat(f->o.source, w->repo, &w->digest, call, ret, NULL, err);
+	uint64_t said;
+	bool doubted = catalog_size(f->o.catalog, w->repo, &w->digest, &said) == KNOWN_STALE;
+	int r = source_stat(f->o.source, w->repo, &w->digest, doubted, call, ret, NULL, err);
+	if (r == 0)
+		correct_size(f, ret);
 	if (r == -ENOENT)
 		catalog_digest_absent(f->o.catalog, w->repo, &w->digest);
 	return r ? r : fetch_note_named(f, w->repo, ret, 1, err);

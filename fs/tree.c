@@ -312,14 +312,15 @@ static int lookup_manifest(struct op *op, const struct node *parent, const char 
 }
 
 /* The size that a blob is shown with: of the bytes where the cache has them, else what
- * was said of it; that may prove wrong, and then is not kept. -EINPROGRESS. */
+ * was said of it. That may prove wrong as soon as somebody reads it, here or under
+ * another name, so it holds for one look. -EINPROGRESS. */
 static int blob_bytes(struct op *op, const char *repo, const struct digest *d,
 		      const struct descriptor *named, uint64_t *ret, double *ret_s)
 {
 	*ret_s = TREE_FOREVER_S;
 	if (store_has(op->fs->store, d, ret))
 		return 0;
-	*ret_s = (double)op->fs->o.tag_ttl_ms / 1000.0;
+	*ret_s = 0;
 	*ret = named->size;
 	if (catalog_size(op->site->catalog, repo, d, ret) != KNOWN_STALE)
 		return 0;

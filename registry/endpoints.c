@@ -125,6 +125,17 @@ static size_t group_of(const struct endpoints *e, const char *repo)
 	return best;
 }
 
+uint32_t endpoints_mirrors_of(const struct endpoints *e, const char *repo)
+{
+	const struct endpoint_set *set = &e->sets[group_of(e, repo)];
+	uint32_t mirrors = 0;
+
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->v[i]->mirror)
+			mirrors |= 1u << i;
+	return mirrors;
+}
+
 void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors)
 {
 	const struct endpoint_set *set = &e->sets[group_of(e, repo)];

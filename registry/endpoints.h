@@ -56,6 +56,8 @@ void endpoints_free(struct endpoints *e); /* NULL is fine */
  * ret->number tell whose it is. */
 NODISCARD int endpoints_ask(struct endpoints *e, const struct question *q, struct call *call,
 			    struct answer *ret, struct err *err);
+/* The numbers of the mirrors of a repository, as bits. */
+uint32_t endpoints_mirrors_of(const struct endpoints *e, const char *repo);
 /* What these mirrors (1 << number) gave of a repository did not match its digest. */
 void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors);
 

@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "registry/content_range.h"
 #include "registry/http_source.h"
 #include "registry/manifest.h"
+
+#define ORIGIN_WORD_MS 2000 /* less than a lookup waits */
 
 /* All in one line: a proxy that keeps only the last of several would make the
  * registry answer 404 (OCI distribution spec, "Pulling manifests"). */
@@ -252,8 +255,46 @@ static int stat_by_get(struct http_source *h, struct question q, struct call *ca
 	return r;
 }
 
-static int stat_blob(struct http_source *h, const char *repo, const char *digest, struct call *call,
-		     struct descriptor *ret, struct err *err)
+/* A mirror's word on a size that nobody has declared: the origin's counts, if it has
+ * one soon. */
+static void ask_origin_too(struct http_source *h, struct question q, struct call *call,
+			   struct descriptor *ret)
+{
+	int64_t deadline_ms = call->deadline_ms, soon_ms = clock_ms() + ORIGIN_WORD_MS;
+	struct answer a;
+
+	q.skip = endpoints_mirrors_of(h->endpoints, q.repo);
+	if (soon_ms < deadline_ms)
+		call->deadline_ms = soon_ms;
+	if (endpoints_ask(h->endpoints, &q, call, &a, NULL) == 0 && a.status == 200 &&
+	    a.content_length >= 0)
+		ret->size = (uint64_t)a.content_length;
+	answer_release(&a);
+	call->deadline_ms = deadline_ms;
+}
+
+static int stat_by_head(struct http_source *h, const struct question *q, struct call *call,
+			struct descriptor *ret, struct err *err)
+{
+	struct answer a;
+	int r = endpoints_ask(h->endpoints, q, call, &a, err);
+
+	if (r == 0 && a.status == 200 && a.content_length >= 0) {
+		ret->size = (uint64_t)a.content_length;
+		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
+		if (a.from->mirror)
+			ask_origin_too(h, *q, call, ret);
+	} else if (r == 0 && (a.status == 200 || a.status == 405 || a.foreign)) {
+		r = stat_by_get(h, *q, call, ret, err);
+	} else if (r == 0) {
+		r = client_refusal(q, &a, err);
+	}
+	answer_release(&a);
+	return r;
+}
+
+static int stat_blob(struct http_source *h, const char *repo, const char *digest, bool doubted,
+		     struct call *call, struct descriptor *ret, struct err *err)
 {
 	char target[HTTP_TARGET_MAX];
 	struct question q = {.method = "HEAD",
@@ -261,35 +302,35 @@ static int stat_blob(struct http_source *h, const char *repo, const char *digest
 			     .need = ENDPOINT_PULL,
 			     .repo = repo,
 			     .accept = "*/*"};
-	struct answer a;
 	int r;
 
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
-	r = endpoints_ask(h->endpoints, &q, call, &a, err);
-	if (r == 0 && a.status == 200 && a.content_length >= 0) {
-		ret->size = (uint64_t)a.content_length;
-		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
-	} else if (r == 0 && (a.status == 200 || a.status == 405 || a.foreign)) {
-		r = stat_by_get(h, q, call, ret, err);
-	} else if (r == 0) {
-		r = client_refusal(&q, &a, err);
-	}
-	answer_release(&a);
-	return r;
+	if (!doubted)
+		return stat_by_head(h, &q, call, ret, err);
+	q.skip = endpoints_mirrors_of(h->endpoints, repo);
+	r = stat_by_get(h, q, call, ret, err);
+	if (r == 0 || r == -ENOENT || q.skip == 0)
+		return r;
+	q.skip = 0;
+	return stat_by_get(h, q, call, ret, err);
 }
 
-static int stat_manifest(struct source *s, const char *repo, const char *digest, struct call *call,
-			 struct descriptor *ret, struct err *err)
+/* What a document's bytes are by their digest, they are from whomever. */
+static int stat_manifest(struct source *s, const char *repo, const char *digest, bool doubted,
+			 struct call *call, struct descriptor *ret, struct err *err)
 {
 	struct http_source *h = http_source_of(s);
 	char target[HTTP_TARGET_MAX];
 	struct question q = manifest_question("HEAD", repo, digest, target);
 	struct answer a;
-	int r = endpoints_ask(h->endpoints, &q, call, &a, err);
+	int r;
 
+	if (doubted)
+		return resolve_by_get(s, repo, digest, call, ret, err);
+	r = endpoints_ask(h->endpoints, &q, call, &a, err);
 	if (r == 0 && is_final(&a)) {
 		r = client_refusal(&q, &a, err);
-	} else if (r == 0 && a.status == 200 && a.content_length >= 0) {
+	} else if (r == 0 && a.status == 200 && a.content_length >= 0 && !a.from->mirror) {
 		ret->size = (uint64_t)a.content_length;
 		memcpy(ret->media_type, a.media_type, sizeof(ret->media_type));
 	} else if (r == 0) {
@@ -299,8 +340,9 @@ static int stat_manifest(struct source *s, const char *repo, const char *digest,
 	return r;
 }
 
-int http_source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
-		     struct descriptor *ret, bool *ret_is_manifest, struct err *err)
+int http_source_stat(struct source *s, const char *repo, const struct digest *d, bool doubted,
+		     struct call *call, struct descriptor *ret, bool *ret_is_manifest,
+		     struct err *err)
 {
 	struct http_source *h = http_source_of(s);
 	struct descriptor desc = {.digest = *d};
@@ -310,12 +352,13 @@ int http_source_stat(struct source *s, const char *repo, const struct digest *d,
 	int first, r;
 
 	digest_string(d, digest);
-	first = r = stat_blob(h, repo, digest, call, &desc, &why);
+	first = r = stat_blob(h, repo, digest, doubted, call, &desc, &why);
 	/* Without the origin nobody says that it is no blob, and a mirror may have it
 	 * as a manifest all the same. */
 	if (r == -ENOENT || (r < 0 && h->endpoints->several)) {
 		is_manifest = true;
-		r = stat_manifest(s, repo, digest, call, &desc, first == -ENOENT ? &why : NULL);
+		r = stat_manifest(s, repo, digest, doubted, call, &desc,
+				  first == -ENOENT ? &why : NULL);
 		if (r < 0 && first != -ENOENT)
 			r = first;
 	}

@@ -42,8 +42,9 @@ int http_source_resolve(struct source *s, const char *repo, const char *tag,
 			struct err *err);
 int http_source_document(struct source *s, const char *repo, const char *reference,
 			 struct call *call, struct document *ret, struct err *err);
-int http_source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
-		     struct descriptor *ret, bool *ret_is_manifest, struct err *err);
+int http_source_stat(struct source *s, const char *repo, const struct digest *d, bool doubted,
+		     struct call *call, struct descriptor *ret, bool *ret_is_manifest,
+		     struct err *err);
 int http_source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 		     uint64_t offset, const struct sink *sink, struct call *call,
 		     _Atomic uint64_t *progress, struct err *err);

@@ -237,10 +237,11 @@ static int find_size(struct layout *l, const struct digest *d, struct descriptor
 	return 0;
 }
 
-static int layout_stat(struct source *s, const char *repo, const struct digest *d,
+static int layout_stat(struct source *s, const char *repo, const struct digest *d, bool doubted,
 		       struct call *call, struct descriptor *ret, bool *ret_is_manifest,
 		       struct err *err)
 {
+	(void)doubted;
 	struct layout *l = layout_of(s);
 	struct err own = {""};
 	int rc = check_repo(l, repo, call, &own);

@@ -88,10 +88,10 @@ int source_document(struct source *s, const char *repo, const char *reference, s
 	return s->ops->document(s, repo, reference, call, ret, err);
 }
 
-int source_stat(struct source *s, const char *repo, const struct digest *d, struct call *call,
-		struct descriptor *ret, bool *ret_is_manifest, struct err *err)
+int source_stat(struct source *s, const char *repo, const struct digest *d, bool doubted,
+		struct call *call, struct descriptor *ret, bool *ret_is_manifest, struct err *err)
 {
-	return s->ops->stat(s, repo, d, call, ret, ret_is_manifest, err);
+	return s->ops->stat(s, repo, d, doubted, call, ret, ret_is_manifest, err);
 }
 
 int source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,

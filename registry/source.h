@@ -146,8 +146,10 @@ NODISCARD int source_resolve(struct source *s, const char *repo, const char *tag
 NODISCARD int source_document(struct source *s, const char *repo, const char *reference,
 			      struct call *call, struct document *ret, struct err *err);
 /* Size and media type of a digest that nothing has declared: asked among the
- * blobs first, then among the manifests. *ret_is_manifest may be NULL. */
-NODISCARD int source_stat(struct source *s, const char *repo, const struct digest *d,
+ * blobs first, then among the manifests. *ret_is_manifest may be NULL. The size is
+ * what somebody said, and proves true or not with the bytes; `doubted`: one that was
+ * told before did not, so those who have the bytes are asked for them. */
+NODISCARD int source_stat(struct source *s, const char *repo, const struct digest *d, bool doubted,
 			  struct call *call, struct descriptor *ret, bool *ret_is_manifest,
 			  struct err *err);
 /* A blob from `offset` on (0 ≤ offset < size). Returns 0 when exactly the bytes

@@ -27,8 +27,9 @@ struct source_ops {
 		       struct err *err);
 	int (*document)(struct source *s, const char *repo, const char *reference,
 			struct call *call, struct document *ret, struct err *err);
-	int (*stat)(struct source *s, const char *repo, const struct digest *d, struct call *call,
-		    struct descriptor *ret, bool *ret_is_manifest, struct err *err);
+	int (*stat)(struct source *s, const char *repo, const struct digest *d, bool doubted,
+		    struct call *call, struct descriptor *ret, bool *ret_is_manifest,
+		    struct err *err);
 	int (*blob)(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 		    uint64_t offset, const struct sink *sink, struct call *call,
 		    _Atomic uint64_t *progress, struct err *err);

@@ -38,6 +38,7 @@ struct host {
 	const char *bytes;    /* NULL: the right ones */
 	const char *location; /* with a status of 307 */
 	size_t cut;           /* a blob ends after these bytes; 0: whole */
+	bool no_blobs;
 };
 
 enum { FIRST, SECOND, ORIGIN, HOSTS };
@@ -79,8 +80,8 @@ static void give(void *ctx, struct connection *c, const struct seen *q)
 
 	if (h->location)
 		snprintf(fields, sizeof(fields), "Location: %s\r\n", h->location);
-	if (h->status) {
-		reply_text(c, h->status, fields, "");
+	if (h->status || (h->no_blobs && strstr(q->target, "/blobs/"))) {
+		reply_text(c, h->status ? h->status : 404, fields, "");
 	} else if (strstr(q->target, "/manifests/")) {
 		snprintf(fields, sizeof(fields),
 			 "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n"
@@ -260,14 +261,57 @@ static void what_each_may_be_asked_for(void **state)
 	assert_counts(&n, 0, 1, 0);
 	assert_int_equal(document(&n, manifest_digest), 0);
 	assert_counts(&n, 1, 1, 0);
-	assert_int_equal(source_stat(n.source, "a/b", &blob_digest, &n.call, &d, NULL, &n.err), 0);
-	assert_counts(&n, 2, 1, 0);
+	assert_int_equal(
+	    source_stat(n.source, "a/b", &blob_digest, false, &n.call, &d, NULL, &n.err), 0);
+	/* Nobody has declared its size, so the origin's word on it is heard too. */
+	assert_counts(&n, 2, 1, 1);
 	net_close(&n);
 	n = (struct net){0};
 	net_open(&n, "capabilities = [\"pull\"]\n#%u%u%u\n");
 	assert_int_equal(tag(&n), -EACCES);
 	assert_non_null(strstr(n.err.text, "no host may be asked for that"));
 	assert_counts(&n, 0, 0, 0);
+	net_close(&n);
+}
+
+static uint64_t told_size(struct net *n, const struct digest *d, bool doubted)
+{
+	struct descriptor desc = {0};
+	int r = source_stat(n->source, "a/b", d, doubted, &n->call, &desc, NULL, &n->err);
+
+	if (r < 0)
+		fail_msg("%d: %s", r, n->err.text);
+	return desc.size;
+}
+
+static void a_size_is_not_a_mirrors_word(void **state)
+{
+	struct net n = {.host = {[FIRST] = {.bytes = "012"}}};
+
+	(void)state;
+	net_open(&n, both);
+	assert_int_equal(told_size(&n, &blob_digest, false), strlen(BLOB));
+	assert_counts(&n, 1, 0, 1);
+	assert_int_equal(told_size(&n, &blob_digest, true), strlen(BLOB));
+	assert_counts(&n, 1, 0, 2);
+	/* Without the origin's there is no other. */
+	n.host[ORIGIN].status = 403;
+	assert_int_equal(told_size(&n, &blob_digest, false), 3);
+	net_close(&n);
+}
+
+static void a_manifests_size_is_that_of_its_bytes(void **state)
+{
+	struct net n = {.host = {[FIRST] = {.bytes = "other"}}};
+	struct digest d;
+
+	(void)state;
+	net_open(&n, both);
+	assert_int_equal(digest_parse(manifest_digest, strlen(manifest_digest), &d), 0);
+	for (int i = 0; i < HOSTS; i++)
+		n.host[i].no_blobs = true;
+	assert_int_equal(told_size(&n, &d, false), strlen(MANIFEST));
+	assert_int_equal(told_size(&n, &d, true), strlen(MANIFEST));
 	net_close(&n);
 }
 
@@ -474,6 +518,8 @@ int main(void)
 	    cmocka_unit_test(mirrors_are_asked_in_order),
 	    cmocka_unit_test(listings_are_the_origins),
 	    cmocka_unit_test(what_each_may_be_asked_for),
+	    cmocka_unit_test(a_size_is_not_a_mirrors_word),
+	    cmocka_unit_test(a_manifests_size_is_that_of_its_bytes),
 	    cmocka_unit_test(absence_is_the_origins_word),
 	    cmocka_unit_test(the_error_is_of_who_got_furthest),
 	    cmocka_unit_test(a_mirror_that_is_down_is_passed_over),

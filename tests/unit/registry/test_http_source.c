@@ -340,16 +340,18 @@ static void a_digest_of_unknown_kind(void **state)
 	assert_int_equal(digest_parse(manifest_digest, strlen(manifest_digest), &manifest), 0);
 	assert_int_equal(digest_of(DIGEST_SHA256, "none", 4, &none), 0);
 	rig_open(&r, kinds, NULL, "http://", "", NULL, NULL);
-	assert_int_equal(source_stat(r.source, "x", &blob, &r.call, &d, &is_manifest, &r.err), 0);
+	assert_int_equal(
+	    source_stat(r.source, "x", &blob, false, &r.call, &d, &is_manifest, &r.err), 0);
 	assert_false(is_manifest);
 	assert_int_equal(d.size, 5);
 	assert_string_equal(d.media_type, "application/wasm");
-	assert_int_equal(source_stat(r.source, "x", &manifest, &r.call, &d, &is_manifest, &r.err),
-			 0);
+	assert_int_equal(
+	    source_stat(r.source, "x", &manifest, false, &r.call, &d, &is_manifest, &r.err), 0);
 	assert_true(is_manifest);
 	assert_int_equal(d.size, strlen(MANIFEST));
 	assert_string_equal(r.err.text, "");
-	assert_int_equal(source_stat(r.source, "x", &none, &r.call, &d, NULL, &r.err), -ENOENT);
+	assert_int_equal(source_stat(r.source, "x", &none, false, &r.call, &d, NULL, &r.err),
+			 -ENOENT);
 	rig_close(&r);
 }
 

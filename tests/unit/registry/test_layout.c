@@ -316,20 +316,21 @@ static void sizes_are_told(void **state)
 	struct digest none = f->big_digest;
 	bool is_manifest = true;
 	open_layout(f);
-	assert_int_equal(source_stat(f->source, "my-layout", &f->big_digest, &f->call, &d,
+	assert_int_equal(source_stat(f->source, "my-layout", &f->big_digest, false, &f->call, &d,
 				     &is_manifest, &f->err),
 			 0);
 	assert_int_equal(d.size, BIG);
 	assert_string_equal(d.media_type, "");
 	assert_false(is_manifest);
-	assert_int_equal(source_stat(f->source, "my-layout", &f->manifest_digest, &f->call, &d,
-				     &is_manifest, &f->err),
+	assert_int_equal(source_stat(f->source, "my-layout", &f->manifest_digest, false, &f->call,
+				     &d, &is_manifest, &f->err),
 			 0);
 	assert_true(is_manifest);
 	assert_string_equal(d.media_type, MANIFEST_TYPE);
 	none.bytes[0] ^= 1;
-	assert_int_equal(source_stat(f->source, "my-layout", &none, &f->call, &d, NULL, &f->err),
-			 -ENOENT);
+	assert_int_equal(
+	    source_stat(f->source, "my-layout", &none, false, &f->call, &d, NULL, &f->err),
+	    -ENOENT);
 	said(f, "is not there");
 }
 
@@ -435,7 +436,7 @@ static void only_regular_files_are_blobs(void **state)
 	assert_int_equal(pour(f, &b, &f->big_digest, BIG, 0, NULL), -EPROTO);
 	said(f, "is not a regular file of the layout");
 	assert_int_equal(
-	    source_stat(f->source, "my-layout", &f->big_digest, &f->call, &d, NULL, &f->err),
+	    source_stat(f->source, "my-layout", &f->big_digest, false, &f->call, &d, NULL, &f->err),
 	    -EPROTO);
 
 	replace_blob(f, &f->big_digest, path);
@@ -536,7 +537,8 @@ static void a_layout_that_goes_away_is_no_absence(void **state)
 	open_layout(f);
 	assert_int_equal(nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 	assert_int_equal(
-	    source_stat(f->source, "my-layout", &f->big_digest, &f->call, &d, NULL, &f->err), -EIO);
+	    source_stat(f->source, "my-layout", &f->big_digest, false, &f->call, &d, NULL, &f->err),
+	    -EIO);
 	said(f, "the layout is gone");
 	assert_int_equal(source_resolve(f->source, "my-layout", "v1", NULL, &f->call, &d, &f->err),
 			 -EPROTO);
