@@ -35,11 +35,13 @@ void failures_free(struct failures *f)
 	free(f);
 }
 
-/* Wherever it is to come from, it is the same that is missing. */
+/* Wherever it is to come from, and whatever size somebody said, it is the same that is
+ * missing. */
 static struct want key_of(const struct want *w)
 {
 	struct want key = *w;
 	key.local = false;
+	key.size = 0;
 	return key;
 }
 

@@ -2,7 +2,8 @@
 /* failures — what failed last, by what was wanted, so that it can be explained
  * afterwards. Layer: fs/.
  *
- * One for each want (fs/flight.h): the latest, until the same succeeds. Bounded:
+ * One for each want (fs/flight.h), of a blob whatever its size was said to be: the
+ * latest, until the same succeeds. Bounded:
  * the one that happened or was asked about longest ago is forgotten.
  *
  * Threads: any; the lock is that of a memo, a leaf.

@@ -33,13 +33,26 @@ static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, 
 	snprintf(w->text, sizeof(w->text), "%s", text);
 }
 
-/* What is missing is known by its want. */
+/* What is missing is known by its want. The size of a blob that did not arrive is asked
+ * for anew, and then it is that blob's failure which tells why. */
+static bool has_failed(const struct walk *k, struct failure *ret)
+{
+	struct failures *failures = fetcher_failures(k->op->site->fetcher);
+	struct want blob;
+	if (failures_find(failures, &k->op->want, ret))
+		return true;
+	memset(&blob, 0, sizeof(blob)); /* hashed as a whole, padding too */
+	blob.kind = WANT_BLOB;
+	blob.digest = k->op->want.digest;
+	return k->op->want.kind == WANT_NAMED && failures_find(failures, &blob, ret);
+}
+
 static void explain_want(struct walk *k)
 {
 	struct fetcher *fetcher = k->op->site->fetcher;
 	struct failure f;
 	struct err err = {""};
-	if (failures_find(fetcher_failures(fetcher), &k->op->want, &f)) {
+	if (has_failed(k, &f)) {
 		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
 		return;
 	}

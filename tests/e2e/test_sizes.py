@@ -7,7 +7,7 @@ from errno import EBADMSG
 import pytest
 
 import samples
-from harness import raises, read
+from harness import raises, read, run
 from registry import behaviours as b
 
 WRONG = 77
@@ -30,6 +30,7 @@ def test_of_a_blob_that_nothing_declared(mount, registry, image):
     path = m / f"demo/app/blobs/sha256/{image.layer.hex}"
     with raises(EBADMSG):
         read(path)
+    assert f"{WRONG} were declared" in run([m.binary, "why", path], env=m.env).out
     assert read(path) == image.layer.data, "the bytes themselves were asked for their size"
 
 
