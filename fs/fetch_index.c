@@ -168,13 +168,23 @@ static int learn_tags(struct fetcher *f, const struct flight_job *job, const str
 	return a.n > 0 ? ask_all(&a, err) : 0;
 }
 
-static json_t *entry(const char *tag, const struct descriptor *d, const char *type)
+/* What was said of its size may be wrong, and what the bytes have is not. */
+static uint64_t size_of(struct fetcher *f, const struct descriptor *d)
+{
+	struct image *image = catalog_image(f->o.catalog, &d->digest);
+	uint64_t size = image ? image->manifest->desc.size : d->size;
+	if (!image && !store_has(f->o.store, &d->digest, &size))
+		size = d->size;
+	image_unref(image);
+	return size;
+}
+
+static json_t *entry(const char *tag, const struct descriptor *d, uint64_t size, const char *type)
 {
 	char digest[DIGEST_STRING_MAX];
 	digest_string(&d->digest, digest);
 	return json_pack("{s:s, s:s, s:I, s:{s:s}}", "mediaType", type, "digest", digest, "size",
-			 (json_int_t)d->size, "annotations", "org.opencontainers.image.ref.name",
-			 tag);
+			 (json_int_t)size, "annotations", "org.opencontainers.image.ref.name", tag);
 }
 
 /* What was denied, and never known, is not there. */
@@ -191,7 +201,8 @@ static char *write_index(struct fetcher *f, const char *repo, const struct names
 			type_of(f, &d, type);
 		if (!type[0])
 			continue;
-		if (json_array_append_new(entries, entry(names->v[i], &d, type)) < 0) {
+		if (json_array_append_new(entries, entry(names->v[i], &d, size_of(f, &d), type)) <
+		    0) {
 			json_decref(index);
 			return NULL;
 		}

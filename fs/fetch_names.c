@@ -253,6 +253,8 @@ static int ask_tag(struct fetcher *f, const char *repo, const char *tag, struct 
 		return fetch_note_named(f, repo, ret, 1, err);
 	}
 	int r = source_resolve(f->o.source, repo, tag, seen ? &known : NULL, call, ret, err);
+	if (r == 0)
+		correct_size(f, ret);
 	return r ? r : fetch_note_named(f, repo, ret, 1, err);
 }
 
