@@ -284,7 +284,7 @@ int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names,
 	struct err disk;
 	if (!whole)
 		log_failure("fs", "partial listing",
-			    "%s: %s: %zu tags, and no more are given, "
+			    "%s: %s: %zu names, and no more are given, "
 			    "though there are some",
 			    source_title(f->o.source), repo, names->n);
 	int r = catalog_listing_put(f->o.catalog, repo, names, whole, &disk);
@@ -309,12 +309,13 @@ int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct er
 {
 	const struct want *w = job->want;
 	struct names names = {0};
+	bool whole = true;
 	if (w->kind == WANT_TAGS)
 		return fetch_listing(f, w->repo, job->call, err);
-	int r = source_catalog(f->o.source, job->call, &names, err);
+	int r = source_catalog(f->o.source, job->call, &names, &whole, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, w->repo);
-	return r ? r : fetch_keep_listing(f, w->repo, &names, true, err);
+	return r ? r : fetch_keep_listing(f, w->repo, &names, whole, err);
 }
 
 /* One page tells that it exists, and is often the whole listing. */

@@ -13,6 +13,7 @@
 
 #define PAGE_ENTRIES 1000 /* more is an error with some */
 #define PAGES_MAX    10000
+#define PAGES_BARREN 32 /* so many that bring no new name are an end */
 
 struct walk {
 	struct http_source *h;
@@ -29,7 +30,8 @@ struct walk {
 	bool links;                                   /* this registry sends them */
 	struct listing_page page;
 	char before[sizeof((struct listing_page){0}.last)]; /* last of the page before */
-	struct digest seen;                                 /* the page before, as bytes */
+	size_t found;     /* different names, when they were last counted */
+	unsigned counted; /* pages by then */
 	bool first_only;
 	bool cut;   /* the registry has more, and does not give it */
 	bool whole; /* there are no more */
@@ -51,21 +53,18 @@ static int turn_to(struct walk *w, const char *last)
 	return n < 0 ? -ENOMEM : pages_turn(&w->pages, target);
 }
 
-/* Reads the page into the list. *repeated: it was the one before again. */
-static int take_page(struct walk *w, const struct answer *a, bool *repeated, struct err *err)
+/* Reads the page into the list. */
+static int take_page(struct walk *w, const struct answer *a, struct err *err)
 {
-	struct digest now;
-	int r = digest_of(DIGEST_SHA256, a->body, a->body_len, &now);
+	int r;
 
-	if (r < 0)
-		return err_set(err, r, "cannot hash");
-	*repeated = digest_equal(&now, &w->seen);
-	w->seen = now;
-	if (*repeated)
-		return 0;
 	memcpy(w->before, w->page.last, sizeof(w->before));
 	r = listing_parse(a->body, a->body_len, w->key, w->accept, SOURCE_TAGS_MAX, w->names,
 			  &w->page, err);
+	if (r == -EFBIG && w->names->n >= SOURCE_TAGS_MAX) {
+		w->cut = true;
+		return 0;
+	}
 	return r < 0 ? err_wrap(err, r, "%s: GET %s", endpoints_origin(w->h->endpoints)->title,
 				w->path)
 		     : 0;
@@ -154,7 +153,6 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 			     .repo = w->repo,
 			     .accept = "application/json",
 			     .body_max = LISTING_PAGE_MAX};
-	bool repeated = false;
 	struct answer a;
 	int r;
 
@@ -164,17 +162,32 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 		*refused = a.status;
 		r = turn_refused(w, &q, &a, err);
 	} else if (r == 0) {
-		r = take_page(w, &a, &repeated, err);
+		r = take_page(w, &a, err);
 		*refused = r == -EPROTO ? a.status : 0;
-		if (r == 0 && repeated)
-			w->cut = w->turned != BY_GUESS;
-		else if (r == 0)
+		if (r == 0 && !w->cut)
 			r = turn(w, &a);
 		if (r == -ENOMEM)
 			err_set(err, r, "out of memory");
 	}
 	answer_release(&a);
 	return r;
+}
+
+/* Whether it goes on without bringing anything, or longer than anybody lists. Counting is
+ * not free, so it is done at growing distances. */
+static bool is_endless(struct walk *w)
+{
+	unsigned pages = w->pages.count - w->counted;
+	size_t before = w->found;
+
+	if (w->pages.count >= PAGES_MAX)
+		return true;
+	if (pages < PAGES_BARREN || pages < w->counted / 4)
+		return false;
+	names_sort(w->names);
+	w->found = w->names->n;
+	w->counted = w->pages.count;
+	return w->found == before;
 }
 
 /* All pages. *refused: the status with which the registry refused one. */
@@ -195,9 +208,8 @@ static int walk(struct walk *w, int *refused, struct err *err)
 		r = walk_page(w, refused, err);
 		if (r == 1 && w->first_only && !*refused)
 			break;
-		if (r == 1 && w->pages.count >= PAGES_MAX)
-			r = err_set(err, -EFBIG, "%s: GET %s: more than %d pages",
-				    endpoints_origin(w->h->endpoints)->title, w->path, PAGES_MAX);
+		if (r == 1 && is_endless(w))
+			break;
 		if (r == 1 && pages_begin(&w->pages, &circle) < 0)
 			r = err_set(err, -ENOMEM, "out of memory");
 	}
@@ -286,7 +298,8 @@ static int keep_below(const char *namespace, const struct names *all, struct nam
 	return r;
 }
 
-int http_source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
+int http_source_catalog(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
+			struct err *err)
 {
 	struct http_source *h = http_source_of(s);
 	const struct endpoint *origin = endpoints_origin(h->endpoints)->endpoint;
@@ -323,5 +336,6 @@ int http_source_catalog(struct source *s, struct call *call, struct names *ret, 
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	*ret = below;
+	*ret_whole = w.whole;
 	return 0;
 }

@@ -52,7 +52,8 @@ int http_source_tags(struct source *s, const char *repo, bool first_page, struct
 		     struct names *ret, bool *ret_whole, struct err *err);
 int http_source_referrers(struct source *s, const char *repo, const struct digest *d,
 			  struct call *call, struct referrers *ret, struct err *err);
-int http_source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err);
+int http_source_catalog(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
+			struct err *err);
 
 static inline struct http_source *http_source_of(struct source *s)
 {

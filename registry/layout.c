@@ -352,7 +352,8 @@ static int layout_referrers(struct source *s, const char *repo, const struct dig
 	return answer(l, rc, &own, err);
 }
 
-static int layout_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
+static int layout_catalog(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
+			  struct err *err)
 {
 	const struct layout *l = layout_of_const(s);
 	struct names found = {0};
@@ -363,6 +364,7 @@ static int layout_catalog(struct source *s, struct call *call, struct names *ret
 	if (rc < 0)
 		return err_set(err, rc, "no memory for the catalog");
 	*ret = found;
+	*ret_whole = true;
 	return 0;
 }
 

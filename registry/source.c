@@ -118,7 +118,13 @@ int source_referrers(struct source *s, const char *repo, const struct digest *d,
 	return s->ops->referrers(s, repo, d, call, ret, err);
 }
 
-int source_catalog(struct source *s, struct call *call, struct names *ret, struct err *err)
+int source_catalog(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
+		   struct err *err)
 {
-	return s->ops->catalog(s, call, ret, err);
+	bool whole = false;
+	int r = s->ops->catalog(s, call, ret, &whole, err);
+
+	if (r == 0 && ret_whole)
+		*ret_whole = whole;
+	return r;
 }

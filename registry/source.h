@@ -160,7 +160,8 @@ NODISCARD int source_blob(struct source *s, const char *repo, const struct diges
 			  uint64_t offset, const struct sink *sink, struct call *call,
 			  _Atomic uint64_t *progress, struct err *err);
 /* All tags, sorted. With first_page those of one page, which is enough to know
- * that the repository exists; *ret_whole (may be NULL): they are all. */
+ * that the repository exists; *ret_whole (may be NULL): they are all, as opposed to
+ * those up to where the registry stops, or brings nothing new, or too much. */
 NODISCARD int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 			  struct names *ret, bool *ret_whole, struct err *err);
 /* The manifests that refer to this one (registry/referrers.h): by the registry's
@@ -172,7 +173,8 @@ NODISCARD int source_referrers(struct source *s, const char *repo, const struct 
 			       struct call *call, struct referrers *ret, struct err *err);
 /* All repositories below the SOURCE's namespace, as paths below it, sorted. A
  * registry that refuses to list (registry-client.md §1.9) is -EACCES or
- * -ENOENT, and is not asked again for SOURCE_CATALOG_REFUSED_MS. */
+ * -ENOENT, and is not asked again for SOURCE_CATALOG_REFUSED_MS. *ret_whole (may be
+ * NULL) as of source_tags. */
 #define SOURCE_CATALOG_REFUSED_MS (10 * 60 * 1000)
 NODISCARD int source_catalog(struct source *s, struct call *call, struct names *ret,
-			     struct err *err);
+			     bool *ret_whole, struct err *err);

@@ -37,7 +37,8 @@ struct source_ops {
 		    struct names *ret, bool *ret_whole, struct err *err);
 	int (*referrers)(struct source *s, const char *repo, const struct digest *d,
 			 struct call *call, struct referrers *ret, struct err *err);
-	int (*catalog)(struct source *s, struct call *call, struct names *ret, struct err *err);
+	int (*catalog)(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
+		       struct err *err);
 };
 
 struct source {

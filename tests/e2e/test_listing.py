@@ -2,6 +2,7 @@
 """Listings: what they cost, and readdir as programs use it."""
 
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -122,7 +123,7 @@ def test_a_page_that_is_refused_leaves_what_came(mount, registry):
     rule = registry.on("GET", "last=", b.error(400, "UNSUPPORTED", "invalid next token"))
     m = mount()
     assert os.listdir(m / "demo/app/tags") == [f"t{i:02}" for i in range(20)]
-    assert m.log.wait("demo/app: 20 tags, and no more are given")
+    assert m.log.wait("demo/app: 20 names, and no more are given")
     assert registry.count("GET", "/tags/list") == 4, "a page for the lookup; the page, its Link, and one probe"
     m.unmount()
     rule.remove()
@@ -136,6 +137,27 @@ def test_a_page_that_is_refused_leaves_what_came(mount, registry):
     registry.stop()
     m.restart()
     assert len(os.listdir(m / "demo/app/tags")) == 51, "the last that was whole"
+
+
+def endless(key):
+    """Each page links to another, and brings nothing."""
+    def behaviour(request, proceed):
+        number = int(request.query.get("p", "0"))
+        names = ["a"] if number == 0 else []
+        link = f'<{request.path}?p={number + 1}>; rel="next"'
+        return b.answer(200, json.dumps({key: names}), headers=[("Link", link)])(request, proceed)
+    return behaviour
+
+
+def test_pages_without_end_leave_what_came(mount, registry):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.on("GET", "/tags/list", endless("tags"))
+    registry.on("GET", "/_catalog", endless("repositories"))
+    m = mount()
+    assert os.listdir(m / "demo/app/tags") == ["a"]
+    assert m.log.wait("demo/app: 1 names, and no more are given")
+    assert os.listdir(m) == ["a"]
+    assert registry.count("GET", "/tags/list") < 100 and registry.count("GET", "/_catalog") < 100
 
 
 @pytest.mark.parametrize("status, code", [(401, EACCES), (403, EACCES), (503, EHOSTUNREACH)])

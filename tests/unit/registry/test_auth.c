@@ -255,7 +255,7 @@ static void what_is_asked_for(void **state)
 	    strstr(q.target, "&scope=repository%3Aa%2Fb%3Apull&scope=repository%3Aup%2Fb%3Apull"));
 	assert_null(strstr(q.target, "catalog"));
 	assert_null(strstr(q.target, "push"));
-	assert_int_equal(source_catalog(r.source, &r.call, &repos, &r.err), 0);
+	assert_int_equal(source_catalog(r.source, &r.call, &repos, NULL, &r.err), 0);
 	names_release(&repos);
 	q = server_seen(r.server, 3);
 	assert_non_null(strstr(q.target, "&scope=registry%3Acatalog%3A%2A"));

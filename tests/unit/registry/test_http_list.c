@@ -280,6 +280,57 @@ static void circles_end(void **state)
 	assert_int_equal(got.requests, 1);
 }
 
+static void empty_pages_are_no_end(void **state)
+{
+	const struct page pages[] = {
+	    {LIST "?p=2", 200, "Link: <?p=3>; rel=next\r\n", "{\"tags\":[]}"},
+	    {LIST "?p=3", 200, "Link: <?p=4>; rel=next\r\n", "{\"tags\":[]}"},
+	    {LIST "?p=4", 200, "", "{\"tags\":[\"z\"]}"},
+	    {LIST, 200, "Link: <?p=2>; rel=next\r\n", "{\"tags\":[\"a\"]}"},
+	};
+	struct result got;
+
+	(void)state;
+	list(pages, 4, &got);
+	assert_int_equal(got.code, 0);
+	assert_string_equal(got.joined, "a z");
+	assert_true(got.whole);
+}
+
+/* What a registry without end gives on its pages, of which each links to another. */
+static void serve_endless(void *ctx, struct connection *c, const struct seen *q)
+{
+	const char *names = ctx, *page = strstr(q->target, "p=");
+	unsigned number = page ? (unsigned)strtoul(page + 2, NULL, 10) : 0;
+	char fields[100], body[100];
+
+	snprintf(fields, sizeof(fields), "Link: <?p=%u>; rel=next\r\n", number + 1);
+	if (strcmp(names, "new") == 0)
+		snprintf(body, sizeof(body), "{\"tags\":[\"t%05u\"]}", number);
+	else
+		snprintf(body, sizeof(body), "{\"tags\":[%s]}", number == 0 ? "\"a\"" : names);
+	reply_text(c, 200, fields, body);
+}
+
+static void pages_without_end(void **state)
+{
+	static const struct {
+		const char *names;
+		size_t n, least, most; /* requests */
+	} v[] = {{"", 1, 32, 100}, {"\"a\"", 1, 32, 100}, {"new", 10000, 10000, 10000}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct result got;
+
+		list_with(serve_endless, (void *)(uintptr_t)v[i].names, &got);
+		assert_int_equal(got.code, 0);
+		assert_int_equal(got.n, v[i].n);
+		assert_false(got.whole);
+		assert_in_range(got.requests, v[i].least, v[i].most);
+	}
+}
+
 static void odd_bodies(void **state)
 {
 	static const struct {
@@ -452,10 +503,11 @@ static void the_catalog_has_the_same_pages(void **state)
 
 	(void)state;
 	rig_open(&r, turn_pages, &book, "http://", "", NULL, NULL);
-	code = source_catalog(r.source, &r.call, &names, &r.err);
+	code = source_catalog(r.source, &r.call, &names, &got.whole, &r.err);
 	finish(&r, code, &names, &got);
 	assert_int_equal(got.code, 0);
 	assert_string_equal(got.joined, "a a/b a/b/c ns/x");
+	assert_true(got.whole);
 	assert_string_equal(got.asked[0], "/v2/_catalog?n=1000");
 }
 
@@ -478,7 +530,7 @@ static void a_catalog_that_is_refused_is_not_asked_again(void **state)
 
 		rig_open(&r, turn_pages, &book, "http://", "", NULL, NULL);
 		for (int again = 0; again < 2; again++)
-			assert_int_equal(source_catalog(r.source, &r.call, &names, &r.err),
+			assert_int_equal(source_catalog(r.source, &r.call, &names, NULL, &r.err),
 					 v[i].code);
 		assert_non_null(strstr(r.err.text, "/v2/_catalog"));
 		assert_int_equal(server_count(r.server), v[i].requests);
@@ -496,6 +548,8 @@ int main(void)
 	    cmocka_unit_test(a_link_that_is_refused_is_probed_once),
 	    cmocka_unit_test(an_error_on_a_later_page_is_no_end),
 	    cmocka_unit_test(circles_end),
+	    cmocka_unit_test(empty_pages_are_no_end),
+	    cmocka_unit_test(pages_without_end),
 	    cmocka_unit_test(odd_bodies),
 	    cmocka_unit_test(a_listing_is_asked_for_as_json),
 	    cmocka_unit_test(two_hundred_pages),

@@ -186,7 +186,7 @@ static void it_says_what_it_is(void **state)
 	assert_string_equal(source_title(f->source), expected);
 	(void)snprintf(expected, sizeof(expected), "layout:%s", f->path);
 	assert_string_equal(source_origin(f->source), expected);
-	assert_int_equal(source_catalog(f->source, &f->call, &repos, &f->err), 0);
+	assert_int_equal(source_catalog(f->source, &f->call, &repos, NULL, &f->err), 0);
 	assert_int_equal(repos.n, 1);
 	assert_string_equal(repos.v[0], "my-layout");
 	names_release(&repos);
