@@ -79,6 +79,19 @@ int auth_headers(struct auth *a, struct names *ret)
 	return credentials_headers(a->credentials, ret);
 }
 
+int auth_login_id(struct auth *a, const char *repo, struct call *call, struct digest *ret,
+		  struct err *err)
+{
+	struct credential c = {0};
+	int code = credentials_find(a->credentials, a->o.helpers, a->host, repo, call, &c, err);
+
+	if (code < 0)
+		return code;
+	*ret = code > 0 ? c.id : (struct digest){0};
+	credential_release(&c);
+	return 0;
+}
+
 /* ---- headers ---- */
 
 static int set_header(struct auth_round *r, const char *scheme, const char *value)

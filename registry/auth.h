@@ -70,6 +70,10 @@ NODISCARD int auth_answered(struct auth *a, const struct url *registry, struct a
 			    int status, const char *challenge, enum address_class peer,
 			    struct call *call, struct err *err);
 void auth_end(struct auth_round *r);
+/* The id of the login that is there for a repository, or "" of the catalog; unset where
+ * there is none. Errors as credentials_find. */
+NODISCARD int auth_login_id(struct auth *a, const char *repo, struct call *call, struct digest *ret,
+			    struct err *err);
 /* credentials_warning, credentials_headers. */
 bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX]);
 NODISCARD int auth_headers(struct auth *a, struct names *ret);

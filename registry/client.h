@@ -78,6 +78,7 @@ struct answer {
 	unsigned number; /* of that endpoint */
 	int status;
 	bool foreign; /* given by where the registry sent us */
+	bool login;   /* of a failure: it is of logging in */
 	struct url url;
 	struct http_exchange *x; /* streamed only */
 	char *body;              /* else; NUL-terminated */

@@ -320,7 +320,7 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 		r = take_answer(&t, call, ret, &end->retry_after_ms, err);
 	if (r < 0)
 		r = explain(&t, r, err);
-	end->token_server = t.token_server;
+	end->token_server = ret->login = t.token_server;
 	if (t.token_server)
 		end->retry_after_ms = t.round.retry_after_ms;
 	end->fault = t.fault;

@@ -33,6 +33,7 @@ struct walk {
 	size_t found;     /* different names, when they were last counted */
 	unsigned counted; /* pages by then */
 	bool first_only;
+	bool login; /* it is logging in that failed */
 	bool cut;   /* the registry has more, and does not give it */
 	bool whole; /* there are no more */
 };
@@ -158,6 +159,7 @@ static int walk_page(struct walk *w, int *refused, struct err *err)
 
 	*refused = 0;
 	r = endpoints_ask(w->h->endpoints, &q, w->call, &a, err);
+	w->login = r == -EACCES && a.login;
 	if (r == 0 && a.status != 200) {
 		*refused = a.status;
 		r = turn_refused(w, &q, &a, err);
@@ -250,31 +252,59 @@ int http_source_tags(struct source *s, const char *repo, bool first_page, struct
 
 /* ---- repositories ---- */
 
-static int catalog_refused_before(struct http_source *h, struct err *err)
+/* Whether we would log in with what was there then: with another login, or none, a
+ * refusal is another matter, and who cannot tell has not been refused. */
+static bool is_same_login(struct http_source *h, struct call *call, const struct digest *then)
+{
+	struct digest now;
+
+	return auth_login_id(endpoints_origin(h->endpoints)->auth, "", call, &now, NULL) == 0 &&
+	       digest_equal(&now, then);
+}
+
+static int catalog_refused_before(struct http_source *h, struct call *call, struct err *err)
 {
 	char text[ERR_TEXT_MAX];
+	struct digest login;
 	int code = 0;
 
 	lock_take(&h->lock);
 	if (clock_ms() < h->catalog_until_ms) {
 		code = h->catalog_code;
+		login = h->catalog_login;
 		memcpy(text, h->catalog_text, sizeof(text));
 	}
 	lock_drop(&h->lock);
-	return code < 0 ? err_set(err, code, "%s", text) : 0;
+	if (code == 0 || (code == -EACCES && !is_same_login(h, call, &login)))
+		return 0;
+	return err_set(err, code, "%s", text);
 }
 
-/* Most public registries do not list, and say so in all sorts of ways. */
-static int note_refusal(struct http_source *h, int status, const struct err *why)
+static void note_refusal(struct http_source *h, int code, const struct digest *login,
+			 const struct err *why)
 {
-	int code = status == 401 || status == 403 ? -EACCES : -ENOENT;
-
 	lock_take(&h->lock);
 	h->catalog_code = code;
+	h->catalog_login = *login;
 	h->catalog_until_ms = clock_ms() + SOURCE_CATALOG_REFUSED_MS;
 	memcpy(h->catalog_text, why->text, sizeof(h->catalog_text));
 	lock_drop(&h->lock);
-	return code;
+}
+
+/* Most public registries do not list, and say so in all sorts of ways. What is no word
+ * of the registry or of its token server, but of a helper that is locked, or of a
+ * certificate, may be well at any time. */
+static int judge_refusal(const struct walk *w, int r, int refused, const struct err *why)
+{
+	const struct client *origin = endpoints_origin(w->h->endpoints);
+	struct digest login = {0};
+
+	if (!refused && !w->login)
+		return r;
+	r = r == -EACCES ? r : -ENOENT;
+	if (r == -ENOENT || auth_login_id(origin->auth, "", w->call, &login, NULL) == 0)
+		note_refusal(w->h, r, &login, why);
+	return r;
 }
 
 /* Those below the namespace, by their path below it. */
@@ -313,13 +343,13 @@ int http_source_catalog(struct source *s, struct call *call, struct names *ret, 
 			 .call = call};
 	struct err why = {""};
 	int refused = 0;
-	int r = catalog_refused_before(h, err);
+	int r = catalog_refused_before(h, call, err);
 
 	if (r < 0)
 		return r;
 	r = walk(&w, &refused, &why);
-	if (r == -EACCES || (r < 0 && refused))
-		r = note_refusal(h, r == -EACCES ? 403 : refused, &why);
+	if (r < 0)
+		r = judge_refusal(&w, r, refused, &why);
 	if (r < 0) {
 		names_release(&all);
 		return err_set(err, r, "%s", why.text);

@@ -25,7 +25,8 @@ struct http_source {
 
 	struct lock lock;
 	/* guarded by lock */
-	int catalog_code; /* 0, or what the registry refused to list with */
+	int catalog_code;            /* 0, or what the registry refused to list with */
+	struct digest catalog_login; /* that was there then; unset: none */
 	int64_t catalog_until_ms;
 	char catalog_text[ERR_TEXT_MAX];
 };

@@ -15,7 +15,9 @@ import pytest
 import samples
 from faulty_registry import Pages
 from harness import SLOW, raises, read, run, scaled, until
+from logins import SECRET, printed
 from registry import behaviours as b
+from registry.auth import Basic
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -229,6 +231,32 @@ def test_a_catalog_that_is_refused(mount, registry, refusal):
     asked = registry.count("GET", "/_catalog")
     until(lambda: os.listdir(m) == ["demo"], what="what was looked up listed")
     assert registry.count("GET", "/_catalog") == asked <= 2, "the refusal is remembered"
+
+
+def test_a_catalog_after_a_login(mount, registry, home):
+    """Who is refused without a login, or with an old one, is another one with the next."""
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.auth = Basic("me", SECRET)
+    m = mount(env=home.env)
+    assert os.listdir(m) == []
+    home.login(registry.address, "me", "wrong")
+    assert os.listdir(m) == []
+    asked = registry.count("GET", "/_catalog")
+    assert os.listdir(m) == [] and registry.count("GET", "/_catalog") == asked, "the refusal is remembered"
+    home.login(registry.address, "me", SECRET)
+    assert os.listdir(m) == ["demo"]
+
+
+def test_a_catalog_after_a_helper_was_locked(mount, registry, home):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    registry.auth = Basic("me", SECRET)
+    home.helper("keeper", "echo the keychain is locked; exit 1")
+    home.config(credsStore="keeper")
+    m = mount(env=home.env)
+    assert os.listdir(m) == []
+    assert home.asked() == [f"get {registry.address}"]
+    home.helper("keeper", printed("me", SECRET))
+    until(lambda: os.listdir(m) == ["demo"], 60, "the helper being asked again")
 
 
 def test_repositories_within_repositories(mount, registry):
