@@ -144,6 +144,12 @@ static bool code_is_never_valid(const char *code)
 	       strcmp(code, "DIGEST_INVALID") == 0;
 }
 
+bool errors_is_absence(const char *code)
+{
+	return strcmp(code, "MANIFEST_UNKNOWN") == 0 || strcmp(code, "NAME_UNKNOWN") == 0 ||
+	       strcmp(code, "BLOB_UNKNOWN") == 0 || strcmp(code, "UNSUPPORTED") == 0;
+}
+
 int errors_errno(int status, const char *code, bool foreign)
 {
 	if (status >= 500 && status != 501 && status != 505)
@@ -157,7 +163,7 @@ int errors_errno(int status, const char *code, bool foreign)
 		return -EACCES;
 	case 404:
 	case 410:
-		return foreign ? -EPROTO : -ENOENT;
+		return foreign && !errors_is_absence(code) ? -EPROTO : -ENOENT;
 	case 400:
 		return code_is_never_valid(code) && !foreign ? -ENOENT : -EPROTO;
 	case 408:

@@ -28,6 +28,8 @@ void errors_hide(char *body, size_t len, const char *secret);
  * out: the query of a URL, which may be signed, and what stands behind Bearer or Basic. */
 void errors_clean(const char *s, size_t len, char *out, size_t room);
 
+/* Whether it is a registry's code for what is not there, which no storage says. */
+bool errors_is_absence(const char *code);
 /* The -errno of a final status that is not a success. Absence only where the
- * registry itself says so, and not what it redirected to (foreign). */
+ * registry says so: itself, or by the code of one that it redirected to (foreign). */
 int errors_errno(int status, const char *code, bool foreign);

@@ -52,7 +52,8 @@ static bool says_absent(const struct answer *a)
 		return !a->challenged && !a->foreign;
 	case 404:
 		errors_parse(a->body ? a->body : "", a->body_len, &said);
-		return strcmp(said.code, "NAME_UNKNOWN") != 0 && !a->foreign;
+		return strcmp(said.code, "NAME_UNKNOWN") != 0 &&
+		       (!a->foreign || errors_is_absence(said.code));
 	case 400: /* Quay, of a digest that it does not like */
 	case 405:
 	case 406: /* Artifactory */

@@ -281,6 +281,27 @@ def test_redirects_are_followed(mount, registry, registries, image):
     assert middle.count() == last.count() == 1
 
 
+def test_a_registry_behind_a_redirect(mount, registry, registries, image):
+    """All of it is elsewhere, as of registry.k8s.io, and so is the word on what is not there."""
+    front = registries()
+    front.on(None, "", b.redirect(registry))
+    m = mount(front.address)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert os.listdir(m / "demo/app:v1/referrers") == []
+    for path in ("demo/app:nothing", "demo/app/tags/nothing", "demo/nothing:v1", f"demo/app/blobs/sha256/{'0' * 64}"):
+        with raises(ENOENT):
+            os.stat(m / path)
+
+
+def test_storage_has_no_word_on_what_is_there(mount, registry, registries, image):
+    storage = registries()
+    storage.on(None, "", b.answer(404, "<Error><Code>NoSuchKey</Code></Error>", content_type="application/xml"))
+    registry.on("GET", "/blobs/", b.redirect(storage))
+    m = mount()
+    with raises(EPROTO):
+        read(m / "demo/app:v1/main.wasm")
+
+
 def test_the_wrong_bytes_behind_a_redirect(mount, registry, registries, image):
     last = registries(host="127.0.0.2", store=registry.store)
     last.on("GET", "", b.flip(50))

@@ -58,6 +58,12 @@ static void statuses_have_their_errno(void **state)
 	assert_int_equal(errors_errno(404, "", false), -ENOENT);
 	assert_int_equal(errors_errno(410, "", false), -ENOENT);
 	assert_int_equal(errors_errno(404, "", true), -EPROTO);
+	assert_int_equal(errors_errno(404, "NoSuchKey", true), -EPROTO);
+	assert_int_equal(errors_errno(404, "MANIFEST_UNKNOWN", true), -ENOENT);
+	assert_int_equal(errors_errno(404, "NAME_UNKNOWN", true), -ENOENT);
+	assert_int_equal(errors_errno(404, "BLOB_UNKNOWN", true), -ENOENT);
+	assert_int_equal(errors_errno(404, "UNSUPPORTED", true), -ENOENT);
+	assert_int_equal(errors_errno(503, "NAME_UNKNOWN", true), -EHOSTUNREACH);
 	assert_int_equal(errors_errno(400, "NAME_INVALID", false), -ENOENT);
 	assert_int_equal(errors_errno(400, "TAG_INVALID", false), -ENOENT);
 	assert_int_equal(errors_errno(400, "DIGEST_INVALID", false), -ENOENT);
