@@ -45,13 +45,20 @@ static enum address_class class6(const uint8_t b[16])
 	static const uint8_t zeros[15];
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+	static const uint8_t local_nat64[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
+	static const uint8_t siit[12] = {[8] = 0xff, [9] = 0xff};
+	static const uint8_t teredo[4] = {0x20, 0x01};
 
 	if (memcmp(b, zeros, 15) == 0 && b[15] <= 1)
 		return ADDRESS_LOOPBACK;
-	if (memcmp(b, mapped, 12) == 0 || memcmp(b, nat64, 12) == 0 || memcmp(b, zeros, 12) == 0)
+	if (memcmp(b, mapped, 12) == 0 || memcmp(b, nat64, 12) == 0 || memcmp(b, siit, 12) == 0 ||
+	    memcmp(b, zeros, 12) == 0)
 		return class4(read4(b + 12));
 	if (b[0] == 0x20 && b[1] == 0x02)
 		return class4(read4(b + 2));
+	/* Where these two lead is up to the network, or hidden in a server's mapping. */
+	if (memcmp(b, local_nat64, 6) == 0 || memcmp(b, teredo, 4) == 0)
+		return ADDRESS_PRIVATE;
 	if ((b[0] & 0xfe) == 0xfc)
 		return ADDRESS_PRIVATE;
 	if (b[0] == 0xfe && (b[1] & 0xc0) == 0xc0)

@@ -19,8 +19,9 @@ enum address_class {
 
 #define ADDRESS_ANY (ADDRESS_PUBLIC | ADDRESS_PRIVATE | ADDRESS_LOOPBACK | ADDRESS_LINK)
 
-/* IPv6 forms that carry an IPv4 address (mapped, NAT64, 6to4) are judged by
- * it. Not IP: ADDRESS_LINK, that is nobody's. */
+/* IPv6 forms that carry an IPv4 address (mapped, translated, NAT64, 6to4) are judged
+ * by it; what a network's own NAT64 or Teredo make of one is private. Not IP: ADDRESS_LINK, that is
+ * nobody's. */
 enum address_class address_class(const struct sockaddr *sa);
 /* The classes that a host of class `from` may send us to, as a mask: never
  * nearer than it is itself, and nobody to the link. */

@@ -31,6 +31,15 @@ static void addresses_have_their_class(void **state)
 	assert_int_equal(class_of("8.8.8.8"), ADDRESS_PUBLIC);
 	assert_int_equal(class_of("172.32.0.1"), ADDRESS_PUBLIC);
 	assert_int_equal(class_of("2001:4860::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("2001:1::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("2001:0:4136:e378:8000:63bf:3fff:fdd2"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("64:ff9b:1::8.8.8.8"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("64:ff9b:1:ffff::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("64:ff9b:2::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("::ffff:0:127.0.0.1"), ADDRESS_LOOPBACK);
+	assert_int_equal(class_of("::ffff:0:10.0.0.1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("::ffff:0:169.254.169.254"), ADDRESS_LINK);
+	assert_int_equal(class_of("::ffff:0:8.8.8.8"), ADDRESS_PUBLIC);
 	assert_int_equal(class_of("10.1.2.3"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("172.31.255.255"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("192.168.0.1"), ADDRESS_PRIVATE);
