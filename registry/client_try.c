@@ -150,16 +150,6 @@ static int registry_url(struct attempt *t, struct err *err)
 	return r < 0 ? err_set(err, r, "out of memory") : 0;
 }
 
-static int drain(struct attempt *t, struct call *call)
-{
-	char *body = NULL;
-	size_t len;
-	int r = transport_body(t->reply.x, ERRORS_BODY_MAX, true, call, &body, &len, NULL);
-
-	free(body);
-	return r;
-}
-
 /* 1: again, with another header. */
 static int login(struct attempt *t, struct call *call, struct err *err)
 {
@@ -172,9 +162,8 @@ static int login(struct attempt *t, struct call *call, struct err *err)
 			  http_peer(t->reply.x), call, err);
 	if (r < 0)
 		t->token_server = true;
-	/* Read, so that the connection can be used again. */
-	if (r > 0 && drain(t, call) < 0)
-		t->fault = HTTP_FAULT_NONE;
+	if (r > 0)
+		transport_drain(t->reply.x, call);
 	return r;
 }
 

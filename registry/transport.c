@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "registry/header_field.h"
 
-#define HEADERS_MAX   (8 + HEADER_FIELDS_MAX)
-#define REDIRECT_BODY (16u << 10) /* read, to keep the connection; more is cut off */
+#define HEADERS_MAX (8 + HEADER_FIELDS_MAX)
+#define DRAIN_MAX   (64u << 10) /* read, to keep the connection; more is cut off */
+#define DRAIN_MS    200         /* about what another connection costs */
 
 static bool is_redirect(int status)
 {
@@ -72,22 +74,34 @@ static int next_url(const struct transport_request *q, struct transport_reply *r
 	return code;
 }
 
+void transport_drain(struct http_exchange *x, struct call *call)
+{
+	int64_t deadline_ms = call->deadline_ms, soon_ms = clock_ms() + DRAIN_MS;
+	size_t left = DRAIN_MAX;
+	const void *data;
+	int64_t n;
+
+	if (http_content_length(x) > DRAIN_MAX)
+		return;
+	if (soon_ms < deadline_ms)
+		call->deadline_ms = soon_ms;
+	while ((n = http_read(x, call, &data, NULL)) > 0 && (size_t)n <= left)
+		left -= (size_t)n;
+	call->deadline_ms = deadline_ms;
+}
+
 /* Turns r to the target of its redirect. */
 static int follow(const struct transport_request *q, struct call *call, struct transport_reply *r,
 		  unsigned *allowed, struct err *err)
 {
-	AUTO_FREE char *body = NULL;
 	struct url next = {0};
-	size_t len;
 	int code = next_url(q, r, &next, err);
 
 	if (code < 0)
 		return code;
-	/* Read to its end, so that the connection stays; that it may fail here
-	 * is of no interest. */
-	if (http_content_length(r->x) >= 0 && http_content_length(r->x) <= REDIRECT_BODY &&
-	    transport_body(r->x, REDIRECT_BODY, true, call, &body, &len, NULL) < 0)
-		len = 0;
+	/* Without a length it may well last until the connection ends. */
+	if (http_content_length(r->x) >= 0)
+		transport_drain(r->x, call);
 	*allowed &= address_reachable_from(http_peer(r->x));
 	http_end(r->x);
 	r->x = NULL;

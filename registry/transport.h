@@ -40,6 +40,10 @@ NODISCARD int transport_send(struct http *http, const struct transport_request *
 			     struct call *call, struct transport_reply *ret, struct err *err);
 void transport_release(struct transport_reply *r);
 
+/* Reads what is left of a body that says nothing, so that the connection can be used
+ * again. Only what is there soon: more, or later, costs the connection instead. */
+void transport_drain(struct http_exchange *x, struct call *call);
+
 /* All of a body that is not longer than max: new and NUL-terminated. With
  * `cut`, a longer one is cut instead. -EFBIG; else as http_read. */
 NODISCARD int transport_body(struct http_exchange *x, size_t max, bool cut, struct call *call,

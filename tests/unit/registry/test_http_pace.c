@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Blobs that come too slowly to ever arrive. */
+/* What comes too slowly to ever arrive. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,11 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/unit/registry/http_server.h"
 
 #define SIZE       (300u << 10)
@@ -136,12 +139,63 @@ static void crumbs_give_no_more_time(void **state)
 	rig_close(&r);
 }
 
+/* ---- bodies that say nothing, and do not end ---- */
+
+static void stall(void *ctx, struct connection *c, const struct seen *q)
+{
+	bool redirects = ctx != NULL;
+	char head[200];
+
+	if (strstr(q->target, "/there") || seen_field(q, "Authorization")) {
+		reply(c, 200, "", blob, SIZE);
+		return;
+	}
+	snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: 100\r\n\r\nwait",
+		 redirects ? "307 X\r\nLocation: /there"
+			   : "401 X\r\nWWW-Authenticate: Basic realm=\"x\"");
+	send_text(c, head);
+	hang(c);
+}
+
+static void get_past_a_stall(void *redirects)
+{
+	char path[] = "/tmp/test-http-pace-XXXXXX";
+	int64_t began_ms = clock_ms();
+	int fd = mkstemp(path);
+	struct rig r;
+	size_t n;
+
+	assert_true(fd >= 0);
+	rig_open(&r, stall, redirects, "http://", "", path, NULL);
+	dprintf(fd, "{\"auths\":{\"127.0.0.1:%u\":{\"auth\":\"dTpw\"}}}", server_port(r.server));
+	close(fd);
+	assert_int_equal(get(&r, &n), 0);
+	assert_int_equal(n, SIZE);
+	assert_true(clock_ms() - began_ms < 5000);
+	rig_close(&r);
+	unlink(path);
+}
+
+static void a_refusal_is_not_read_to_its_end(void **state)
+{
+	(void)state;
+	get_past_a_stall(NULL);
+}
+
+static void a_redirect_is_not_read_to_its_end(void **state)
+{
+	(void)state;
+	get_past_a_stall(blob);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(below_the_lowest_speed),
 	    cmocka_unit_test(crumbs_are_below_the_lowest_speed),
 	    cmocka_unit_test(crumbs_give_no_more_time),
+	    cmocka_unit_test(a_refusal_is_not_read_to_its_end),
+	    cmocka_unit_test(a_redirect_is_not_read_to_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
