@@ -313,6 +313,32 @@ static void test_late_after_a_word(void **state)
 	close_stage(&s);
 }
 
+/* A job waits for another's result, and is itself given up. */
+static void test_who_parked_it_leaves(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest one, two;
+	open_stage(&s, 60000);
+	assert_int_equal(enter(&s, &one, "x", 60000), 0);
+	assert_int_equal(enter(&s, &two, "x", 60000), 0);
+	await(&s, 1, 0);
+	assert_true(waiter_leave(s.flights, &one.waiter));
+	assert_false(waiter_leave(s.flights, &one.waiter));
+	/* Somebody still wants it; with the last one the job is cancelled, and ends
+	 * without anybody being resumed. */
+	assert_true(waiter_leave(s.flights, &two.waiter));
+	flights_stop(s.flights);
+	pool_stop(s.pool);
+	assert_int_equal(s.done, 0);
+	waiter_unwatch(s.flights, &one.waiter);
+	waiter_unwatch(s.flights, &two.waiter);
+	pool_free(s.pool);
+	flights_free(s.flights);
+	cond_release(&s.changed);
+	lock_release(&s.lock);
+}
+
 static void test_stop(void **state)
 {
 	(void)state;
@@ -344,6 +370,7 @@ int main(void)
 	    cmocka_unit_test(test_interrupts_in_any_order),
 	    cmocka_unit_test(test_no_thread_for_it),
 	    cmocka_unit_test(test_late_after_a_word),
+	    cmocka_unit_test(test_who_parked_it_leaves),
 	    cmocka_unit_test(test_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
