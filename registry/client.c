@@ -386,6 +386,8 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 		o.code = err_set(&o.why, -ECANCELED, "given up");
 		o.blame = false;
 	}
+	if (q->in_passing && o.code == -ETIMEDOUT)
+		o.blame = false;
 	if (o.code == 0)
 		note_answer(c, q, ret);
 	else if (o.blame && o.gate_ms > 0)

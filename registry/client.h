@@ -71,6 +71,7 @@ struct question {
 	bool quick;      /* streamed, and little: it does not wait behind what is much */
 	size_t body_max; /* of a success: read whole, or if 0 left to be streamed */
 	bool plain_500;  /* a 500 is an answer like any other */
+	bool in_passing; /* with less time than is due: silence is not held against the host */
 };
 
 struct answer {

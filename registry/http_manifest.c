@@ -255,6 +255,25 @@ static int stat_by_get(struct http_source *h, struct question q, struct call *ca
 	return r;
 }
 
+/* By the bytes: those that the origin has, and where it does not say, within half of the
+ * time, those of a mirror. */
+static int stat_by_bytes(struct http_source *h, struct question q, struct call *call,
+			 struct descriptor *ret, struct err *err)
+{
+	int64_t deadline_ms = call->deadline_ms, now_ms = clock_ms();
+	int r;
+
+	q.skip = endpoints_mirrors_of(h->endpoints, q.repo);
+	if (q.skip != 0 && deadline_ms > now_ms)
+		call->deadline_ms = now_ms + (deadline_ms - now_ms) / 2;
+	r = stat_by_get(h, q, call, ret, err);
+	call->deadline_ms = deadline_ms;
+	if (r == 0 || r == -ENOENT || r == -ECANCELED || q.skip == 0)
+		return r;
+	q.skip = 0;
+	return stat_by_get(h, q, call, ret, err);
+}
+
 /* A mirror's word on a size that nobody has declared: the origin's counts, if it has
  * one soon. */
 static void ask_origin_too(struct http_source *h, struct question q, struct call *call,
@@ -264,6 +283,7 @@ static void ask_origin_too(struct http_source *h, struct question q, struct call
 	struct answer a;
 
 	q.skip = endpoints_mirrors_of(h->endpoints, q.repo);
+	q.in_passing = true;
 	if (soon_ms < deadline_ms)
 		call->deadline_ms = soon_ms;
 	if (endpoints_ask(h->endpoints, &q, call, &a, NULL) == 0 && a.status == 200 &&
@@ -285,7 +305,7 @@ static int stat_by_head(struct http_source *h, const struct question *q, struct 
 		if (a.from->mirror)
 			ask_origin_too(h, *q, call, ret);
 	} else if (r == 0 && (a.status == 200 || a.status == 405 || a.foreign)) {
-		r = stat_by_get(h, *q, call, ret, err);
+		r = stat_by_bytes(h, *q, call, ret, err);
 	} else if (r == 0) {
 		r = client_refusal(q, &a, err);
 	}
@@ -302,17 +322,9 @@ static int stat_blob(struct http_source *h, const char *repo, const char *digest
 			     .need = ENDPOINT_PULL,
 			     .repo = repo,
 			     .accept = "*/*"};
-	int r;
 
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
-	if (!doubted)
-		return stat_by_head(h, &q, call, ret, err);
-	q.skip = endpoints_mirrors_of(h->endpoints, repo);
-	r = stat_by_get(h, q, call, ret, err);
-	if (r == 0 || r == -ENOENT || q.skip == 0)
-		return r;
-	q.skip = 0;
-	return stat_by_get(h, q, call, ret, err);
+	return doubted ? stat_by_bytes(h, q, call, ret, err) : stat_by_head(h, &q, call, ret, err);
 }
 
 /* What a document's bytes are by their digest, they are from whomever. */

@@ -38,7 +38,7 @@ struct host {
 	const char *bytes;    /* NULL: the right ones */
 	const char *location; /* with a status of 307 */
 	size_t cut;           /* a blob ends after these bytes; 0: whole */
-	bool no_blobs;
+	bool no_blobs, no_head, silent;
 };
 
 enum { FIRST, SECOND, ORIGIN, HOSTS };
@@ -80,7 +80,11 @@ static void give(void *ctx, struct connection *c, const struct seen *q)
 
 	if (h->location)
 		snprintf(fields, sizeof(fields), "Location: %s\r\n", h->location);
-	if (h->status || (h->no_blobs && strstr(q->target, "/blobs/"))) {
+	if (h->silent) {
+		hang(c);
+	} else if (h->no_head && strcmp(q->method, "HEAD") == 0) {
+		reply_text(c, 405, "", "");
+	} else if (h->status || (h->no_blobs && strstr(q->target, "/blobs/"))) {
 		reply_text(c, h->status ? h->status : 404, fields, "");
 	} else if (strstr(q->target, "/manifests/")) {
 		snprintf(fields, sizeof(fields),
@@ -294,9 +298,29 @@ static void a_size_is_not_a_mirrors_word(void **state)
 	assert_counts(&n, 1, 0, 1);
 	assert_int_equal(told_size(&n, &blob_digest, true), strlen(BLOB));
 	assert_counts(&n, 1, 0, 2);
+	/* Nor where nobody answers a HEAD. */
+	for (int i = 0; i < HOSTS; i++)
+		n.host[i].no_head = true;
+	assert_int_equal(told_size(&n, &blob_digest, false), strlen(BLOB));
 	/* Without the origin's there is no other. */
 	n.host[ORIGIN].status = 403;
+	n.host[FIRST].no_head = false;
 	assert_int_equal(told_size(&n, &blob_digest, false), 3);
+	assert_int_equal(told_size(&n, &blob_digest, true), 3);
+	net_close(&n);
+}
+
+static void silence_about_a_size_is_no_fault(void **state)
+{
+	struct net n = {.host = {[FIRST] = {.bytes = "012"}, [ORIGIN] = {.silent = true}}};
+	struct source_health health;
+
+	(void)state;
+	net_open(&n, both);
+	assert_int_equal(told_size(&n, &blob_digest, false), 3);
+	assert_counts(&n, 1, 0, 1);
+	source_health(n.source, &health);
+	assert_int_equal(health.last_errno, 0);
 	net_close(&n);
 }
 
@@ -519,6 +543,7 @@ int main(void)
 	    cmocka_unit_test(listings_are_the_origins),
 	    cmocka_unit_test(what_each_may_be_asked_for),
 	    cmocka_unit_test(a_size_is_not_a_mirrors_word),
+	    cmocka_unit_test(silence_about_a_size_is_no_fault),
 	    cmocka_unit_test(a_manifests_size_is_that_of_its_bytes),
 	    cmocka_unit_test(absence_is_the_origins_word),
 	    cmocka_unit_test(the_error_is_of_who_got_furthest),
