@@ -64,7 +64,7 @@ static int no_room(const struct partial *p, int rc, struct err *err)
 {
 	struct store_usage usage;
 	store_usage(p->store, &usage);
-	if (rc != -ENOSPC || usage.limit == 0 || p->have <= usage.limit / 2)
+	if (rc != -ENOSPC || usage.limit == 0 || p->have <= usage.limit / 4 * 3)
 		return rc;
 	char cap[UNITS_SIZE_MAX];
 	units_format_size(usage.limit, cap);

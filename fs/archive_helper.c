@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fs/archive_confine.h"
+#include "fs/archive_gzip.h"
 #include "fs/tar_scan.h"
 
 #define READ_PIECE (256u << 10)
@@ -87,6 +88,8 @@ static int copy_out(struct archive *a, struct err *err)
 static int expand(const char *name, struct err *err)
 {
 	int filter = find_filter(name);
+	if (filter == ARCHIVE_FILTER_GZIP)
+		return archive_gunzip(STDIN_FILENO, STDOUT_FILENO, err);
 	struct archive *a = filter >= 0 ? archive_read_new() : NULL;
 	if (a == NULL)
 		return err_set(err, -EIO, "the archive helper was started wrongly");

@@ -100,6 +100,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	    pool_new("transfer", FETCH_TRANSFER_THREADS, &f->transfer) ||
 	    pool_new("gather", FETCH_GATHER_THREADS, &f->gather) ||
 	    pool_new("unpack", FETCH_UNPACK_THREADS, &f->unpack) ||
+	    pool_new("merge", FETCH_MERGE_THREADS, &f->merge) ||
 	    flights_new(&flights, &f->flights) || failures_new(&f->failures)) {
 		fetcher_free(f);
 		return -ENOMEM;
@@ -116,6 +117,7 @@ int fetcher_start(struct fetcher *f)
 void fetcher_stop(struct fetcher *f)
 {
 	flights_stop(f->flights);
+	pool_stop(f->merge);
 	pool_stop(f->unpack);
 	pool_stop(f->gather);
 	pool_stop(f->transfer);
@@ -129,6 +131,7 @@ void fetcher_free(struct fetcher *f)
 {
 	if (!f)
 		return;
+	pool_free(f->merge);
 	pool_free(f->unpack);
 	pool_free(f->gather);
 	pool_free(f->transfer);
@@ -163,7 +166,7 @@ int fetch_refused(struct fetcher *f, struct err *err)
 static struct pool *local_pool(struct fetcher *f, const struct want *want)
 {
 	if (is_of_layers(want->kind))
-		return f->unpack;
+		return fetch_layers_unpacked(f, want) ? f->merge : f->unpack;
 	return want->kind != WANT_BLOB || want->size <= FETCH_SMALL_BYTES ? f->small : f->disk;
 }
 

@@ -12,10 +12,11 @@
  *	quick      small blobs, which the large ones must not keep waiting
  *	transfer   the rest of them
  *	gather     those who wait for all the layers of an image
- *	unpack     layers that are here: decompressed, read, merged
+ *	unpack     layers that are here: decompressed and read
+ *	merge      those that were unpacked before: their trees and small members
  *
  * so that a silent registry delays neither what is cached nor, by its blobs,
- * the questions. The local ones (small, disk, unpack) never wait for
+ * the questions. The local ones (small, disk, unpack, merge) never wait for
  * the network.
  *
  * Threads: any. Lock order: none held over anything here.
@@ -34,8 +35,9 @@
 #define FETCH_SMALL_BYTES      (4u << 20)
 #define FETCH_DISK_THREADS     2
 #define FETCH_ASK_THREADS      16
-#define FETCH_GATHER_THREADS   4
+#define FETCH_GATHER_THREADS   64 /* which do nothing but wait */
 #define FETCH_UNPACK_THREADS   2
+#define FETCH_MERGE_THREADS    2
 #define FETCH_TRANSFER_THREADS 6 /* as many as a host is asked for at once (registry/http.h) */
 
 struct catalog;

@@ -25,7 +25,7 @@ struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
 	struct failures *failures;
-	struct pool *small, *disk, *ask, *quick, *transfer, *gather, *unpack;
+	struct pool *small, *disk, *ask, *quick, *transfer, *gather, *unpack, *merge;
 };
 
 /* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
@@ -71,6 +71,8 @@ NODISCARD int fetch_run_referrers(struct fetcher *f, const struct flight_job *jo
 NODISCARD int fetch_run_layers(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 			       struct err *err);
 bool fetch_layers_cached(struct fetcher *f, const struct want *w);
+/* Whether nothing of it need be decompressed. */
+bool fetch_layers_unpacked(struct fetcher *f, const struct want *w);
 /* fetch_gather.c: until all of them are in the cache, or the first has failed. */
 NODISCARD int fetch_gather(struct fetcher *f, const struct flight_job *job,
 			   const struct descriptor *descs, size_t n, struct err *err);

@@ -97,6 +97,20 @@ bool fetch_layers_cached(struct fetcher *f, const struct want *w)
 	return here;
 }
 
+bool fetch_layers_unpacked(struct fetcher *f, const struct want *w)
+{
+	size_t at = 0, i;
+	if (w->kind == WANT_MEMBER && store_has(f->o.store, &w->member, NULL))
+		return true;
+	struct image *image = catalog_image(f->o.catalog, &w->digest);
+	bool all = image && !(w->kind == WANT_MEMBER && w->size > BACKING_MIN);
+	while (all && next_layer(w, image, &at, &i))
+		all =
+		    is_unpacked(f, &image->manifest->layers[i].desc.digest, w->kind == WANT_MEMBER);
+	image_unref(image);
+	return all;
+}
+
 /* ---- fetching ---- */
 
 static int gather(struct fetcher *f, const struct flight_job *job, const struct image *image,
@@ -116,7 +130,9 @@ static int gather(struct fetcher *f, const struct flight_job *job, const struct 
 	}
 	int r = fetch_gather(f, job, descs, n, err);
 	free(descs);
-	return r;
+	/* Its manifest names it: that it is not there is a fault, and no absence. */
+	return r == -ENOENT ? err_wrap(err, -EPROTO, "the registry lacks a layer of this image")
+			    : r;
 }
 
 /* ---- unpacking ---- */
@@ -232,7 +248,7 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 			r = err_set(err, -EFBIG, "its layers have too many members");
 	}
 	if (r == 0)
-		r = rootfs_merge(indexes, n, s->image->names->root_is_image, &root, err);
+		r = rootfs_merge(indexes, n, s->image->names->root_is_image, job->call, &root, err);
 	if (r == 0)
 		layers_put_rootfs(f->o.layers, &job->want->digest, root);
 	rootfs_unref(root);

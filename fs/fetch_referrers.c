@@ -44,13 +44,14 @@ static int read_type(struct fetcher *f, const struct flight_job *job, const stru
 }
 
 static int add(struct fetcher *f, const struct flight_job *job, const struct referrer *one,
-	       bool may_read, struct names *ret, struct err *err)
+	       size_t *read, struct names *ret, struct err *err)
 {
 	char name[REFERRER_NAME_MAX], type[REFERRER_TYPE_MAX];
 	bool own = one->type_is_own && one->artifact_type && one->artifact_type[0] &&
 		   !referrer_config_says_nothing(one->artifact_type);
 	referrer_type_name(one->artifact_type ? one->artifact_type : one->cosign, type);
-	if (!own && may_read) {
+	if (!own && *read < REFERRERS_READ_MAX) {
+		++*read;
 		int r = read_type(f, job, one, type, err);
 		if (r)
 			return r;
@@ -70,8 +71,7 @@ static int list(struct fetcher *f, const struct flight_job *job, const struct re
 		named[i] = all->v[i].desc;
 	int r = fetch_note_named(f, job->want->repo, named, all->n, err);
 	for (size_t i = 0; r == 0 && i < all->n; i++) {
-		read += !all->v[i].type_is_own;
-		r = add(f, job, &all->v[i], read <= REFERRERS_READ_MAX, ret, err);
+		r = add(f, job, &all->v[i], &read, ret, err);
 	}
 	names_sort(ret);
 	return r;

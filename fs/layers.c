@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "fs/flight.h"
 #include "fs/memo.h"
@@ -20,8 +21,9 @@ struct claim {
 
 /* As much of the text as a memo takes. */
 struct failed {
+	int64_t until_ms;
 	int code;
-	char text[MEMO_VALUE_MAX - sizeof(int)];
+	char text[MEMO_VALUE_MAX - sizeof(int) - sizeof(int64_t)];
 };
 
 struct layers {
@@ -145,7 +147,8 @@ static struct want key_of(const struct want *w)
 void layers_fail(struct layers *l, const struct want *w, int code, const struct err *err)
 {
 	struct want key = key_of(w);
-	struct failed failed = {.code = code};
+	struct failed failed = {
+	    .until_ms = code == -EFBIG ? clock_ms() + LAYERS_FAILED_MS : INT64_MAX, .code = code};
 	if (code != -EPROTO && code != -EFBIG && code != -EBADMSG)
 		return;
 	snprintf(failed.text, sizeof(failed.text), "%s", err->text);
@@ -156,7 +159,7 @@ int layers_failed(struct layers *l, const struct want *w, struct err *err)
 {
 	struct want key = key_of(w);
 	struct failed failed;
-	if (!memo_get(l->failed, &key, sizeof(key), &failed))
+	if (!memo_get(l->failed, &key, sizeof(key), &failed) || clock_ms() >= failed.until_ms)
 		return 0;
 	return err_set(err, failed.code, "%s", failed.text);
 }

@@ -8,7 +8,8 @@
  * brings them back.
  *
  * What cannot be unpacked never can, for it is known by its digest. So that is remembered
- * too, and a bomb goes off once.
+ * too, and a bomb goes off once; but what was too large for the cache, which depends on
+ * what else is open, only for LAYERS_FAILED_MS.
  *
  * A layer is unpacked by one thread at a time: layers_claim waits for the one that is at
  * it, and then the layer is usually there.
@@ -33,6 +34,7 @@ struct want;
 #define ROOTFS_MAX          256
 #define ROOTFS_BYTES        (128u << 20)
 #define LAYERS_FAILURES_MAX 256
+#define LAYERS_FAILED_MS    60000
 
 NODISCARD int layers_new(struct layers **ret);
 void layers_free(struct layers *l); /* NULL is fine */

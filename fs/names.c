@@ -118,6 +118,11 @@ static bool is_unpacked(const struct naming *n, size_t i)
 		return false; /* its members are named by a lock */
 	const char *unpack = annotation_get(layer->annotations, layer->annotation_count,
 					    "io.deis.oras.content.unpack");
+	/* An image's layers of types that we do not know are archives all the same: left out,
+	 * they would leave a wrong tree. */
+	if (is_image(n) && layer->title == NULL && n->wasm_layers == 0 &&
+	    (n->classes[i].open || strstr(layer->desc.media_type, ".tar")))
+		return true;
 	if (is_image(n) || (unpack && strcmp(unpack, "true") == 0))
 		return n->classes[i].tar;
 	return media_type_is(layer->desc.media_type,

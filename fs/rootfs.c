@@ -125,7 +125,7 @@ static void trim(struct rootfs *r)
 		r->text = text;
 }
 
-int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts,
+int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts, struct call *call,
 		 struct rootfs **ret, struct err *err)
 {
 	struct rootfs_tree t;
@@ -135,6 +135,7 @@ int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts
 		free(r);
 		return err_errno(err, rc, "layers");
 	}
+	t.call = call;
 	atomic_init(&r->refs, 1);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = rootfs_apply(&t, layers[i], (uint32_t)i, whiteouts, err);

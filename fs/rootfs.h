@@ -25,7 +25,8 @@
  *
  * Limits: those below, because a few bytes of a tar can ask for much. Errors: -EPROTO a
  * layer that cannot be unpacked (a file where a directory must be, a hard link to
- * nothing, …), with its number in the text; -EFBIG a limit; -ENOMEM.
+ * nothing, …), with its number in the text; -EFBIG a limit; -ENOMEM;
+ * -ECANCELED, -ETIMEDOUT the call.
  */
 #pragma once
 
@@ -33,6 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/call.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "fs/tar_index.h"
@@ -68,9 +70,9 @@ struct rootfs {
 };
 
 /* layers: the lowest first. They are not needed any more afterwards. whiteouts: they are
- * those of a container image. */
+ * those of a container image. call: NULL: it is not ended. */
 NODISCARD int rootfs_merge(const struct tar_index *const *layers, size_t n, bool whiteouts,
-			   struct rootfs **ret, struct err *err);
+			   struct call *call, struct rootfs **ret, struct err *err);
 struct rootfs *rootfs_ref(struct rootfs *r);
 void rootfs_unref(struct rootfs *r);         /* NULL is fine */
 size_t rootfs_bytes(const struct rootfs *r); /* of memory */

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "base/call.h"
 #include "fs/rootfs.h"
 
 #define NO_NODE UINT32_MAX
@@ -37,11 +38,12 @@ struct rootfs_tree {
 	size_t n_buckets; /* a power of two */
 	uint64_t key[2];
 	uint64_t steps;
+	struct call *call; /* whose work it is; may be NULL */
 };
 
 NODISCARD int rootfs_tree_init(struct rootfs_tree *t);
 void rootfs_tree_release(struct rootfs_tree *t);
-/* -EFBIG once too many components have been looked at. */
+/* -EFBIG once too many components have been looked at; what ends the call. */
 NODISCARD int rootfs_step(struct rootfs_tree *t, struct err *err);
 uint32_t rootfs_tree_find(const struct rootfs_tree *t, uint32_t dir, const char *name, size_t len);
 /* A new child, of no kind yet. */

@@ -98,16 +98,20 @@ static int enter_parent(struct layer *l, const char *path, bool make, uint32_t *
 /* ---- whiteouts ---- */
 
 /* What this layer has not put there. Its depth is bounded by ROOTFS_DEPTH_MAX. */
-static void clear_lower(const struct layer *l, uint32_t dir) // NOLINT(misc-no-recursion)
+static int clear_lower(const struct layer *l, uint32_t dir,
+		       struct err *err) // NOLINT(misc-no-recursion)
 {
 	uint32_t next;
-	for (uint32_t at = l->t->v[dir].child; at != NO_NODE; at = next) {
+	int rc = 0;
+	for (uint32_t at = l->t->v[dir].child; rc == 0 && at != NO_NODE; at = next) {
 		next = l->t->v[at].next;
-		if (l->t->v[at].layer != l->number + 1)
+		rc = rootfs_step(l->t, err);
+		if (rc == 0 && l->t->v[at].layer != l->number + 1)
 			rootfs_tree_drop(l->t, at);
-		else
-			clear_lower(l, at);
+		else if (rc == 0)
+			rc = clear_lower(l, at, err);
 	}
+	return rc;
 }
 
 static bool is_whiteout(const struct component *name)
@@ -115,22 +119,21 @@ static bool is_whiteout(const struct component *name)
 	return name->len > strlen(WHITEOUT) && memcmp(name->p, WHITEOUT, strlen(WHITEOUT)) == 0;
 }
 
-static void white_out(const struct layer *l, uint32_t dir, const struct component *name)
+static int white_out(const struct layer *l, uint32_t dir, const struct component *name,
+		     struct err *err)
 {
 	size_t skip = strlen(WHITEOUT), meta = strlen(WHITEOUT_META);
-	if (component_is(name, WHITEOUT_OPAQUE)) {
-		clear_lower(l, dir);
-		return;
-	}
+	if (component_is(name, WHITEOUT_OPAQUE))
+		return clear_lower(l, dir, err);
 	if (name->len >= meta && memcmp(name->p, WHITEOUT_META, meta) == 0)
-		return;
+		return 0;
 	uint32_t node = rootfs_tree_find(l->t, dir, name->p + skip, name->len - skip);
 	if (node == NO_NODE)
-		return;
-	if (l->t->v[node].layer != l->number + 1)
-		rootfs_tree_drop(l->t, node);
-	else
-		clear_lower(l, node);
+		return 0;
+	if (l->t->v[node].layer == l->number + 1)
+		return clear_lower(l, node, err);
+	rootfs_tree_drop(l->t, node);
+	return 0;
 }
 
 /* ---- members ---- */
@@ -194,10 +197,7 @@ static int apply_one(struct layer *l, const struct tar_member *m, struct err *er
 		rc = -EPROTO;
 	if (rc < 0)
 		return rc;
-	if (!whiteout)
-		return put(l, dir, &name, m, err);
-	white_out(l, dir, &name);
-	return 0;
+	return whiteout ? white_out(l, dir, &name, err) : put(l, dir, &name, m, err);
 }
 
 int rootfs_apply(struct rootfs_tree *t, const struct tar_index *layer, uint32_t number,

@@ -22,9 +22,16 @@ bool component_is(const struct component *c, const char *s)
 	return c->len == strlen(s) && memcmp(c->p, s, c->len) == 0;
 }
 
+#define CHECK_STEPS 65536 /* between two looks at the call */
+
 int rootfs_step(struct rootfs_tree *t, struct err *err)
 {
-	if (++t->steps <= ROOTFS_STEPS_MAX)
+	if (++t->steps % CHECK_STEPS == 0 && t->call != NULL) {
+		int rc = call_check(t->call, err);
+		if (rc < 0)
+			return rc;
+	}
+	if (t->steps <= ROOTFS_STEPS_MAX)
 		return 0;
 	return err_set(err, -EFBIG, "more than %u steps to find its files", ROOTFS_STEPS_MAX);
 }

@@ -266,9 +266,12 @@ static int list_members(struct store *s, struct blob *tar, struct call *call,
 		free(t.text);
 		return rc;
 	}
-	uint64_t most = size_limit(s);
-	if (most < blob_size(tar))
-		most = blob_size(tar);
+	/* Holes cost time to be hashed, however little room they take. */
+	uint64_t size = blob_size(tar), most = size_limit(s);
+	if (most > ARCHIVE_HOLES_LEAST && size < (most - ARCHIVE_HOLES_LEAST) / ARCHIVE_HOLES_RATIO)
+		most = ARCHIVE_HOLES_LEAST + size * ARCHIVE_HOLES_RATIO;
+	if (most < size)
+		most = size;
 	return tar_index_parse(t.text, t.len, blob_size(tar), most, ret, err);
 }
 
@@ -324,9 +327,16 @@ int unpacked_make(struct store *s, struct blob *layer, const struct digest *diff
 		  struct call *call, struct unpacked **ret, struct err *err)
 {
 	const struct digest *of = blob_digest(layer);
+	struct archive_record rec;
 	struct blob *tar = NULL;
 	struct tar_index *index = NULL;
-	int rc = diff_id != NULL ? from_store(s, diff_id, call, &tar, err) : -ENOENT;
+	/* What a diff id names may be in the cache: that proves nothing of this layer. What
+	 * was made of it before does. */
+	int rc = archives_load(s, of, &rec, NULL);
+	if (rc == 0 && (diff_id == NULL || digest_equal(diff_id, &rec.tar)))
+		rc = from_store(s, &rec.tar, call, &tar, err);
+	else
+		rc = -ENOENT;
 	if (rc == -ENOENT)
 		rc = make_tar(s, layer, diff_id, call, &tar, err);
 	if (rc == 0)

@@ -13,8 +13,9 @@
  * content nodes that all images share.
  *
  * Limits: a tar larger than the cache; one more than ARCHIVE_BOMB_RATIO times as large
- * as the layer, once it has ARCHIVE_BOMB_LEAST bytes; files that are in all larger than
- * the cache by their holes; those of fs/tar_index.h.
+ * as the layer, once it has ARCHIVE_BOMB_LEAST bytes; files that are by their holes
+ * in all larger than the cache, or than ARCHIVE_HOLES_LEAST and ARCHIVE_HOLES_RATIO times
+ * the tar; those of fs/tar_index.h.
  *
  * Errors: -ENOENT not unpacked, or not in the cache any more: see each; -EBADMSG not the
  * diff id that was declared; -EPROTO cannot be read as a tar; -EFBIG; -ENOSPC; -EIO;
@@ -35,8 +36,10 @@
 struct blob;
 struct store;
 
-#define ARCHIVE_BOMB_LEAST (1ull << 30)
-#define ARCHIVE_BOMB_RATIO 200
+#define ARCHIVE_BOMB_LEAST  (1ull << 30)
+#define ARCHIVE_BOMB_RATIO  200
+#define ARCHIVE_HOLES_LEAST (1ull << 30)
+#define ARCHIVE_HOLES_RATIO 64
 
 struct unpacked {
 	struct digest layer, tar;

@@ -11,7 +11,7 @@ engine=$root/build/engine
 
 # shellcheck disable=SC2034 # for those who source this
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libcurl4-openssl-dev libjansson-dev libssl-dev
-	libarchive-dev libseccomp-dev libcmocka-dev uthash-dev fuse3)
+	libarchive-dev zlib1g-dev libseccomp-dev libcmocka-dev uthash-dev fuse3)
 
 say() { printf '\n==> %s\n' "$*"; }
 die() {

@@ -323,6 +323,10 @@ def hostile():
         "no-tar": (gzip.compress(noise), EPROTO),
         "not-even-gzip": (b"\x1f\x8b\x08\x00" + noise, EPROTO),
         "cut": (gzip.compress(random_bytes(8, 50_000) + good)[:-2000], EPROTO),
+        "wrong-crc": (gzip.compress(good)[:-8] + bytes(8), EPROTO),
+        "no-trailer": (gzip.compress(good)[:-8], EPROTO),
+        "last-byte-missing": (gzip.compress(good)[:-1], EPROTO),
+        "something-behind": (gzip.compress(good) + b"more", EPROTO),
         "zstd-noise": (b"\x28\xb5\x2f\xfd" + noise, EPROTO),
         "xz-noise": (b"\xfd7zXZ\x00" + noise, EPROTO),
         "a-file-as-a-directory": (gzip.compress(artifacts.tar({"a": b"1", "a/b": b"2"})), EPROTO),
@@ -448,6 +452,95 @@ def test_the_helper_leaves_nothing(mount, registry):
     read(m / "demo/app:v1/files/x")
     assert not children_of(m.process.pid)
     assert all("/blobs/" in str(path) for path in files_holding(m.cache, b"a needle in a haystack"))
+
+
+def test_a_diff_id_is_no_proof(mount, registry):
+    """One image declares another tar, which is in the cache, for a layer that others use too."""
+    legit, evil = artifacts.tar({"hello.wasm": MODULE, "x": b"legit"}), artifacts.tar({"hello.wasm": COMPONENT, "x": b"EVIL"})
+    layer, wrong = gzip.compress(legit, mtime=0), artifacts.digest_of(evil)
+    serve(registry, image(config_of([wrong, wrong]), [Blob(layer, TAR_GZ), Blob(evil, TAR)]), "evil")
+    serve(registry, raw_image(layer, diff_ids=[artifacts.digest_of(legit)]), "good")
+    serve(registry, raw_image(layer), "none")
+    m = mount()
+    assert read(m / "demo/app:evil/layers/1.tar") == evil
+    for _ in range(2):
+        with raises(EBADMSG):
+            os.listdir(m / "demo/app:evil/files")
+        for tag in ("good", "none"):
+            assert read(m / f"demo/app:{tag}/files/x") == b"legit" and read(m / f"demo/app:{tag}/main.wasm") == MODULE
+        m.unmount()
+        m = mount()
+
+
+def test_whiteouts_beyond_measure(mount, registry):
+    """Each of many clears a directory of many: an end in bounded time, and the mount goes away when it is told to."""
+    count = 60_000
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for i in range(count):
+            archive.addfile(tarfile.TarInfo(f"d/{i}"))
+        mark = tarfile.TarInfo("d/.wh..wh..opq").tobuf()
+    data = out.getvalue()[:count * 512] + mark * count + bytes(1024)
+    serve(registry, raw_image(gzip.compress(data, 1)))
+    m = mount()
+    with raises(EFBIG):
+        os.listdir(m / "demo/app:v1/files")
+
+
+def test_cached_trees_do_not_wait_behind_unpacking(mount, registry):
+    serve(registry, artifacts.container({"hello.wasm": MODULE, "x": b"x"}), "small")
+    m = mount()
+    assert read(m / "demo/app:small/files/x") == b"x"
+    m.unmount()
+    for i in range(3):
+        serve(registry, raw_image(bomb(900 + i << 20)), f"big{i}")
+    m = mount(None, "--cache-size", "8G")
+    children = [Child(["ls", m / f"demo/app:big{i}/files"]) for i in range(3)]
+    until(lambda: len(children_of(m.process.pid)) == 2, what="two layers to be unpacked")
+    assert read(m / "demo/app:small/files/x") == b"x"
+    assert children_of(m.process.pid), "meanwhile"
+    for child in children:
+        child.send(signal.SIGKILL).ends()
+
+
+def test_images_that_come_slowly_keep_no_other_waiting(mount, registry):
+    for i in range(5):
+        slow = serve(registry, artifacts.container({"hello.wasm": random_bytes(i, 2 << 20)}), f"slow{i}")
+        registry.on("GET", slow.layer.digest, b.trickle(20_000, 0.2))
+    serve(registry, artifacts.container({"hello.wasm": MODULE}), "quick")
+    m = mount()
+    children = [Child(["ls", m / f"demo/app:slow{i}/files"]) for i in range(5)]
+    until(lambda: len(registry.requests("GET", "/blobs/sha256")) >= 10, what="all configs and layers to be asked for")
+    assert read(m / "demo/app:quick/main.wasm") == MODULE
+    for child in children:
+        assert not child.has_ended()
+        child.send(signal.SIGKILL).ends()
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.oci.image.layer.v1.tar+lz4", "application/octet-stream",
+                                  "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"])
+def test_layers_of_unknown_types(mount, registry, kind):
+    """What such a layer removes must not stay, whatever its type is called: its bytes tell whether it can be read."""
+    below = gzip.compress(artifacts.tar({"hello.wasm": MODULE, "secret": b"s"}), mtime=0)
+    above = gzip.compress(artifacts.tar({".wh.secret": b"", "x": b"x"}), mtime=0)
+    serve(registry, image(config_of(), [Blob(below, TAR_GZ), Blob(above, kind)]))
+    serve(registry, image(config_of(), [Blob(below, TAR_GZ), Blob(random_bytes(1, 3000), kind)]), "noise")
+    m = mount()
+    assert sorted(os.listdir(m / "demo/app:v1/files")) == ["hello.wasm", "x"]
+    with raises(EPROTO):
+        os.listdir(m / "demo/app:noise/files")
+
+
+def test_a_layer_that_the_registry_has_lost(mount, registry):
+    """Named by a manifest, and not there: a fault, and no absence."""
+    artifact = serve(registry, artifacts.container({"hello.wasm": MODULE}, {"x": b"x"}))
+    del registry.store.find("demo/app").blobs[artifact.layers[1].digest]
+    m = mount()
+    for ask in (lambda: os.listdir(m / "demo/app:v1/files"), lambda: os.stat(m / "demo/app:v1/files/x"),
+                lambda: os.stat(m / "demo/app:v1/main.wasm")):
+        with raises(EPROTO):
+            ask()
+    assert "lacks a layer" in run([m.binary, "why", m / "demo/app:v1/files"]).out
 
 
 # ---- archives of other artifacts ----

@@ -181,3 +181,14 @@ def test_json_of_the_index_is_not_believed(mount, registry, image):
     m = mount()
     with raises(EPROTO):
         os.listdir(m / "demo/app:v1/referrers")
+
+
+def test_many_that_say_nothing(mount, registry, image):
+    """What an index does not tell is read of so many manifests, and no more."""
+    for i in range(200):
+        refer(registry.store, image, None, b"%d" % i, seed=str(i))
+    m = mount()
+    registry.clear()
+    listed = tree(m)
+    assert sum(len(names) for names in listed.values()) == 200
+    assert registry.count("GET", "/manifests/sha256:") <= 129

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < ix->n; i++)
 		check_member(ix, &ix->v[i]);
 	const struct tar_index *twice[] = {ix, ix};
-	if (rootfs_merge(twice, 2, true, &root, NULL) == 0)
+	if (rootfs_merge(twice, 2, true, NULL, &root, NULL) == 0)
 		rootfs_unref(root);
 	tar_index_free(ix);
 	return 0;

@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ASSERT(r == 0);
 	const struct tar_index *layers[] = {ix, ix};
 	for (int images = 0; images < 2; images++) {
-		if (rootfs_merge(layers, 2, images, &root, NULL))
+		if (rootfs_merge(layers, 2, images, NULL, &root, NULL))
 			continue;
 		for (size_t i = 0; i < root->n; i++) {
 			if (root->v[i].kind == ROOTFS_LINK)

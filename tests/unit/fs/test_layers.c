@@ -72,7 +72,7 @@ static void trees_are_shared(void **state)
 	struct rootfs *r, *found;
 	struct digest d = digest(1), other = digest(2);
 	assert_int_equal(layers_new(&l), 0);
-	assert_int_equal(rootfs_merge(NULL, 0, true, &r, NULL), 0);
+	assert_int_equal(rootfs_merge(NULL, 0, true, NULL, &r, NULL), 0);
 	assert_null(layers_rootfs(l, &d));
 	layers_put_rootfs(l, &d, r);
 	found = layers_rootfs(l, &d);

@@ -62,7 +62,7 @@ static int merge(const char *const *texts, struct rootfs **ret, struct err *err)
 
 	for (; n < LAYERS_MAX && texts[n] != NULL; n++)
 		v[n] = own[n] = layer(texts[n], (unsigned)n);
-	int rc = rootfs_merge(v, n, !plain, ret, err);
+	int rc = rootfs_merge(v, n, !plain, NULL, ret, err);
 	for (size_t i = 0; i < n; i++)
 		tar_index_free(own[i]);
 	return rc;
