@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/host_name.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void replace(char *s, size_t len, char from, char to)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] == from)
+			s[i] = to;
+}
+
+/* Where "_DIGITS_" begins at the end of a name; 0: nowhere. */
+static size_t port_at(const char *name, size_t len)
+{
+	size_t i = len;
+
+	if (len < 4 || name[len - 1] != '_')
+		return 0;
+	for (i = len - 1; i > 0 && name[i - 1] >= '0' && name[i - 1] <= '9'; i--)
+		;
+	return i > 1 && i < len - 1 && name[i - 1] == '_' ? i - 1 : 0;
+}
+
+int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE], struct source_spec *ret)
+{
+	size_t len = strlen(name), port;
+	const char *end;
+	struct source_spec spec;
+	struct err ignored;
+
+	if (len == 0 || len >= HOST_NAME_SIZE || strchr(name, '/'))
+		return -EINVAL;
+	memcpy(ret_source, name, len + 1);
+	end = name[0] == '[' ? strchr(name, ']') : NULL;
+	if (end)
+		replace(ret_source, (size_t)(end - name), '_', ':');
+	port = port_at(name, len);
+	if (port) {
+		ret_source[port] = ':';
+		ret_source[len - 1] = '\0';
+	}
+	if (reference_parse_source(ret_source, &spec, &ignored) < 0 || spec.kind != SOURCE_REGISTRY)
+		return -EINVAL;
+	*ret = spec;
+	return 0;
+}
+
+int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
+{
+	bool v6 = strchr(spec->host, ':') != NULL;
+	int n = snprintf(ret, HOST_NAME_SIZE, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+
+	replace(ret, (size_t)n, ':', '_');
+	if (spec->port)
+		snprintf(ret + n, HOST_NAME_SIZE - (size_t)n, "_%u_", spec->port);
+	return !spec->port && port_at(ret, (size_t)n) ? -EINVAL : 0;
+}
+
+bool host_name_is_qualified(const struct source_spec *spec)
+{
+	return spec->port != 0 || strpbrk(spec->host, ".:") != NULL;
+}
+
+bool host_name_is_global(const char *host)
+{
+	static const char *const local[] = {".localhost", ".local", ".internal", ".home.arpa"};
+	size_t len = strlen(host);
+
+	if (len > 0 && host[len - 1] == '.')
+		len--;
+	for (size_t i = 0; i < ARRAY_LEN(local); i++) {
+		size_t n = strlen(local[i]);
+
+		if (len >= n && memcmp(host + len - n, local[i], n) == 0)
+			return false;
+	}
+	return memchr(host, '.', len) != NULL;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* host_name — how a registry's host is spelt as the name of a directory. Layer:
+ * registry/; no I/O.
+ *
+ * Every host has one name without a colon, because tools that take an image layout's
+ * path cut it at its first one: a port stands between underscores, as containerd
+ * writes it ("localhost_5000_"), and so do the colons of an IPv6 address
+ * ("[__1]_5000_"). With colons ("localhost:5000") it is understood too.
+ *
+ * What ends in _DIGITS_ has a port; a host of such a name without one cannot be
+ * spelt so, and is none here.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/macros.h"
+#include "registry/reference.h"
+
+#define HOST_NAME_SIZE 272 /* of a spelling, or of HOST:PORT, with the NUL */
+
+/* Without a colon. -EINVAL: it cannot be told from another host. */
+NODISCARD int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE]);
+/* Any spelling: *ret as of the SOURCE ret_source, "HOST" or "HOST:PORT". -EINVAL. */
+NODISCARD int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE],
+			      struct source_spec *ret);
+/* Whether it has a dot or a port, as what is no mere word has. */
+bool host_name_is_qualified(const struct source_spec *spec);
+/* Whether a name, in lower case, means the same wherever it is asked for, as far as it says
+ * itself: no single word, and nothing below the domains that are kept for local use (RFC 6761,
+ * 6762, 8375; ICANN's .internal). */
+bool host_name_is_global(const char *host);
