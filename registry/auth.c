@@ -92,6 +92,11 @@ int auth_login_id(struct auth *a, const char *repo, struct call *call, struct di
 	return 0;
 }
 
+bool auth_is_mentioned(struct auth *a)
+{
+	return credentials_mention(a->credentials, a->host);
+}
+
 /* ---- headers ---- */
 
 static int set_header(struct auth_round *r, const char *scheme, const char *value)

@@ -74,6 +74,7 @@ void auth_end(struct auth_round *r);
  * there is none. Errors as credentials_find. */
 NODISCARD int auth_login_id(struct auth *a, const char *repo, struct call *call, struct digest *ret,
 			    struct err *err);
-/* credentials_warning, credentials_headers. */
+/* credentials_warning, credentials_headers, credentials_mention of its host. */
 bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX]);
 NODISCARD int auth_headers(struct auth *a, struct names *ret);
+bool auth_is_mentioned(struct auth *a);

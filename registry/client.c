@@ -117,6 +117,7 @@ static int set_http(struct client *c, const struct client_options *o, struct err
 					   .http = c->http_too,
 					   .headers = &e->headers},
 				  .proxy = o->proxy,
+				  .allowed = c->public_only ? ADDRESS_PUBLIC : 0,
 				  .tuning = c->tuning.http};
 	int r = 0;
 
@@ -159,6 +160,7 @@ int client_new(const struct client_options *o, struct client **ret, struct err *
 	health_init(&c->health, c->tuning.down_ms);
 	warnings_init(&c->warnings);
 	set_address(c, o->spec);
+	atomic_init(&c->public_only, o->public_only && !c->endpoint->url.text);
 	r = set_http(c, o, err);
 	if (r == 0)
 		r = set_auth(c, o, err);

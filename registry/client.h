@@ -55,6 +55,7 @@ struct client {
 	char *pem;                         /* certificates to trust, or NULL */
 	char title[URL_ORIGIN_MAX];        /* for people, and for credentials */
 	atomic_int scheme;                 /* enum client_scheme */
+	atomic_bool public_only;           /* until a file of credentials names the host */
 	_Atomic int64_t distrust_until_ms; /* a mirror that gave wrong bytes */
 };
 
@@ -103,6 +104,7 @@ struct client_options {
 	const char *ca_file;
 	const struct names *helpers; /* of registries.conf */
 	const struct proxy *proxy;
+	bool public_only; /* as in struct source_options; a host of an endpoint's own is named */
 	struct client_tuning tuning; /* copied */
 };
 

@@ -167,9 +167,20 @@ static int login(struct attempt *t, struct call *call, struct err *err)
 	return r;
 }
 
+/* A login counts at the next try, here too. */
+static void admit(struct client *c)
+{
+	if (!atomic_load(&c->public_only) || !auth_is_mentioned(c->auth))
+		return;
+	http_allow_any(c->http);
+	atomic_store(&c->public_only, false);
+}
+
 static int send_logged_in(struct attempt *t, struct call *call, struct err *err)
 {
 	int r = registry_url(t, err);
+
+	admit(t->c);
 
 	if (r == 0) {
 		r = auth_begin(t->c->auth, &t->base, &t->round, call, err);
@@ -269,11 +280,26 @@ static int take_answer(struct attempt *t, struct call *call, struct answer *a, i
 	return 0;
 }
 
+/* Not so a redirect that is not followed: that was an answer. */
+static bool is_kept_out(const struct attempt *t)
+{
+	bool answered = t->reply.x && http_status(t->reply.x) != 0;
+
+	return atomic_load(&t->c->public_only) && t->fault == HTTP_FAULT_ADDRESS && !answered &&
+	       !t->reply.foreign && !t->token_server;
+}
+
 /* Says which request it was; a token server has its own words. */
 static int explain(const struct attempt *t, int code, struct err *err)
 {
 	char where[URL_ORIGIN_MAX] = "";
 
+	if (is_kept_out(t))
+		return err_set(
+		    err, code,
+		    "%s: its address is not a public one, and nothing names that host; if "
+		    "it is to be reached, log in there or mount with --allow-host %s",
+		    t->c->title, t->c->title);
 	if (t->token_server)
 		return err_wrap(err, code, "%s", t->c->title);
 	if (t->reply.foreign) {

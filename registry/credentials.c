@@ -353,3 +353,32 @@ int credentials_parse_headers(const char *text, size_t len, struct names *ret)
 	}
 	return 0;
 }
+
+static bool has_host(json_t *object, const char *host)
+{
+	const char *key;
+	json_t *entry;
+
+	json_object_foreach (object, key, entry) {
+		const char *sep = strstr(key, "://");
+		const char *at = sep ? sep + 3 : key;
+		size_t len = strcspn(at, "/");
+
+		if (len == strlen(host) && strncasecmp(at, host, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool credentials_parse_mention(const char *text, size_t len, enum credentials_form form,
+			       const char *host)
+{
+	AUTO_JSON json_t *root = NULL;
+
+	if (json_util_parse(text, len, "", &root, NULL) < 0)
+		return false;
+	if (form == CREDENTIALS_LEGACY)
+		return has_host(root, host);
+	return has_host(json_object_get(root, "auths"), host) ||
+	       (form != CREDENTIALS_AUTHS && has_host(json_object_get(root, "credHelpers"), host));
+}

@@ -87,6 +87,10 @@ void credentials_server_key(const char *host, char ret[CREDENTIALS_KEY_MAX]);
  * -ENOMEM. */
 NODISCARD int credentials_parse_headers(const char *text, size_t len, struct names *ret);
 
+/* Whether it has an entry of this host at all, of any path. */
+bool credentials_parse_mention(const char *text, size_t len, enum credentials_form form,
+			       const char *host);
+
 struct credentials;
 /* auth_file: NULL, or the file. No file is read yet. -ENOMEM. */
 NODISCARD int credentials_open(const char *auth_file, struct credentials **ret);
@@ -105,5 +109,8 @@ NODISCARD int credentials_headers(struct credentials *c, struct names *ret);
 /* The next thing that is odd, though nothing fails for it: a login that others may
  * read. Each is said once. */
 bool credentials_warning(struct credentials *c, char ret[WARNING_TEXT_MAX]);
+/* Whether a file has an entry of this host, be it empty: who has logged in there means
+ * it. Runs no helper. What cannot be read names nobody. */
+bool credentials_mention(struct credentials *c, const char *host);
 /* The login of this id was refused: a helper is asked for it anew. */
 void credentials_refused(struct credentials *c, const struct digest *id);

@@ -371,6 +371,22 @@ int credentials_headers(struct credentials *c, struct names *ret)
 	return r;
 }
 
+bool credentials_mention(struct credentials *c, const char *host)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < c->count && !found; i++) {
+		struct auth_file *f = &c->files[i];
+
+		if (refresh(c, f, NULL) < 0)
+			continue;
+		lock_take(&c->lock);
+		found = f->text && credentials_parse_mention(f->text, f->len, f->form, host);
+		lock_drop(&c->lock);
+	}
+	return found;
+}
+
 void credentials_refused(struct credentials *c, const struct digest *id)
 {
 	helpers_refused(c->helpers, id);

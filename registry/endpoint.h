@@ -55,6 +55,7 @@ struct endpoint_groups {
 	struct endpoint_group *v;
 	size_t n;
 	struct names helpers; /* where logins are looked for: credentials_find */
+	bool named;           /* a directory of hosts bears the registry's name */
 };
 
 /* A new one at the end. NULL: no memory. */

@@ -113,13 +113,14 @@ static int look(const char *dir, const char *host, bool spelled, bool named, cha
 }
 
 static int find_hosts_dir(const struct endpoint_roots *roots, const char *host, char **ret,
-			  struct err *err)
+			  bool *ret_named, struct err *err)
 {
 	const char *dir = roots->hosts_dir;
 	int r = look(dir, host, true, roots->named, ret, err);
 
 	if (r == 0)
 		r = look(dir, host, false, roots->named, ret, err);
+	*ret_named = r == 1;
 	if (r == 0)
 		r = look(dir, "_default", false, roots->named, ret, err);
 	return r;
@@ -462,7 +463,7 @@ static int load_all(const struct endpoint_roots *roots, const char *host,
 {
 	AUTO_FREE char *dir = NULL;
 	struct endpoint *origin;
-	int r = find_hosts_dir(roots, host, &dir, err);
+	int r = find_hosts_dir(roots, host, &dir, &groups->named, err);
 
 	if (r == 1)
 		r = load_hosts_dir(dir, hosts, err);

@@ -69,6 +69,7 @@ int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, str
 	co.helpers = &e->groups.helpers;
 	if (r == 0) {
 		set_names(e, o->spec);
+		co.public_only = o->public_only && !e->groups.named;
 		e->sets = calloc(e->groups.n, sizeof(*e->sets));
 		r = e->sets ? 0 : err_set(err, -ENOMEM, "out of memory");
 	}

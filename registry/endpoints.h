@@ -42,6 +42,7 @@ struct endpoints_options {
 	const struct source_spec *spec;     /* copied */
 	const struct endpoint_roots *roots; /* only looked at now */
 	const char *auth_file, *ca_file;
+	bool public_only; /* as in struct source_options */
 	const struct proxy *proxy;
 	const struct client_tuning *tuning; /* NULL, or copied */
 };

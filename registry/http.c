@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The callers' side: options of a transfer, and waiting for it. */
 #include "registry/http.h"
+#include "registry/host_name.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,11 +39,17 @@ int http_new(const struct http_options *o, struct http **ret)
 		h->o.tuning.slow_ms = SOURCE_SLOW_S * 1000;
 	if (!h->o.tuning.classify)
 		h->o.tuning.classify = address_class;
+	atomic_init(&h->allowed, o->allowed ? o->allowed : ADDRESS_ANY);
 	lock_init(&h->lock);
 	h->inbox_end = &h->inbox;
 	h->waiting_end = &h->waiting;
 	*ret = h;
 	return 0;
+}
+
+void http_allow_any(struct http *h)
+{
+	atomic_store(&h->allowed, ADDRESS_ANY);
 }
 
 void http_free(struct http *h)
@@ -210,9 +217,14 @@ static void choose_proxy(struct http_exchange *x, const struct url *url)
 	    inet_pton(AF_INET, url->host, &ip) == 1 || inet_pton(AF_INET6, url->host, &ip) == 1;
 
 	x->proxy = proxy_for(x->http->o.proxy, url);
-	if (x->proxy)
-		x->beyond =
-		    is_ip ? http_classify(x->http, url->host, (int)url->port) : ADDRESS_PUBLIC;
+	if (!x->proxy)
+		return;
+	x->beyond = is_ip ? http_classify(x->http, url->host, (int)url->port) : ADDRESS_PUBLIC;
+	/* The proxy looks the name up. Where nobody named the host, one that means something
+	 * in its network only is not for it to find. */
+	if (!is_ip && atomic_load(&x->http->allowed) == ADDRESS_PUBLIC &&
+	    !host_name_is_global(url->host))
+		x->beyond = ADDRESS_PRIVATE;
 }
 
 int http_start(struct http *h, const struct http_request *q, struct http_exchange **ret,
@@ -231,7 +243,7 @@ int http_start(struct http *h, const struct http_request *q, struct http_exchang
 	x->http = h;
 	x->refs = 1;
 	x->lane = q->lane;
-	x->allowed = q->allowed ? q->allowed : ADDRESS_ANY;
+	x->allowed = (q->allowed ? q->allowed : ADDRESS_ANY) & atomic_load(&h->allowed);
 	x->content_length = -1;
 	x->pace = &x->own_pace;
 	url_origin(q->url, x->origin);

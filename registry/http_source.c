@@ -108,6 +108,7 @@ static int open_endpoints(struct http_source *h, const struct source_spec *spec,
 	struct endpoints_options o = {.spec = spec,
 				      .roots = &roots,
 				      .auth_file = h->auth_file,
+				      .public_only = h->public_only,
 				      .ca_file = h->ca_file,
 				      .tuning = tuning};
 	int r = proxy_new(&env, &h->proxy, err);
@@ -137,6 +138,7 @@ int http_source_open_tuned(const struct source_options *o, const struct source_s
 	snprintf(h->namespace, sizeof(h->namespace), "%s", spec->namespace);
 	h->hub = strcmp(spec->host, "docker.io") == 0 || strcmp(spec->host, "index.docker.io") == 0;
 	h->timeout_ms = o->timeout_ms;
+	h->public_only = o->public_only;
 	r = keep_path(o->auth_file, "--auth-file", &h->auth_file, err);
 	if (r == 0)
 		r = keep_path(o->ca_file, "--ca-file", &h->ca_file, err);

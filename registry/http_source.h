@@ -16,7 +16,7 @@ struct http_source {
 	struct source source; /* first */
 	struct endpoints *endpoints;
 	char namespace[REPOSITORY_MAX]; /* "" or one that ends in no '/' */
-	bool hub;
+	bool hub, public_only;
 	int64_t timeout_ms;
 	char *auth_file, *ca_file, *hosts_dir;
 	struct proxy *proxy;

@@ -81,6 +81,9 @@ struct source_options {
 	const char *ca_file;   /* NULL: the system's */
 	const char *hosts_dir; /* of hosts.toml; NULL: the usual place */
 	int64_t timeout_ms;    /* for one question; transfers that advance may take longer */
+	/* Nobody who may decide has named this host: it is asked at public addresses only
+	 * (-EACCES, which says so), unless hosts.toml or a file of credentials names it. */
+	bool public_only;
 };
 
 /* By the form of the spec (DESIGN §2.1): HOST[:PORT][/NAMESPACE],

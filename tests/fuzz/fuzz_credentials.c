@@ -20,6 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < lines.n; i++)
 		ASSERT(!strpbrk(lines.v[i], "\r\n") && strpbrk(lines.v[i], ":;"));
 	names_release(&lines);
+	for (size_t i = 0; i < ARRAY_LEN(hosts) * ARRAY_LEN(forms); i++)
+		(void)credentials_parse_mention((const char *)data, size,
+						forms[i / ARRAY_LEN(hosts)],
+						hosts[i % ARRAY_LEN(hosts)]);
 	for (size_t i = 0; i < ARRAY_LEN(hosts) * ARRAY_LEN(forms); i++) {
 		struct credential c = {0};
 		char helper[HELPER_NAME_MAX];

@@ -546,6 +546,34 @@ static void a_named_file_knows_no_helpers(void **state)
 	place_close(&p);
 }
 
+static bool mentions(const char *text, enum credentials_form form, const char *host)
+{
+	return credentials_parse_mention(text, strlen(text), form, host);
+}
+
+static void who_is_mentioned(void **state)
+{
+	(void)state;
+	static const char docker[] =
+	    "{\"auths\": {\"a.example\": {}, \"https://B.example/v2/\": {},"
+	    " \"c.example/team\": null, \"d.example:5000\": {}},"
+	    " \"credHelpers\": {\"e.example\": \"x\"}, \"credsStore\": \"y\"}";
+	static const char *const named[] = {"a.example", "b.example", "c.example",
+					    "d.example:5000"};
+	static const char *const others[] = {"d.example", "example", "a.example:443", "credsStore"};
+
+	for (size_t i = 0; i < ARRAY_LEN(named); i++) {
+		assert_true(mentions(docker, CREDENTIALS_DOCKER, named[i]));
+		assert_true(mentions(docker, CREDENTIALS_AUTHS, named[i]));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_false(mentions(docker, CREDENTIALS_DOCKER, others[i]));
+	assert_true(mentions(docker, CREDENTIALS_DOCKER, "e.example"));
+	assert_false(mentions(docker, CREDENTIALS_AUTHS, "e.example"));
+	assert_true(mentions("{\"a.example\": {}}", CREDENTIALS_LEGACY, "a.example"));
+	assert_false(mentions("{\"auths\": {\"a.example\": {}}", CREDENTIALS_DOCKER, "a.example"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -567,6 +595,7 @@ int main(void)
 	    cmocka_unit_test(a_relative_name_means_what_it_meant_at_first),
 	    cmocka_unit_test(the_helpers_of_registries_conf),
 	    cmocka_unit_test(a_named_file_knows_no_helpers),
+	    cmocka_unit_test(who_is_mentioned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
