@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,12 +72,23 @@ int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec, 
 	return 0;
 }
 
+/* What is kept of where content was found. */
+static int content_text(const struct node_key *key, char ret[NODE_REPO_MAX])
+{
+	const char *host = key->host ? key->host : "";
+	int len = snprintf(ret, NODE_REPO_MAX, "%s%s%s", host,
+			   host[0] ? (char[]){TEXT_HOST_END, 0} : "", key->place ? key->place : "");
+	return len < NODE_REPO_MAX ? 0 : -ENAMETOOLONG;
+}
+
 static int check_key(const struct nodes *n, const struct node_key *key)
 {
 	ASSERT(key->kind > NODE_ROOT && key->kind < NODE_KIND_COUNT);
 	if (node_kind_is_content(key->kind)) {
 		ASSERT(key->digest && digest_is_set(key->digest));
-		return !key->place || strlen(key->place) < NODE_REPO_MAX ? 0 : -ENAMETOOLONG;
+		char text[NODE_REPO_MAX];
+
+		return content_text(key, text);
 	}
 	ASSERT(key->name);
 	if (key->name_len > NAME_MAX)
@@ -100,8 +112,12 @@ static int text_store(struct nodes *n, const char *text, size_t len, uint32_t *r
 
 /* Where content was found last. Without memory, the one before
  * it stays: it was true too. */
-static void update_place(struct nodes *n, struct record *rec, const char *place)
+static void update_place(struct nodes *n, struct record *rec, const struct node_key *key)
 {
+	char place[NODE_REPO_MAX];
+
+	if (content_text(key, place) < 0)
+		return;
 	const char *old = record_text(n, rec);
 	size_t len = strlen(place);
 	uint32_t old_text = rec->text, text;
@@ -138,14 +154,18 @@ static int get_blocks(struct nodes *n, const char *text, size_t len, uint32_t *r
 static int make(struct nodes *n, const struct node_key *key, uint32_t hash, uint32_t *ret)
 {
 	bool content = node_kind_is_content(key->kind);
-	const char *text = content ? (key->place ? key->place : "") : key->name;
-	size_t len = content ? strlen(text) : key->name_len;
+	char where[NODE_REPO_MAX];
+	const char *text = content ? where : key->name;
 	uint32_t slot, block;
 	struct record *parent = content ? NULL : record_of(n, key->parent);
 	int r;
 
 	if (n->table->nodes >= NODES_MAX)
 		return -ENFILE;
+	r = content ? content_text(key, where) : 0;
+	if (r < 0)
+		return r;
+	size_t len = content ? strlen(text) : key->name_len;
 	r = get_blocks(n, text, len, &slot, &block);
 	if (r < 0)
 		return r;
@@ -215,7 +235,7 @@ int node_get(struct nodes *n, const struct node_key *key, struct node *ret)
 	if (slot == 0)
 		r = make(n, key, hash, &slot);
 	else if (key->place && node_kind_is_content(key->kind))
-		update_place(n, record_at(n, slot), key->place);
+		update_place(n, record_at(n, slot), key);
 	if (r < 0)
 		goto out;
 	rec = record_at(n, slot);

@@ -45,7 +45,8 @@
 
 enum node_kind {
 	NODE_FREE = 0,
-	NODE_ROOT,          /* a registry's tree: namespaces */
+	NODE_ROOT,          /* a registry's tree: namespaces; or hosts */
+	NODE_HOST,          /* at the first level, where there are several registries */
 	NODE_NAMESPACE,     /* a component of a repository name; perhaps a repository */
 	NODE_TAGS,          /* <repo>/tags */
 	NODE_TAG,           /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
@@ -93,7 +94,9 @@ struct node_key {
 	const struct digest *digest; /* content; NODE_MANIFEST; else NULL */
 	uint64_t size;               /* content */
 	uint16_t mode;               /* NODE_CONTENT_MODE; else 0 */
-	const char *place; /* content: where it was found (fs/place.h); the latest is kept */
+	/* content: where it was found (fs/place.h), and below which host (NULL or "": there is
+	 * one registry); the latest are kept */
+	const char *place, *host;
 };
 
 /* A table of its own, or the one in an existing memfd (-EPROTO if that is none;
@@ -120,6 +123,10 @@ NODISCARD int node_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
  * repository path. -ESTALE: no such id, or no content. */
 NODISCARD int node_content_place(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
 NODISCARD int node_content_repo(struct nodes *n, uint64_t id, char ret[NODE_REPO_MAX]);
+/* The name of the NODE_HOST at or above it (*ret_itself: it is that one), or, of content,
+ * the host it was last found under; "" for none. -ESTALE. */
+#define NODE_HOST_SIZE 272
+NODISCARD int node_host(struct nodes *n, uint64_t id, char ret[NODE_HOST_SIZE], bool *ret_itself);
 /* The digest of the nearest NODE_MANIFEST or bound NODE_TAG at or above it;
  * -ENOENT if there is none (or the tag is not bound). */
 NODISCARD int node_manifest(struct nodes *n, uint64_t id, struct digest *ret);

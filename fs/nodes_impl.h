@@ -26,6 +26,8 @@
 #define ROOT_SLOT     1u
 #define SLOT_GRANULES (ARENA_RECORD_LEN / ARENA_GRANULE)
 
+#define TEXT_HOST_END '\t' /* in neither grammar */
+
 enum record_flag { RECORD_DETACHED = 1 };
 
 /* In the arena; a slot is its block divided by SLOT_GRANULES. */
@@ -38,7 +40,7 @@ struct record {
 	uint32_t children;
 	uint32_t next; /* slot, in the chain of its bucket */
 	uint32_t hash;
-	uint32_t text; /* block: the name, or content's place; 0: none */
+	uint32_t text; /* block: the name, or content's host and place; 0: none */
 	uint16_t text_len;
 	uint8_t digest_alg;
 	uint8_t flags;  /* enum record_flag */

@@ -35,7 +35,7 @@ static int repo_of_tree(const struct nodes *n, const struct record *rec, char re
 			if (r < 0)
 				return r;
 		}
-		if (rec->kind == NODE_ROOT) {
+		if (rec->kind == NODE_ROOT || rec->kind == NODE_HOST) {
 			memmove(ret, ret + pos, NODE_REPO_MAX - pos);
 			return 0;
 		}
@@ -46,15 +46,36 @@ static int repo_of_tree(const struct nodes *n, const struct record *rec, char re
 	return -ESTALE;
 }
 
-static int place_of_content(const struct nodes *n, const struct record *rec,
-			    char ret[NODE_REPO_MAX])
+/* Content's text is PLACE, or HOST TEXT_HOST_END PLACE. */
+static int text_of_content(const struct nodes *n, const struct record *rec, const char **ret,
+			   size_t *ret_len, size_t *ret_host_len)
 {
 	const char *text = record_text(n, rec);
 
 	if (!text || rec->text_len >= NODE_REPO_MAX)
 		return -ESTALE;
-	memcpy(ret, text, rec->text_len);
-	ret[rec->text_len] = '\0';
+	const char *end = memchr(text, TEXT_HOST_END, rec->text_len);
+	*ret = text;
+	*ret_len = rec->text_len;
+	*ret_host_len = end ? (size_t)(end - text) : 0;
+	return 0;
+}
+
+static int place_of_content(const struct nodes *n, const struct record *rec,
+			    char ret[NODE_REPO_MAX])
+{
+	const char *text;
+	size_t len, host;
+	int r = text_of_content(n, rec, &text, &len, &host);
+
+	if (r < 0)
+		return r;
+	if (host > 0) {
+		text += host + 1;
+		len -= host + 1;
+	}
+	memcpy(ret, text, len);
+	ret[len] = '\0';
 	return 0;
 }
 
@@ -64,6 +85,49 @@ static int repo_of_content(const struct nodes *n, const struct record *rec, char
 
 	if (r == 0)
 		ret[strcspn(ret, " ")] = '\0';
+	return r;
+}
+
+static int put_host(const char *text, size_t len, char ret[NODE_HOST_SIZE])
+{
+	if (!text || len >= NODE_HOST_SIZE)
+		return -ESTALE;
+	memcpy(ret, text, len);
+	ret[len] = '\0';
+	return 0;
+}
+
+static int host_of(const struct nodes *n, const struct record *rec, char ret[NODE_HOST_SIZE])
+{
+	const char *text;
+	size_t len, host;
+
+	if (node_kind_is_content(rec->kind)) {
+		int r = text_of_content(n, rec, &text, &len, &host);
+		return r < 0 ? r : put_host(text, host, ret);
+	}
+	for (uint32_t depth = 0; rec && depth < DEPTH_MAX; depth++) {
+		if (rec->kind == NODE_HOST)
+			return put_host(record_text(n, rec), rec->text_len, ret);
+		if (rec->kind == NODE_ROOT)
+			return put_host("", 0, ret);
+		rec = record_at(n, rec->parent);
+	}
+	return -ESTALE;
+}
+
+int node_host(struct nodes *n, uint64_t id, char ret[NODE_HOST_SIZE], bool *ret_itself)
+{
+	const struct record *rec;
+	int r = -ESTALE;
+
+	lock_take(&n->mu);
+	rec = record_of(n, id);
+	if (rec) {
+		*ret_itself = rec->kind == NODE_HOST;
+		r = host_of(n, rec, ret);
+	}
+	lock_drop(&n->mu);
 	return r;
 }
 

@@ -5,7 +5,8 @@
  *	"repo"                     a blob of that repository
  *	"repo <manifest> <layer>"  a member of an archive: which layer of which manifest
  *
- * That is enough to get its bytes again from nothing but the node. A space is in the
+ * That is enough to get its bytes again from nothing but the node, which knows beside it
+ * below which host that was (node_host), where a mount has several registries. A space is in the
  * grammar of neither repositories nor digests.
  */
 #pragma once

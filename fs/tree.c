@@ -377,6 +377,7 @@ int tree_lookup(struct op *op, const struct node *parent, const char *name, stru
 {
 	switch (parent->kind) {
 	case NODE_ROOT:
+	case NODE_HOST:
 	case NODE_NAMESPACE:
 		return tree_lookup_namespace(op, parent, name, ret);
 	case NODE_TAGS:

@@ -166,6 +166,7 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 		ret->st_size = link_size(node);
 		break;
 	case NODE_ROOT:
+	case NODE_HOST:
 	case NODE_NAMESPACE:
 	case NODE_TAGS:
 	case NODE_TAG:

@@ -289,6 +289,7 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 {
 	switch (dir->kind) {
 	case NODE_ROOT:
+	case NODE_HOST:
 	case NODE_NAMESPACE:
 		return list_namespace(op, dir, l);
 	case NODE_TAGS:

@@ -178,6 +178,7 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		break;
 	case NODE_FREE:
 	case NODE_ROOT:
+	case NODE_HOST:
 	case NODE_NAMESPACE:
 	case NODE_TAGS:
 	case NODE_MANIFESTS:
