@@ -34,9 +34,9 @@
 
 #include "base/err.h"
 
-#define CONTROL_REQUEST_MAX (32u << 10)  /* bytes: a path, each byte of it escaped */
-#define CONTROL_REPLY_MAX   (256u << 10) /* bytes */
-#define CONTROL_TIMEOUT_MS  1000         /* for a whole exchange, on either side */
+#define CONTROL_REQUEST_MAX (32u << 10) /* bytes: a path, each byte of it escaped */
+#define CONTROL_REPLY_MAX   (4u << 20)  /* bytes: SITES_MAX registries, and their mirrors */
+#define CONTROL_TIMEOUT_MS  1000        /* for a whole exchange, on either side */
 
 struct control;
 

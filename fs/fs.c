@@ -16,14 +16,14 @@
 
 static int open_parts(struct fs *fs, struct err *err)
 {
-	int r = site_open(&fs->site, &fs->o.source, err);
+	int r = sites_open(&fs->sites, &fs->o, err);
 	if (r == 0)
 		r = store_open(&fs->o.store, &fs->store, err);
 	if (r == 0)
 		r = refs_open(fs->store, &fs->refs, err);
 	if (r == 0)
 		r = nodes_new(&fs->nodes, err);
-	return r ? r : site_equip(&fs->site, &fs->o, fs->store, fs->refs, err);
+	return r ? r : sites_equip(&fs->sites, fs->store, fs->refs, err);
 }
 
 static int64_t or_default(int64_t value, int64_t otherwise)
@@ -38,6 +38,7 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a mount");
 	fs->o = *o;
 	lock_init(&fs->lock);
+	lock_init(&fs->sites.lock);
 	open_dirs_init(&fs->open_dirs);
 	made_files_init(&fs->made_files);
 	fs->o.tag_ttl_ms = or_default(o->tag_ttl_ms, FS_TAG_TTL_MS);
@@ -92,11 +93,10 @@ int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, st
 	r = store_start(fs->store, err);
 	if (r)
 		return r;
-	r = site_start(&fs->site, err);
-	if (r)
-		return r;
-	r = stopping ? 0 : session_run(s, err);
-	site_stop(&fs->site);
+	r = sites_start(&fs->sites, err);
+	if (r == 0)
+		r = stopping ? 0 : session_run(s, err);
+	sites_stop(&fs->sites);
 	return r;
 }
 
@@ -116,7 +116,7 @@ void fs_free(struct fs *fs)
 	backing_free(fs->backing);
 	session_free(fs->session);
 	made_files_release(&fs->made_files);
-	site_close(&fs->site);
+	sites_close(&fs->sites);
 	nodes_free(fs->nodes);
 	refs_close(fs->refs);
 	store_close(fs->store);
@@ -125,29 +125,58 @@ void fs_free(struct fs *fs)
 	free(fs);
 }
 
+/* "ghcr.io,docker.io"; "none" where nothing was given, as fstab(5) has it. */
+static void make_title(struct fs *fs, char ret[FS_TITLE_MAX])
+{
+	struct site *site;
+	size_t len = 0;
+	snprintf(ret, FS_TITLE_MAX, "none");
+	for (unsigned i = 0; (site = sites_at(&fs->sites, i)) && site->given; i++) {
+		int n = snprintf(ret + len, FS_TITLE_MAX - len, "%s%s", i ? "," : "",
+				 source_title(site->source));
+		len = len + (size_t)n < FS_TITLE_MAX ? len + (size_t)n : FS_TITLE_MAX - 1;
+	}
+}
+
 void fs_status(struct fs *fs, struct fs_status *ret)
 {
-	struct err err = {""};
 	struct nodes_usage nodes;
 	struct flights_usage flights;
+	struct site *site;
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->source, sizeof(ret->source), "%s", source_title(fs->site.source));
-	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(fs->site.source));
-	ret->down_errno = -source_down(fs->site.source, &err);
-	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
-	source_health(fs->site.source, &ret->health);
-	ret->stale_ms = fs->site.stale_ms;
-	size_t n = source_mirrors(fs->site.source, ret->mirrors, FS_STATUS_MIRRORS_MAX);
-	ret->mirror_count = n < FS_STATUS_MIRRORS_MAX ? n : FS_STATUS_MIRRORS_MAX;
+	make_title(fs, ret->title);
 	store_usage(fs->store, &ret->cache);
 	nodes_usage(fs->nodes, &nodes);
 	ret->nodes = nodes.nodes;
-	flights_usage(fetcher_flights(fs->site.fetcher), &flights);
-	ret->parked = flights.parked;
-	ret->fetches = flights.flights;
+	for (unsigned i = 0; (site = sites_at(&fs->sites, i)); i++) {
+		flights_usage(fetcher_flights(site->fetcher), &flights);
+		ret->parked += flights.parked;
+		ret->fetches += flights.flights;
+	}
 	lock_take(&fs->lock);
 	struct backing_table *backing = fs->backing;
 	lock_drop(&fs->lock);
 	ret->passthrough = backing && backing_enabled(backing);
 	ret->offline = fs->o.offline;
+	ret->all = fs->o.all;
+}
+
+bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret)
+{
+	struct err err = {""};
+	struct site *site = sites_at(&fs->sites, number);
+	memset(ret, 0, sizeof(*ret));
+	if (!site)
+		return false;
+	snprintf(ret->source, sizeof(ret->source), "%s", source_title(site->source));
+	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(site->source));
+	ret->given = site->given;
+	ret->local = source_is_local(site->source);
+	ret->down_errno = -source_down(site->source, &err);
+	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
+	source_health(site->source, &ret->health);
+	ret->stale_ms = site->stale_ms;
+	size_t n = source_mirrors(site->source, ret->mirrors, FS_STATUS_MIRRORS_MAX);
+	ret->mirror_count = n < FS_STATUS_MIRRORS_MAX ? n : FS_STATUS_MIRRORS_MAX;
+	return true;
 }

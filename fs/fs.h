@@ -21,10 +21,18 @@
 #define FS_LIST_TTL_MS 60000
 #define FS_TIMEOUT_MS  60000
 
+#define FS_TITLE_MAX   512 /* of all sources: what a list of mounts shows */
+
 struct fs;
 
+/* What it points to stays until fs_free, unless it says otherwise. */
 struct fs_options {
-	struct source_options source;
+	const char *const *specs; /* the SOURCEs; not looked at after fs_new */
+	size_t spec_count;
+	bool all;                       /* any host that is entered, at the first level */
+	const char *const *allow_hosts; /* with `all`: HOST[:PORT] that may have any address */
+	size_t allow_host_count;
+	struct source_options source; /* of each; its spec is not looked at */
 	struct store_options store;
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
 	bool offline;
@@ -40,18 +48,26 @@ void fs_stop(struct fs *fs);
 void fs_free(struct fs *fs); /* NULL is fine */
 
 /* From any thread, never waits for the network or the disk. */
-#define FS_STATUS_MIRRORS_MAX 16
 struct fs_status {
+	char title[FS_TITLE_MAX];
+	struct store_usage cache;
+	uint64_t nodes, parked, fetches;
+	bool passthrough, offline, all;
+};
+void fs_status(struct fs *fs, struct fs_status *ret);
+
+/* Of one registry, or layout, by number from 0 on. False: there are no more. */
+#define FS_STATUS_MIRRORS_MAX 16
+struct fs_site_status {
 	char source[512]; /* source_title */
 	char origin[512];
+	bool given;     /* as a SOURCE; else it was entered */
+	bool local;     /* a layout: there is no host */
 	int down_errno; /* 0, or why the origin is known to be down now */
 	char down_text[ERR_TEXT_MAX];
 	struct source_health health;
 	int64_t stale_ms; /* wall clock: a tag was served that the host could not be asked for */
 	struct source_mirror mirrors[FS_STATUS_MIRRORS_MAX];
 	size_t mirror_count;
-	struct store_usage cache;
-	uint64_t nodes, parked, fetches;
-	bool passthrough, offline;
 };
-void fs_status(struct fs *fs, struct fs_status *ret);
+bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret);

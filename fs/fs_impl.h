@@ -10,7 +10,7 @@
 #include "fs/fs.h"
 #include "fs/made_files.h"
 #include "fs/open_dirs.h"
-#include "fs/site.h"
+#include "fs/sites.h"
 
 struct backing_table;
 struct nodes;
@@ -21,7 +21,7 @@ struct fs {
 	struct fs_options o;
 	struct store *store;
 	struct refs *refs;
-	struct site site;
+	struct sites sites;
 	struct nodes *nodes;
 	/* Set under lock once, before the first request: those that answer requests
 	 * need no lock to read it. */

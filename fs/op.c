@@ -15,6 +15,11 @@
  * between two steps is fetched again. */
 #define OP_HOPS_MAX 16
 
+/* What an interrupt is told: whose flights, and the serial among them. */
+#define SITE_SHIFT  56
+#define SERIAL_MASK ((UINT64_C(1) << SITE_SHIFT) - 1)
+_Static_assert(SITES_MAX <= 1 << (64 - SITE_SHIFT), "a site's number");
+
 static void op_run(struct op *op);
 
 /* libfuse calls this with its request lock held, perhaps after the op has ended
@@ -22,7 +27,10 @@ static void op_run(struct op *op);
 static void on_interrupt(fuse_req_t req, void *data)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	waiter_interrupt(fetcher_flights(fs->site.fetcher), (uint64_t)(uintptr_t)data);
+	uint64_t mark = (uint64_t)(uintptr_t)data;
+	struct site *site = sites_at(&fs->sites, (unsigned)(mark >> SITE_SHIFT));
+	if (site)
+		waiter_interrupt(fetcher_flights(site->fetcher), mark & SERIAL_MASK);
 }
 
 static void op_resume(struct waiter *w, int code, const struct err *err, struct blob *blob)
@@ -53,7 +61,6 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 		return NULL;
 	}
 	op->fs = fuse_req_userdata(req);
-	op->site = &op->fs->site;
 	op->req = req;
 	op->ino = ino;
 	op->what = what;
@@ -71,7 +78,8 @@ static void watch(struct op *op)
 	struct flights *f = fetcher_flights(op->site->fetcher);
 	waiter_watch(f, &op->waiter);
 	op->watched = true;
-	fuse_req_interrupt_func(op->req, on_interrupt, (void *)(uintptr_t)op->waiter.serial);
+	uint64_t mark = (uint64_t)op->site->number << SITE_SHIFT | op->waiter.serial;
+	fuse_req_interrupt_func(op->req, on_interrupt, (void *)(uintptr_t)mark);
 }
 
 /* 0: parked, and the op may be gone. 1: run the handler again. */
@@ -126,7 +134,11 @@ void op_hold_briefly(struct op *op)
 
 void op_start(struct op *op)
 {
-	op_run(op);
+	int r = op_find_site(op, op->ino, false);
+	if (r)
+		op_reply_err(op, r);
+	else
+		op_run(op);
 }
 
 int op_want(struct op *op, const struct want *want, int64_t soft_ms)
@@ -152,14 +164,20 @@ int op_failed(const struct op *op, const struct want *want)
 	return op->failure && want_equal(want, &op->failed) ? op->failure : 0;
 }
 
+void op_leave(struct op *op)
+{
+	if (!op->watched)
+		return;
+	fuse_req_interrupt_func(op->req, NULL, NULL);
+	waiter_unwatch(fetcher_flights(op->site->fetcher), &op->waiter);
+	op->watched = false;
+}
+
 /* Nothing may find the op any more: then its request can be answered. */
 static fuse_req_t end(struct op *op)
 {
 	fuse_req_t req = op->req;
-	if (op->watched) {
-		fuse_req_interrupt_func(req, NULL, NULL);
-		waiter_unwatch(fetcher_flights(op->site->fetcher), &op->waiter);
-	}
+	op_leave(op);
 	blob_unref(op->blob);
 	free(op);
 	return req;
@@ -199,7 +217,7 @@ static void log_reply(const struct op *op, int errnum)
 	    errnum == EACCES || errnum == EHOSTUNREACH || errnum == ETIMEDOUT || errnum == EBUSY;
 	char key[ERR_TEXT_MAX + 16];
 	snprintf(key, sizeof(key), "%d %s", errnum,
-		 of_host ? source_title(op->site->source) : text);
+		 of_host && op->site ? source_title(op->site->source) : text);
 	log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
 }
 

@@ -42,7 +42,7 @@ typedef int (*op_handler)(struct op *op);
 struct op {
 	struct waiter waiter;
 	struct fs *fs;
-	struct site *site; /* that the node belongs to */
+	struct site *site; /* that the node belongs to; NULL: none, as of a directory of hosts */
 	fuse_req_t req;
 	op_handler handler;
 	const char *what; /* "open", for the log */
@@ -76,6 +76,12 @@ void op_start(struct op *op);
 /* soft_ms: see struct waiter; 0 for what has no older answer. */
 NODISCARD int op_want(struct op *op, const struct want *want, int64_t soft_ms);
 NODISCARD int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo);
+/* fs/op_site.c. Sets op->site by the node. A host's directory has none before somebody
+ * enters it. -errno of sites_get. */
+NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);
+/* From now on it is about this one. Not while it is parked. */
+void op_enter(struct op *op, struct site *site);
+void op_leave(struct op *op); /* nothing may interrupt it before it parks again */
 /* 0, or what this want failed with in the last flight. */
 int op_failed(const struct op *op, const struct want *want);
 

@@ -13,8 +13,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "fs/fs.h"
+#include "registry/host_name.h"
 #include "registry/source.h"
 
 struct catalog;
@@ -23,6 +26,9 @@ struct layers;
 struct refs;
 
 struct site {
+	char name[HOST_NAME_SIZE]; /* of its directory, where there are several; else "" */
+	unsigned number;           /* in fs/sites.h */
+	bool given;                /* as a SOURCE */
 	struct source *source;
 	struct catalog *catalog;
 	struct layers *layers;

@@ -28,7 +28,7 @@ bool tree_is_fixed_entry(const char *name)
 }
 
 /* Grammatical component names that programs look for in every directory. */
-static bool is_probe(const char *name)
+bool tree_is_probe(const char *name)
 {
 	static const char *const probes[] = {"package.json", "node_modules", "wasmer.toml",
 					     "spin.toml"};
@@ -220,7 +220,7 @@ int tree_lookup_namespace(struct op *op, const struct node *parent, const char *
 		return lookup_fixed(op, parent, name, ret);
 	if (!reference_is_component(name, strlen(name)))
 		return not_found(ret, TREE_FOREVER_S);
-	if (is_probe(name) && !is_listed(op, parent, name))
+	if (tree_is_probe(name) && !is_listed(op, parent, name))
 		return not_found(ret, PROBE_S);
 	int r = node_repo(op->fs->nodes, parent->id, path);
 	if (r)
@@ -373,10 +373,13 @@ int tree_lookup_repo_entry(struct op *op, const struct node *parent, const char 
 	return lookup_blob(op, parent, repo, name, ret);
 }
 
-int tree_lookup(struct op *op, const struct node *parent, const char *name, struct found *ret)
+static int lookup_in(struct op *op, const struct node *parent, const char *name, struct found *ret)
 {
 	switch (parent->kind) {
 	case NODE_ROOT:
+		if (op->fs->sites.several)
+			return tree_lookup_host(op, parent, name, ret);
+		return tree_lookup_namespace(op, parent, name, ret);
 	case NODE_HOST:
 	case NODE_NAMESPACE:
 		return tree_lookup_namespace(op, parent, name, ret);
@@ -408,6 +411,16 @@ int tree_lookup(struct op *op, const struct node *parent, const char *name, stru
 		break;
 	}
 	return -ENOTDIR;
+}
+
+int tree_lookup(struct op *op, const struct node *parent, const char *name, struct found *ret)
+{
+	int r = op->site ? 0 : op_find_site(op, parent->id, true);
+	if (r == 0)
+		r = lookup_in(op, parent, name, ret);
+	if (r == 0 && op->site)
+		ret->key.host = op->site->name;
+	return r;
 }
 
 /* "<name>/manifests/<alg>/<hex>", from the directory the link lies in. A

@@ -6,6 +6,7 @@
  *
  * What lies where:
  *
+ *	/ of several      the hosts (fs/sites.h), and below each what else is the root
  *	/, namespaces     names of the repository grammar are directories at once;
  *	                  NAME:TAG and NAME@DIGEST are symlinks at once
  *	<repo>/           tags, manifests, blobs: asked of the origin if nothing of
@@ -100,9 +101,15 @@ NODISCARD int tree_lookup_image(struct op *op, const struct node *parent, const 
 
 /* Names of the tree. */
 bool tree_is_fixed_entry(const char *name); /* tags, manifests, blobs, index.json, oci-layout */
+bool tree_is_probe(const char *name);       /* what programs look for in every directory */
 struct want tree_want(enum want_kind kind, const char *repo);
 /* -ENOENT: the origin said so lately, of this want, which `why` looks up. */
 int tree_absent(struct op *op, const struct want *w, const char *fmt, ...) PRINTF(3, 4);
+
+/* fs/tree_hosts.c: the first level, where there are several registries. */
+NODISCARD int tree_lookup_host(struct op *op, const struct node *root, const char *name,
+			       struct found *ret);
+NODISCARD int tree_list_hosts(struct op *op, const struct node *root, struct dirlist *l);
 
 /* Parts of an image's directory. The first two make a child of `dir`. */
 NODISCARD int tree_found_content(struct op *op, const struct node *dir,

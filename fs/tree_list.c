@@ -72,6 +72,12 @@ static int want_catalog(struct op *op)
 	return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);
 }
 
+/* Namespaces lie in it, and no repository can be it. */
+static bool is_top(const struct node *dir)
+{
+	return dir->kind == NODE_ROOT || dir->kind == NODE_HOST;
+}
+
 static int list_namespace(struct op *op, const struct node *dir, struct dirlist *l)
 {
 	char path[NODE_REPO_MAX], repo[REPOSITORY_MAX];
@@ -79,7 +85,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	int r = node_repo(op->fs->nodes, dir->id, path);
 	if (r)
 		return r;
-	if (dir->kind != NODE_ROOT) {
+	if (!is_top(dir)) {
 		r = tree_repo(op, dir->id, repo);
 		exists = r ? r : tree_repo_exists(op, repo);
 		if (exists == -EINPROGRESS && op_failed(op, &op->want)) {
@@ -110,7 +116,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	for (size_t i = 0; exists == 0 && r == 0 && i < ARRAY_LEN(files); i++)
 		r = dirlist_add(l, files[i], strlen(files[i]), tree_child_ino(hash, files[i]),
 				S_IFREG);
-	if (r == 0 && exists != 0 && dir->kind != NODE_ROOT && dirlist_count(l) == 0)
+	if (r == 0 && exists != 0 && !is_top(dir) && dirlist_count(l) == 0)
 		return exists;
 	return r;
 }
@@ -289,6 +295,9 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 {
 	switch (dir->kind) {
 	case NODE_ROOT:
+		if (op->fs->sites.several)
+			return tree_list_hosts(op, dir, l);
+		return list_namespace(op, dir, l);
 	case NODE_HOST:
 	case NODE_NAMESPACE:
 		return list_namespace(op, dir, l);
@@ -333,7 +342,9 @@ static uint64_t ino_of(struct op *op, uint64_t id)
 int tree_list(struct op *op, const struct node *dir, struct dirlist **ret)
 {
 	struct dirlist *l = NULL;
-	int r = dirlist_new(&l);
+	int r = op->site ? 0 : op_find_site(op, dir->id, true);
+	if (r == 0)
+		r = dirlist_new(&l);
 	if (r == 0)
 		r = fill(op, dir, l);
 	if (r == 0)

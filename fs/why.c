@@ -49,6 +49,7 @@ static bool has_failed(const struct walk *k, struct failure *ret)
 
 static void explain_want(struct walk *k)
 {
+	ASSERT(k->op->site); /* or nothing could be wanted */
 	struct fetcher *fetcher = k->op->site->fetcher;
 	struct failure f;
 	struct err err = {""};
@@ -71,7 +72,7 @@ static void explain(struct walk *k, int code)
 {
 	const char *text = k->op->err.text;
 	struct failure f;
-	bool said = code == -ENOENT && k->op->want.kind != 0 &&
+	bool said = code == -ENOENT && k->op->want.kind != 0 && k->op->site &&
 		    failures_find(fetcher_failures(k->op->site->fetcher), &k->op->want, &f);
 	if (code == -EINPROGRESS)
 		explain_want(k);
@@ -138,6 +139,7 @@ static int step(struct walk *k, const char *name)
 	if (k->depth == DEPTH_MAX)
 		return -ENAMETOOLONG;
 	forget(k->op);
+	k->op->site = NULL; /* the node's, which may be another one than the last step's */
 	int r = tree_lookup(k->op, &k->node, name, &found);
 	if (r == 0)
 		r = node_get(nodes, &found.key, &child);
@@ -157,7 +159,10 @@ static int try_open(struct walk *k)
 	struct stat st;
 	double s;
 	forget(k->op);
-	int r = tree_attr(k->op, &k->node, &st, &s);
+	k->op->site = NULL;
+	int r = op_find_site(k->op, k->node.id, false);
+	if (r == 0)
+		r = tree_attr(k->op, &k->node, &st, &s);
 	if (r)
 		return r;
 	if (!S_ISDIR(st.st_mode))
@@ -192,7 +197,6 @@ void fs_why(struct fs *fs, const char *path, struct why *ret)
 		say(ret, WHY_FAILED, op && k ? -ENAMETOOLONG : -ENOMEM, 0, "too much to explain");
 	} else {
 		op->fs = fs;
-		op->site = &fs->site;
 		op->accept_stale = true;
 		k->op = op;
 		k->why = ret;

@@ -11,7 +11,7 @@ static const struct command table[] = {
     {
 	.name = "mount",
 	.id = CLI_MOUNT,
-	.operands = "[options] SOURCE MOUNTPOINT",
+	.operands = "[options] SOURCE… MOUNTPOINT",
 	.summary = "present a registry at a path",
 	.text = "Presents an OCI registry at MOUNTPOINT: every image reference is a path, and\n"
 		"what is opened is fetched, verified and cached. Returns once the mount answers;\n"
@@ -21,9 +21,13 @@ static const struct command table[] = {
 		"  HOST[:PORT][/NAMESPACE]   a registry, by HTTPS (loopback: also plain HTTP)\n"
 		"  https://HOST[:PORT]…      a registry, by HTTPS only\n"
 		"  http://HOST[:PORT]…       a registry, by plain HTTP\n"
-		"  oci:DIRECTORY             a local OCI image layout\n",
+		"  oci:DIRECTORY             a local OCI image layout\n"
+		"\n"
+		"Several SOURCEs, or --all, put registries at the first level, by their host:\n"
+		"MOUNTPOINT/ghcr.io, MOUNTPOINT/localhost_5000_ (localhost:5000 does too).\n",
 	.examples = "  wasmocifs mount ghcr.io /mnt/oci\n"
 		    "  wasmocifs mount --cache-size 4G --tag-ttl 5m localhost:5000/team /mnt/team\n"
+		    "  wasmocifs mount --all /mnt/oci\n"
 		    "  mount -t wasmocifs ghcr.io /mnt/oci -o allow_other,cache=/srv/cache\n",
 	.run = mount_main,
     },

@@ -26,20 +26,28 @@
 #define DEV_FUSE        "/dev/fuse"
 #define DEV_FUSE_NUMBER makedev(10, 229) /* Documentation/admin-guide/devices.txt */
 
+/* All but the last operand are SOURCEs. */
+static const char *mountpoint_of(const struct cli_args *args)
+{
+	return args->operands[args->n_operands - 1];
+}
+
 static int check_operands(const struct cli_args *args, struct err *err)
 {
+	if (args->allow_hosts.n > 0 && !args->all)
+		return err_set(err, -EINVAL,
+			       "--allow-host goes with --all: a SOURCE is allowed as it is");
 	if (args->n_operands == 0)
 		return err_set(err, -EINVAL,
 			       "what and where? wasmocifs mount SOURCE MOUNTPOINT, for example: "
 			       "wasmocifs mount ghcr.io /mnt/oci");
-	if (args->n_operands == 1)
+	if (args->n_operands == 1 && !args->all)
 		return err_set(err, -EINVAL, "where? wasmocifs mount %s MOUNTPOINT",
 			       args->operands[0]);
-	if (args->n_operands > 2)
-		return err_set(err, -EINVAL,
-			       "only one SOURCE for now: wasmocifs mount SOURCE MOUNTPOINT");
-	if (args->operands[0][0] == '\0' || args->operands[1][0] == '\0')
-		return err_set(err, -EINVAL, "SOURCE and MOUNTPOINT must not be empty");
+	for (int i = 0; i < args->n_operands; i++) {
+		if (args->operands[i][0] == '\0')
+			return err_set(err, -EINVAL, "SOURCE and MOUNTPOINT must not be empty");
+	}
 	return 0;
 }
 
@@ -228,21 +236,42 @@ static int choose_cache(const struct cli_args *args, char **ret, struct err *err
 	return *ret != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
-static int make_fs(const struct cli_args *args, const char *mountpoint, struct fs **ret,
-		   struct err *err)
+static void free_sources(char **v)
 {
-	AUTO_FREE char *source = NULL;
-	AUTO_FREE char *cache = NULL;
-	int rc = absolute_source(args->operands[0], &source, err);
-	if (rc == 0)
-		rc = choose_cache(args, &cache, err);
-	if (rc == 0)
-		rc = check_paths(args, cache, mountpoint, err);
-	if (rc < 0)
-		return rc;
+	for (size_t i = 0; v != NULL && v[i] != NULL; i++)
+		free(v[i]);
+	free(v);
+}
+
+/* New, NULL at its end. With --all mount(8) has no source to give, and says "none". */
+static int make_sources(const struct cli_args *args, char ***ret, size_t *ret_n, struct err *err)
+{
+	size_t n = 0;
+	int rc = 0;
+	char **v = calloc((size_t)args->n_operands, sizeof(*v));
+	if (v == NULL)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (int i = 0; i + 1 < args->n_operands && rc == 0; i++) {
+		if (args->all && strcmp(args->operands[i], "none") == 0)
+			continue;
+		rc = absolute_source(args->operands[i], &v[n], err);
+		n += rc == 0;
+	}
+	*ret = v;
+	*ret_n = n;
+	return rc;
+}
+
+static int make_fs(const struct cli_args *args, const char *cache, char **sources, size_t n,
+		   struct fs **ret, struct err *err)
+{
 	struct fs_options o = {
-	    .source = {.spec = source,
-		       .auth_file = args->auth_file,
+	    .specs = (const char *const *)sources,
+	    .spec_count = n,
+	    .all = args->all,
+	    .allow_hosts = (const char *const *)args->allow_hosts.v,
+	    .allow_host_count = args->allow_hosts.n,
+	    .source = {.auth_file = args->auth_file,
 		       .ca_file = args->ca_file,
 		       .hosts_dir = args->hosts_dir,
 		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
@@ -254,6 +283,24 @@ static int make_fs(const struct cli_args *args, const char *mountpoint, struct f
 	    .no_passthrough = args->no_passthrough,
 	};
 	return fs_new(&o, ret, err);
+}
+
+/* The sources are looked at by fs_new only: fs.h says which of its options stay. */
+static int prepare_fs(const struct cli_args *args, const char *mountpoint, struct fs **ret,
+		      struct err *err)
+{
+	AUTO_FREE char *cache = NULL;
+	char **sources = NULL;
+	size_t n = 0;
+	int rc = make_sources(args, &sources, &n, err);
+	if (rc == 0)
+		rc = choose_cache(args, &cache, err);
+	if (rc == 0)
+		rc = check_paths(args, cache, mountpoint, err);
+	if (rc == 0)
+		rc = make_fs(args, cache, sources, n, ret, err);
+	free_sources(sources);
+	return rc;
 }
 
 static void ignore_socket(void *ctx, unsigned minor)
@@ -305,7 +352,7 @@ static int prepare(const struct cli_args *args, char mountpoint[PATH_MAX], int *
 	if (rc == 0)
 		rc = own_ready_fd(args->ready_fd, ret_ready_fd, err);
 	if (rc == 0)
-		rc = check_mountpoint(args->operands[1], mountpoint, err);
+		rc = check_mountpoint(mountpoint_of(args), mountpoint, err);
 	return rc < 0 ? rc : check_device(err);
 }
 
@@ -320,14 +367,14 @@ int mount_main(const struct cli_args *args)
 	if (prepare(args, mountpoint, &s.ready_fd, &err) < 0)
 		return complain(CLI_FAILED, "%s", err.text);
 
-	int rc = make_fs(args, mountpoint, &s.fs, &err);
+	int rc = prepare_fs(args, mountpoint, &s.fs, &err);
 	if (rc < 0)
 		return complain(rc == -EINVAL ? CLI_USAGE : CLI_FAILED, "%s", err.text);
 	struct fs_status status;
 	fs_status(s.fs, &status);
-	s.source = status.source;
+	s.source = status.title;
 	struct mount_options mount = {.mountpoint = mountpoint,
-				      .source = status.source,
+				      .source = status.title,
 				      .allow_other = args->allow_other,
 				      .noexec = args->noexec};
 	stop_block_signals();

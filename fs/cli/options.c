@@ -64,6 +64,13 @@ static const struct option_spec table[] = {
      "mirrors and certificates of each registry, as hosts.toml in directories (default: "
      "/etc/containerd/certs.d)",
      OPTION_DIRECTORY, CLI_MOUNT, AT(hosts_dir), 0, NULL},
+    {"all", 0, NULL, REGISTRY,
+     "let every registry be entered by its name, as MOUNTPOINT/ghcr.io; SOURCEs may be left out",
+     OPTION_FLAG, CLI_MOUNT, AT(all), 0, NULL},
+    {"allow-host", 0, "HOST[:PORT]", REGISTRY,
+     "with --all: this one too, although its address is not a public one; may be repeated "
+     "(without PORT: all its ports)",
+     OPTION_HOSTS, CLI_MOUNT, AT(allow_hosts), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
      OPTION_DURATION, CLI_MOUNT, AT(timeout_ms), 100, NULL},
@@ -122,6 +129,7 @@ void cli_args_release(struct cli_args *args)
 	free(args->auth_file);
 	free(args->ca_file);
 	free(args->hosts_dir);
+	names_release(&args->allow_hosts);
 	*args = (struct cli_args){.ready_fd = -1};
 }
 
@@ -148,6 +156,8 @@ static int store(const struct option_spec *o, const char *written, const char *v
 		return value_choice(written, value, o->choices, to, err);
 	case OPTION_FD:
 		return value_fd(written, value, to, err);
+	case OPTION_HOSTS:
+		return value_host(written, value, to, err);
 	case OPTION_WORDS:
 		return options_parse_words(value, args, err);
 	case OPTION_IGNORED:

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/names.h"
 
 /* What a command line may be; several form a mask. */
 #define CLI_MOUNT   (1u << 0)
@@ -30,11 +31,12 @@
 
 struct cli_args {
 	char *cache, *auth_file, *ca_file, *hosts_dir; /* owned; absolute; NULL: not given */
+	struct names allow_hosts;                      /* HOST[:PORT], as they were written */
 	uint64_t cache_size;                           /* bytes; 0: not given */
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms;   /* 0: not given */
 	int ready_fd;                                  /* -1: none */
 	unsigned log_level, log_format;                /* of fs/log.h */
-	bool foreground, offline, allow_other, no_passthrough, noexec;
+	bool foreground, offline, all, allow_other, no_passthrough, noexec;
 	bool lazy, json;
 	bool fake, sloppy; /* of mount(8) */
 	bool help;
@@ -51,6 +53,7 @@ enum option_kind {
 	OPTION_DURATION,     /* int64_t, milliseconds */
 	OPTION_CHOICE,       /* unsigned: index into choices */
 	OPTION_FD,           /* int: a file descriptor that is open for writing */
+	OPTION_HOSTS,        /* struct names: HOST[:PORT], each time one more */
 	OPTION_WORDS,        /* -o */
 	OPTION_IGNORED,      /* taken and dropped */
 };

@@ -83,31 +83,40 @@ static json_t *make_cache(const struct store_usage *u)
 }
 
 /* The registry, then its mirrors in the order in which they are asked. */
-static json_t *make_hosts(const struct fs_status *s)
+static void add_hosts(json_t *hosts, const struct fs_site_status *s)
 {
-	json_t *hosts = json_array();
-	if (strncmp(s->source, "oci:", 4) == 0)
-		return hosts;
 	(void)json_array_append_new(hosts, make_host(s->source, s->origin, &s->health,
 						     s->down_errno, s->down_text, s->stale_ms));
 	for (size_t i = 0; i < s->mirror_count; i++)
 		(void)json_array_append_new(
 		    hosts, make_host(s->mirrors[i].host, NULL, &s->mirrors[i].health, 0, NULL, 0));
-	return hosts;
+}
+
+static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)
+{
+	struct fs_site_status s;
+	for (unsigned i = 0; fs_site_status(fs, i, &s); i++) {
+		if (s.given)
+			(void)json_array_append_new(sources, json_string(s.source));
+		if (!s.local)
+			add_hosts(hosts, &s);
+	}
 }
 
 json_t *report_make(const struct report *r)
 {
 	struct fs_status s;
+	json_t *sources = json_array(), *hosts = json_array();
 	fs_status(r->fs, &s);
+	add_sites(r->fs, sources, hosts);
 	int pid = (int)getpid();
-	return json_pack("{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:o, s:b, s:b,"
+	return json_pack("{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:o, s:b, s:b,"
 			 " s:I, s:I, s:I}",
-			 "mountpoint", r->mountpoint, "sources", s.source, "version",
-			 WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", pid,
-			 "worker_pid", pid, "generation", 1, "cache", make_cache(&s.cache), "hosts",
-			 make_hosts(&s), "passthrough", (int)s.passthrough, "offline",
-			 (int)s.offline, "parked", (json_int_t)s.parked, "fetches",
+			 "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all,
+			 "version", WASMOCIFS_VERSION, "started", r->started, "state", "serving",
+			 "pid", pid, "worker_pid", pid, "generation", 1, "cache",
+			 make_cache(&s.cache), "hosts", hosts, "passthrough", (int)s.passthrough,
+			 "offline", (int)s.offline, "parked", (json_int_t)s.parked, "fetches",
 			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes);
 }
 

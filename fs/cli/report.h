@@ -2,15 +2,16 @@
 /* report — what a daemon says of its mount: the object of `status --json`
  * (an interface: members are added, never changed). Layer: fs/cli.
  *
- *	mountpoint, sources[], version, started
+ *	mountpoint, sources[] (those given), all (--all), version, started
  *	state       "serving"; the client adds "stale", "silent" and "detached"
  *	pid, worker_pid, generation
  *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
  *	hosts[]     {host, origin, mirror, state, until, errno, reason, since, requests,
- *	            bytes}: the registry, then its mirrors in the order in which they are
- *	            asked. state: "ok", "unknown" (not asked yet), "down", "refused"; "stale":
- *	            one of these two, and tags are served as they were; "gated": the host
- *	            asked us to wait; "demoted": a mirror that gave wrong bytes. errno by
+ *	            bytes}: each registry (of --all: those that were entered), and after it
+ *	            its mirrors in the order in which they are asked. state: "ok", "unknown"
+ *	            (not asked yet), "down", "refused"; "stale": one of these two, and tags
+ *	            are served as they were; "gated": the host asked us to wait;
+ *	            "demoted": a mirror that gave wrong bytes. errno by
  *	            name; until (of the last two), errno, reason, since, and the origin of a
  *	            mirror may be null
  *	passthrough, offline

@@ -29,38 +29,79 @@ static uint64_t number(const json_t *object, const char *key)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-static const json_t *first_host(const json_t *mount)
-{
-	return json_array_get(json_object_get(mount, "hosts"), 0);
-}
-
 static bool is_serving(const json_t *mount)
 {
 	const char *state = json_string_value(json_object_get(mount, "state"));
 	return state != NULL && strcmp(state, "serving") == 0;
 }
 
-/* Of a mount that serves, what matters is its registry. */
+static bool is_well(const char *state)
+{
+	return strcmp(state, "ok") == 0 || strcmp(state, "unknown") == 0;
+}
+
+/* Of a mount that serves, what matters is its registries: the state of all, or how many
+ * are not well. */
+static void get_hosts_state(const json_t *hosts, struct err *ret)
+{
+	struct err state;
+	size_t i, n = 0, bad = 0;
+	const json_t *host;
+	json_array_foreach ((json_t *)(uintptr_t)hosts, i, host) {
+		if (json_is_true(json_object_get(host, "mirror")))
+			continue;
+		get(host, "state", &state);
+		bad += !is_well(state.text);
+		if (n++ == 0)
+			*ret = state;
+		else if (strcmp(ret->text, state.text) != 0)
+			(void)err_set(ret, 0, "ok");
+	}
+	if (n == 0)
+		(void)err_set(ret, 0, "local");
+	else if (n > 1 && bad > 0)
+		(void)err_set(ret, 0, "%zu of %zu not well", bad, n);
+}
+
 static void get_state(const json_t *mount, struct err *ret)
 {
+	const json_t *hosts = json_object_get(mount, "hosts");
 	if (!is_serving(mount))
 		get(mount, "state", ret);
 	else if (json_is_true(json_object_get(mount, "offline")))
 		(void)err_set(ret, 0, "offline");
-	else if (first_host(mount) == NULL)
-		(void)err_set(ret, 0, "local");
+	else if (json_is_true(json_object_get(mount, "all")) && json_array_size(hosts) == 0)
+		(void)err_set(ret, 0, "unknown");
 	else
-		get(first_host(mount), "state", ret);
+		get_hosts_state(hosts, ret);
+}
+
+/* "ghcr.io, docker.io and all others" */
+static void get_source(const json_t *mount, struct err *ret)
+{
+	const json_t *sources = json_object_get(mount, "sources");
+	bool all = json_is_true(json_object_get(mount, "all"));
+	size_t n = json_array_size(sources);
+	(void)err_set(ret, 0, "%s", n > 0 ? "" : all ? "all registries" : "-");
+	for (size_t i = 0; i < n; i++) {
+		const char *title = json_string_value(json_array_get(sources, i));
+		char before[ERR_TEXT_MAX];
+		memcpy(before, ret->text, sizeof(before));
+		(void)err_set(ret, 0, "%s%s%s", before, i ? ", " : "", title ? title : "-");
+	}
+	if (n > 0 && all) {
+		char before[ERR_TEXT_MAX];
+		memcpy(before, ret->text, sizeof(before));
+		(void)err_set(ret, 0, "%s and all others", before);
+	}
 }
 
 static void fill(struct row *row, const json_t *mount)
 {
 	const json_t *cache = json_object_get(mount, "cache");
-	const json_t *source = json_array_get(json_object_get(mount, "sources"), 0);
-	const char *title = json_string_value(source);
 	char used[UNITS_SIZE_MAX], limit[UNITS_SIZE_MAX];
 	get(mount, "mountpoint", &row->cell[COLUMN_MOUNTPOINT]);
-	(void)err_set(&row->cell[COLUMN_SOURCE], 0, "%s", title != NULL ? title : "-");
+	get_source(mount, &row->cell[COLUMN_SOURCE]);
 	get_state(mount, &row->cell[COLUMN_STATE]);
 	(void)err_set(&row->cell[COLUMN_CACHE], 0, "-");
 	(void)err_set(&row->cell[COLUMN_PID], 0, "-");

@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "fs/cli/path.h"
 #include "fs/cli/suggest.h"
+#include "registry/host_name.h"
 
 #define CERTIFICATES_LOOK (4u << 20) /* bytes; the whole world's are some 250 KiB */
 
@@ -196,4 +197,15 @@ int value_fd(const char *name, const char *value, int *to, struct err *err)
 			       name, n, n);
 	*to = (int)n;
 	return 0;
+}
+
+int value_host(const char *name, const char *value, struct names *to, struct err *err)
+{
+	char source[HOST_NAME_SIZE];
+	struct source_spec spec;
+	if (host_name_parse(value, source, &spec) < 0)
+		return err_set(err, -EINVAL, "%s %s: not a host; write HOST or HOST:PORT", name,
+			       value);
+	int rc = names_add(to, value, strlen(value));
+	return rc < 0 ? err_set(err, rc, "out of memory") : 0;
 }

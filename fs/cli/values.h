@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/names.h"
 
 /* *to is freed and replaced by the absolute path. A directory need not exist; a
  * file must be a regular one that can be read. */
@@ -23,5 +24,7 @@ NODISCARD int value_duration(const char *name, const char *value, int64_t least_
 			     struct err *err);
 NODISCARD int value_choice(const char *name, const char *value, const char *const *choices,
 			   unsigned *to, struct err *err);
+/* Adds HOST or HOST:PORT, as it was written. */
+NODISCARD int value_host(const char *name, const char *value, struct names *to, struct err *err);
 /* A file descriptor that is open for writing. */
 NODISCARD int value_fd(const char *name, const char *value, int *to, struct err *err);

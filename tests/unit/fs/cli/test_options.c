@@ -54,6 +54,8 @@ static const char *good_value(const struct option_spec *o)
 		return o->choices[1];
 	case OPTION_FD:
 		return "2";
+	case OPTION_HOSTS:
+		return "harbor.internal:8443";
 	case OPTION_WORDS:
 		return "offline";
 	case OPTION_IGNORED:
@@ -87,6 +89,10 @@ static void assert_arrived(const struct option_spec *o)
 		break;
 	case OPTION_FD:
 		assert_int_equal(*(const int *)at, 2);
+		break;
+	case OPTION_HOSTS:
+		assert_int_equal(((const struct names *)at)->n, 1);
+		assert_string_equal(((const struct names *)at)->v[0], good_value(o));
 		break;
 	case OPTION_WORDS:
 		assert_true(args.offline);

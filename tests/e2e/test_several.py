@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several registries in one mount: hosts at the first level, each with its own state, and --all with whom it lets in."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import threading
+from errno import EACCES, EHOSTUNREACH, ENFILE, ENOENT, ETIMEDOUT
+
+import pytest
+
+import artifacts
+import real_images
+import samples
+from harness import Child, Failed, raises, read, run, until
+from registry import behaviours as b
+from registry.proxy import Proxy
+
+
+def spelt(registry):
+    return registry.address.replace(":", "_") + "_"
+
+
+def why(m, path):
+    return json.loads(run([m.binary, "why", "--json", m / path], env=m.env).ok().out)
+
+
+def hosts(m):
+    return {host["host"]: host for host in m.status()["hosts"]}
+
+
+@pytest.fixture
+def two(registries):
+    """Two registries with an image of the same name, and of other content."""
+    made = [registries(), registries()]
+    for seed, registry in enumerate(made):
+        registry.image = samples.push_wasm(registry.store, "demo/app", "v1", size=5000, seed=seed)
+    return made
+
+
+def test_two_hosts(mount, two):
+    one, other = two
+    m = mount(one.address, other.address)
+    assert sorted(os.listdir(m)) == sorted([spelt(one), spelt(other)])
+    for registry in two:
+        for name in (spelt(registry), registry.address):
+            assert read(m / name / "demo/app:v1/main.wasm") == registry.image.layer.data
+            assert read(m / name / "demo/app/tags/v1/main.wasm") == registry.image.layer.data
+        target = os.readlink(m / spelt(registry) / "demo/app:v1")
+        assert target == f"app/manifests/sha256/{registry.image.hex}"
+        source = os.getxattr(m / spelt(registry) / "demo/app:v1/", "user.oci.source").decode()
+        assert source == f"{registry.address}/demo/app"
+        assert os.listdir(m / spelt(registry)) == ["demo"]
+    assert one.image.layer.data != other.image.layer.data
+
+
+def test_spellings_are_directories_of_their_own(mount, two):
+    m = mount(two[0].address, two[1].address)
+    a, c = m / spelt(two[0]), m / two[0].address
+    assert os.stat(a).st_ino != os.stat(c).st_ino
+    assert sorted(os.listdir(m)) == sorted(map(spelt, two)), "the one with a colon is not listed"
+    assert (a / "demo/app:v1").resolve().is_relative_to(a) and (c / "demo/app:v1").resolve().is_relative_to(c)
+
+
+def test_first_level_has_hosts_only(mount, two):
+    m = mount(two[0].address, two[1].address)
+    for name in ("demo", "demo:v1", "ghcr.io", "localhost", "tags", "index.json", "127.0.0.1"):
+        with raises(ENOENT):
+            os.stat(m / name)
+    assert two[0].count() == two[1].count() == 0, "nobody was asked"
+
+
+def test_one_source_has_no_hosts(mount, two):
+    m = mount(two[0].address)
+    assert read(m / "demo/app:v1/main.wasm") == two[0].image.layer.data
+    with raises(ENOENT):
+        os.stat(m / spelt(two[0]) / "demo/app:v1/main.wasm")
+    assert m.status()["sources"] == [two[0].address] and m.status()["all"] is False
+
+
+def test_a_namespace_is_the_root_of_its_host(mount, two):
+    one, other = two
+    samples.push_wasm(one.store, "elsewhere/app", "v1", seed=7)
+    m = mount(f"{one.address}/demo", other.address)
+    assert read(m / spelt(one) / "app:v1/main.wasm") == one.image.layer.data
+    assert os.listdir(m / spelt(one)) == ["app"]
+    with raises(ENOENT):
+        os.readlink(m / spelt(one) / "elsewhere/app:v1")
+    assert read(m / spelt(other) / "demo/app:v1/main.wasm") == other.image.layer.data
+
+
+def test_one_host_twice(mount, two):
+    with pytest.raises(Failed, match="two sources would be the directory .*give that host once"):
+        mount(f"{two[0].address}/demo", f"{two[0].address}/elsewhere", fails=True)
+
+
+def test_a_layout_among_them(mount, two, work):
+    layout = work / "hello-layout"
+    image = artifacts.cncf(samples.wasm(3000, 9), "hello.wasm")
+    artifacts.image_layout(layout, {"v1": image})
+    m = mount(f"oci:{layout}", two[0].address)
+    assert sorted(os.listdir(m)) == sorted(["hello-layout", spelt(two[0])])
+    assert read(m / "hello-layout/hello-layout:v1/main.wasm") == image.layer.data
+    assert [host["host"] for host in m.status()["hosts"]] == [two[0].address], "a layout has no host"
+
+
+def test_status_and_why_by_site(mount, two):
+    one, other = two
+    other.on(None, "/manifests/", b.error(403, "DENIED", "closed on sundays"))
+    m = mount(one.address, other.address)
+    read(m / spelt(one) / "demo/app:v1/main.wasm")
+    with raises(EACCES):
+        os.readlink(m / spelt(other) / "demo/app:v1")
+    status = m.status()
+    assert sorted(status["sources"]) == sorted(r.address for r in two)
+    assert hosts(m)[one.address]["state"] == "ok" and hosts(m)[other.address]["state"] == "refused"
+    answer = why(m, f"{other.address}/demo/app:v1")
+    assert answer["errno"] == "EACCES" and "closed on sundays" in answer["text"] and other.address in answer["text"]
+    assert why(m, f"{spelt(one)}/demo/app:v1/main.wasm")["state"] == "fine"
+    text = run([m.binary, "status", m], env=m.env).ok().out
+    assert one.address in text and other.address in text and "1 of 2 not well" in text
+    assert other.address in m.log.text()
+
+
+def test_a_silent_host_delays_no_other(mount, two):
+    """More readers than the pools of its site have threads wait for the one; the other answers meanwhile."""
+    silent, well = two
+    for n in range(40):
+        samples.push_wasm(silent.store, f"demo/n{n}", "v1", seed=n)
+    rule = silent.on(None, "/v2/", b.silent())
+    m = mount(silent.address, well.address)
+    failed = []
+
+    def wait(n):
+        try:
+            os.readlink(m / spelt(silent) / f"demo/n{n}:v1")
+        except OSError as error:
+            failed.append(error.errno)
+
+    readers = [threading.Thread(target=wait, args=(n,)) for n in range(40)]
+    for reader in readers:
+        reader.start()
+    until(lambda: m.status()["parked"] >= 40, what="all of them waiting")
+    assert read(m / spelt(well) / "demo/app:v1/main.wasm") == well.image.layer.data
+    assert os.listdir(m / spelt(well)) == ["demo"]
+    assert not failed and all(reader.is_alive() for reader in readers), "they still wait"
+    silent.stop()
+    rule.remove()
+    for reader in readers:
+        reader.join(60)
+    assert len(failed) == 40 and set(failed) <= {EHOSTUNREACH, ETIMEDOUT}
+
+
+def test_interrupts_find_their_site(mount, two):
+    silent = two[1]
+    silent.on(None, "/v2/", b.silent())
+    m = mount(two[0].address, silent.address)
+    child = Child(["readlink", m / spelt(silent) / "demo/app:v1"]).waiting()
+    child.send(signal.SIGTERM)
+    assert child.ends()[0] == -signal.SIGTERM
+    until(lambda: m.status()["parked"] == 0, what="its request being answered")
+
+
+def test_offline_serves_what_each_has_given(mount, two):
+    cached = mount(two[0].address, two[1].address)
+    for registry in two:
+        assert read(cached / spelt(registry) / "demo/app:v1/main.wasm") == registry.image.layer.data
+    cached.unmount()
+    for sources in ([two[0].address, two[1].address], ["none", "--all"]):
+        m = mount(*sources, "--offline")
+        for registry in two:
+            asked = registry.count()
+            assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == registry.image.layer.data
+            with raises(EHOSTUNREACH):
+                os.readlink(m / spelt(registry) / "demo/other:v1")
+            assert registry.count() == asked
+        assert sorted(os.listdir(m)) == sorted(map(spelt, two))
+        m.unmount()
+
+
+def test_inode_numbers_are_stable(mount, two):
+    paths = [f"{spelt(two[0])}", two[0].address, f"{spelt(two[0])}/demo", f"{spelt(two[1])}/demo"]
+    seen = []
+    for _ in range(2):
+        m = mount(two[0].address, two[1].address)
+        seen.append([os.stat(m / path).st_ino for path in paths])
+        with os.scandir(m) as entries:
+            assert {entry.name: entry.inode() for entry in entries}[spelt(two[0])] == seen[-1][0]
+        m.unmount()
+    assert seen[0] == seen[1] and len(set(seen[0])) == len(paths)
+
+
+def test_other_tools_take_the_spelling_without_colon(mount, two):
+    real_images.need_tools("skopeo")
+    m = mount(two[0].address, two[1].address)
+    for registry in two:
+        raw = run(["skopeo", "inspect", "--raw", f"oci:{m}/{spelt(registry)}/demo/app:v1"]).ok().out
+        assert artifacts.digest_of(raw.encode()) == f"sha256:{registry.image.hex}"
+
+
+# --all
+
+
+def test_all_admits_who_is_named_only(mount, two):
+    one, other = two
+    m = mount("none", "--all", "--allow-host", one.address)
+    assert os.listdir(m) == []
+    assert read(m / spelt(one) / "demo/app:v1/main.wasm") == one.image.layer.data
+    assert os.listdir(m) == [spelt(one)], "hosts that something is known of"
+    assert os.path.isdir(m / spelt(other)), "a name is no request"
+    with raises(EACCES):
+        os.readlink(m / spelt(other) / "demo/app:v1")
+    assert other.accepted == 0, "not even a connection"
+    answer = why(m, f"{other.address}/demo/app:v1")
+    assert answer["errno"] == "EACCES" and f"--allow-host {other.address}" in answer["text"]
+    assert os.listdir(m) == [spelt(one)]
+    assert m.status()["all"] is True and m.status()["sources"] == []
+
+
+def test_all_and_names_that_are_none(mount, registry):
+    m = mount("none", "--all")
+    for name in ("localhost", "go", ".git", ".hidden", "a b", "ghcr.io:v1", "foo@sha256:00", "package", "package.json", "x.dwp", "127.1:80", "2130706433:80", "0x7f000001:80"):
+        with raises(ENOENT):
+            os.stat(m / name)
+    for name in ("go.mod", "ghcr.io"):
+        os.stat(m / name)
+    assert m.status()["hosts"] == [] and os.listdir(m) == [], "a probe makes no registry"
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1:{}", "localhost:{}", "localhost_{}_", "[::ffff:127.0.0.1]:{}", "a.localhost:{}", "0.0.0.0:{}"])
+def test_all_and_this_machine(mount, registry, name):
+    """Whatever it is called: the address that would be connected to counts."""
+    m = mount("none", "--all")
+    with raises(EACCES):
+        os.readlink(m / name.format(registry.port) / "demo/app:v1")
+    with raises(EACCES):
+        os.listdir(m / name.format(registry.port) / "demo")
+    assert registry.accepted == 0
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254:80", "10.255.255.1:80", "192.168.0.1", "[fe80::1]:80", "[fd00::1]"])
+def test_all_and_what_is_near(mount, address):
+    """Metadata services and the neighbours: refused before anything is sent, and said."""
+    m = mount("none", "--all", "--timeout", "30s")
+    with raises(EACCES):
+        os.readlink(m / address / "demo/app:v1")
+    with raises(EACCES):
+        os.listdir(m / address / "demo/app")
+    answer = why(m, f"{address}/demo/app:v1")
+    assert answer["errno"] == "EACCES" and "not a public one" in answer["text"]
+    assert m.log.wait(re.escape(f"--allow-host {address}"))
+
+
+def test_all_behind_a_proxy(mount, registries, work):
+    """It looks names up: one that means something in its own network only is not for it to find."""
+    proxy = registries(Proxy, hosts={})
+    env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "", "no_proxy": ""}
+    m = mount("none", "--all", env=env)
+    for host in ("metadata.google.internal", "intranet:80", "printer.local", "10.0.0.1:443"):
+        with raises(EACCES):
+            os.readlink(m / host / "demo/app:v1")
+    assert proxy.count() == 0
+    with raises(EHOSTUNREACH):
+        os.readlink(m / "registry.example/demo/app:v1")
+    assert proxy.count() > 0
+
+
+@pytest.mark.parametrize("how", ["port", "host", "source", "auths", "empty", "hosts.toml"])
+def test_who_may_be_named(mount, registry, work, how):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    options, source, env = ["--all"], "none", {}
+    if how == "port":
+        options += ["--allow-host", registry.address]
+    elif how == "host":
+        options += ["--allow-host", "127.0.0.1"]
+    elif how == "source":
+        source = registry.address
+    elif how in ("auths", "empty"):
+        login = {"auth": "dXNlcjpwYXNz"} if how == "auths" else {}
+        (work / "auth.json").write_text(json.dumps({"auths": {registry.address: login}}))
+        (work / "auth.json").chmod(0o600)
+        options += ["--auth-file", work / "auth.json"]
+    else:
+        directory = work / "certs.d" / spelt(registry)
+        directory.mkdir(parents=True)
+        (directory / "hosts.toml").write_text("")
+        options += ["--hosts-dir", work / "certs.d"]
+    m = mount(source, *options, env=env)
+    assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_a_login_counts_at_the_next_try(mount, registry, work):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    auth = work / "auth.json"
+    auth.write_text("{}")
+    auth.chmod(0o600)
+    m = mount("none", "--all", "--auth-file", auth)
+    with raises(EACCES):
+        os.readlink(m / spelt(registry) / "demo/app:v1")
+    auth.write_text(json.dumps({"auths": {registry.address: {}}}))
+    assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_default_hosts_toml_names_nobody(mount, registry, work):
+    directory = work / "certs.d/_default"
+    directory.mkdir(parents=True)
+    (directory / "hosts.toml").write_text("")
+    m = mount("none", "--all", "--hosts-dir", work / "certs.d")
+    with raises(EACCES):
+        os.readlink(m / spelt(registry) / "demo/app:v1")
+    assert registry.count() == 0
+
+
+def test_all_and_a_file_that_cannot_be_understood(mount, registry, work):
+    """It is found when its host is entered: then that one is blocked, and no other."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    (work / "certs.d/a.example").mkdir(parents=True)
+    (work / "certs.d/a.example/hosts.toml").write_text("server = ")
+    m = mount("none", "--all", "--allow-host", registry.address, "--hosts-dir", work / "certs.d")
+    with raises(EACCES):
+        os.readlink(m / "a.example/demo/app:v1")
+    answer = why(m, "a.example/demo/app:v1")
+    assert answer["errno"] == "EACCES" and "a.example/hosts.toml" in answer["text"]
+    assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_ipv6(mount, registries):
+    if not pathlib.Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    registry = registries(host="::1")
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    m = mount("none", "--all", "--allow-host", "[::1]")
+    for name in (f"[::1]:{registry.port}", f"[__1]_{registry.port}_", f"[::1]_{registry.port}_"):
+        assert read(m / name / "demo/app:v1/main.wasm") == image.layer.data
+    assert os.listdir(m) == [f"[__1]_{registry.port}_"], "three spellings of one registry"
+    assert set(hosts(m)) == {f"[::1]:{registry.port}"}
+
+
+# the command line
+
+
+@pytest.mark.parametrize("words, text", [
+    (["--allow-host", "a.example", "ghcr.io"], "--allow-host goes with --all"),
+    (["--all", "--allow-host", "a/b"], "--allow-host a/b: not a host"),
+    (["oci:/", "ghcr.io", ""], "must not be empty"),
+    (["ghcr.io", "https://ghcr.io"], "two sources would be the directory 'ghcr.io'"),
+])
+def test_usage(binary, work, words, text):
+    (work / "mnt").mkdir()
+    result = run([binary, "mount", "--cache", work / "cache", *words, work / "mnt"])
+    assert result.code == 2 and text in result.err, result
+
+
+def test_all_by_mount_8(mount, registry):
+    """What fstab says: none, and -o all."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    m = mount("none", "-o", f"all,allow_host={registry.address}")
+    assert read(m / registry.address / "demo/app:v1/main.wasm") == image.layer.data
+    assert any(line.split()[0] == "none" and str(m) in line for line in open("/proc/self/mounts"))
+
+
+def test_registries_have_a_limit(mount):
+    """Names that users make up take no more than that; who is in use is served on."""
+    m = mount("none", "--all", "--offline")
+    for n in range(1, 65):
+        with raises(EHOSTUNREACH):
+            os.readlink(m / f"127.0.0.1:{n}" / "demo/app:v1")
+    with raises(ENFILE):
+        os.readlink(m / "127.0.0.1:99" / "demo/app:v1")
+    assert m.log.wait("64 registries are in use")
+    assert len(m.status()["hosts"]) == 64
