@@ -275,6 +275,16 @@ void flight_start(struct flights *f, const struct want *want, const char *repo, 
 	submit(fresh, pool);
 }
 
+void flight_abandon(struct flights *f, const struct want *want)
+{
+	struct flight *fl;
+	lock_take(&f->lock);
+	HASH_FIND(hh, f->table, want, sizeof(*want), fl);
+	if (fl && TAILQ_EMPTY(&fl->waiters))
+		call_cancel(&fl->call);
+	lock_drop(&f->lock);
+}
+
 void waiter_watch(struct flights *f, struct waiter *w)
 {
 	lock_take(&f->lock);
@@ -343,7 +353,7 @@ static int64_t due(const struct flights *f, const struct waiter *w, int *ret_cod
 	int64_t late = w->deadline_ms;
 	if (!w->strict && atomic_load(&fl->progress) > 0)
 		late = INT64_MAX;
-	else if (!w->strict && late < patience(f, fl))
+	else if (!w->strict && !w->impatient && late < patience(f, fl))
 		late = patience(f, fl);
 	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;
 	return slow <= late ? slow : late;

@@ -99,6 +99,7 @@ struct waiter {
 	int64_t soft_ms; /* after the flight has taken this long: resumed with
 			  * FLIGHT_SLOW; 0: never */
 	bool strict;     /* deadline_ms holds although bytes are flowing */
+	bool impatient;  /* deadline_ms holds although it waits for its turn */
 	pid_t tid;       /* the calling thread, for its signals */
 	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
@@ -149,6 +150,9 @@ NODISCARD int flight_park(struct flights *f, const struct want *want, const char
 			  struct pool *pool, struct waiter *w);
 /* Starts the flight, if there is none, for nobody: its result is for later. */
 void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool);
+
+/* Nobody who had waited for it will come back: cancelled, unless somebody waits still. */
+void flight_abandon(struct flights *f, const struct want *want);
 
 /* Gives the waiter its serial; from now on waiter_interrupt finds it. */
 void waiter_watch(struct flights *f, struct waiter *w);

@@ -28,6 +28,8 @@
 
 /* How long what holds the directory's lock in the kernel (LOOKUP, READDIR) waits. */
 #define OP_HOLD_MS 5000
+/* How long a registry is waited for that sends nothing of what another one has too. */
+#define OP_SHARE_MS 5000
 /* How long what is known, but old, may be delayed by asking again. */
 #define OP_STALE_TAG_MS     1000
 #define OP_STALE_LISTING_MS 5000
@@ -43,6 +45,7 @@ struct op {
 	struct waiter waiter;
 	struct fs *fs;
 	struct site *site; /* that the node belongs to; NULL: none, as of a directory of hosts */
+	uint64_t tried;    /* of op_go_elsewhere: 1 << number */
 	fuse_req_t req;
 	op_handler handler;
 	const char *what; /* "open", for the log */
@@ -82,6 +85,12 @@ NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);
 /* From now on it is about this one. Not while it is parked. */
 void op_enter(struct op *op, struct site *site);
 void op_leave(struct op *op); /* nothing may interrupt it before it parks again */
+/* The same content may be had from another registry that named it, and is not known to be
+ * down. op_go_elsewhere turns to the next of these, and puts what it calls the repository
+ * into op->repo; what op->want started is given up. False: there is none. Where there is
+ * one, op_share_time lets the op wait for OP_SHARE_MS at first: longer if bytes flow. */
+bool op_go_elsewhere(struct op *op, const struct digest *d);
+void op_share_time(struct op *op, const struct digest *d);
 /* 0, or what this want failed with in the last flight. */
 int op_failed(const struct op *op, const struct want *want);
 

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/backing.h"
+#include "fs/fetch.h"
 #include "fs/log.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
@@ -139,6 +140,31 @@ static int check_wasm(struct op *op, struct blob *blob, uint64_t at, uint64_t si
 		       kind ? kind : "unknown");
 }
 
+/* What a registry that has the node's bytes will have named. */
+static const struct digest *named_by(const struct node *node, const struct place *p)
+{
+	return p->member ? &p->manifest : &node->digest;
+}
+
+/* Content is one node, whichever registry it is opened under, and the node knows but the
+ * latest that named it: one that is down keeps it from nobody. */
+static bool try_elsewhere(struct op *op, const struct node *node, const struct place *p)
+{
+	bool failed = op_failed(op, &op->want) || fetch_refused(op->site->fetcher, NULL);
+	return op->fs->sites.several && failed && op_go_elsewhere(op, named_by(node, p));
+}
+
+/* Of the registry that the op is about. */
+static int place_bytes(struct op *op, const struct node *node, struct place *p, struct blob **ret,
+		       uint64_t *ret_at)
+{
+	if (op->tried)
+		memcpy(p->repo, op->repo, sizeof(p->repo));
+	if (p->member)
+		return tree_member_bytes(op, node, p, ret, ret_at);
+	return op_want_blob(op, &node->digest, node->size, p->repo);
+}
+
 /* The file in which the node's bytes lie, from *ret_at on. New reference. */
 static int content_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
 {
@@ -152,14 +178,18 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	int r = store_get(op->fs->store, &node->digest, ret, &op->err);
 	if (r != -EAGAIN && r != -ENOENT)
 		return r;
+	if (!op->site)
+		return -ESTALE;
 	r = node_content_place(op->fs->nodes, node->id, text);
 	if (r == 0 && place_parse(text, &place))
 		r = -ESTALE;
-	if (r)
-		return r;
-	if (place.member)
-		return tree_member_bytes(op, node, &place, ret, ret_at);
-	return op_want_blob(op, &node->digest, node->size, place.repo);
+	if (r == 0)
+		r = place_bytes(op, node, &place, ret, ret_at);
+	while (r == -EINPROGRESS && try_elsewhere(op, node, &place))
+		r = place_bytes(op, node, &place, ret, ret_at);
+	if (r == -EINPROGRESS)
+		op_share_time(op, named_by(node, &place));
+	return r;
 }
 
 /* What an open of the node is served from: a new reference, and where in it. */

@@ -153,6 +153,31 @@ def test_a_silent_host_delays_no_other(mount, two):
     assert len(failed) == 40 and set(failed) <= {EHOSTUNREACH, ETIMEDOUT}
 
 
+def test_the_same_content_of_a_host_that_is_down(mount, registries):
+    """One node, one page cache: and who was asked for it last does not keep it from the other's reader."""
+    one, other = registries(), registries()
+    for registry in (one, other):
+        image = samples.push_wasm(registry.store, "demo/app", "v1", size=200_000)
+    m = mount(one.address, other.address)
+    path = [m / spelt(r) / "demo/app:v1/main.wasm" for r in (one, other)]
+    assert os.stat(path[0]).st_ino == os.stat(path[1]).st_ino
+    other.stop()
+    assert read(path[0]) == image.layer.data
+
+
+def test_the_same_content_of_a_host_that_is_silent(mount, registries):
+    """The node remembers the host it was found under last: that one has its time, and then the other is asked."""
+    one, other = registries(), registries()
+    for registry in (one, other):
+        image = samples.push_wasm(registry.store, "demo/app", "v1", size=200_000)
+    other.on(None, "/blobs/", b.silent())
+    m = mount(one.address, other.address, "--timeout", "50s")
+    path = [m / spelt(r) / "demo/app:v1/main.wasm" for r in (one, other)]
+    assert os.stat(path[0]).st_ino == os.stat(path[1]).st_ino
+    assert read(path[0]) == image.layer.data
+    assert one.count("GET", "/blobs/") == 1 and other.count("GET", f"/blobs/{image.layer.digest}") == 1
+
+
 def test_interrupts_find_their_site(mount, two):
     silent = two[1]
     silent.on(None, "/v2/", b.silent())
