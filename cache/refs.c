@@ -23,6 +23,7 @@
 
 #define REPO_NAME_MAX 4096 /* of a name that is kept in a file */
 #define REPOS_MAX     (1u << 20)
+#define ORIGINS_MAX   4096
 
 #define FILE_CATALOG  "catalog"
 #define FILE_LISTING  "listing"
@@ -271,6 +272,54 @@ int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err
 	const struct dirent *e;
 	while (dir != NULL && rc == 0 && names.n < REPOS_MAX && (e = readdir(dir)) != NULL)
 		rc = add_repo(fd, e->d_name, &names);
+	if (dir != NULL)
+		closedir(dir);
+	if (rc < 0) {
+		names_release(&names);
+		return err_errno(err, rc, "cannot list what is recorded");
+	}
+	names_sort(&names);
+	*ret = names;
+	return 0;
+}
+
+static bool has_repos(int dirfd, const char *origin)
+{
+	char path[REF_NAME_MAX + sizeof("/r")];
+	bool found = false;
+	snprintf(path, sizeof(path), "%s/r", origin);
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		auto_close_(&fd);
+		return false;
+	}
+	for (const struct dirent *e; !found && (e = readdir(dir)) != NULL;)
+		found = e->d_name[0] != '.';
+	closedir(dir);
+	return found;
+}
+
+static int add_origin(int dirfd, const char *component, struct names *ret)
+{
+	char name[REF_NAME_MAX];
+	if (component[0] == '.' || ref_name_is_hashed(component) || !has_repos(dirfd, component))
+		return 0;
+	int len = ref_name_unescape(component, strlen(component), name, sizeof(name));
+	return len > 0 ? names_add(ret, name, (size_t)len) : 0;
+}
+
+int refs_origins(struct refs *r, struct names *ret, struct err *err)
+{
+	struct names names = {0};
+	int rc = 0;
+	int fd = dirs_open(&r->store->dirs, "refs");
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (dir == NULL)
+		auto_close_(&fd);
+	const struct dirent *e;
+	while (dir != NULL && rc == 0 && names.n < ORIGINS_MAX && (e = readdir(dir)) != NULL)
+		rc = add_origin(fd, e->d_name, &names);
 	if (dir != NULL)
 		closedir(dir);
 	if (rc < 0) {

@@ -80,3 +80,5 @@ NODISCARD int refs_named_all(struct refs *r, const char *origin, const char *rep
 /* Every repository of the origin that something was recorded for: these were
  * found to exist. Names as they were given. */
 NODISCARD int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err *err);
+/* Every origin that has one. */
+NODISCARD int refs_origins(struct refs *r, struct names *ret, struct err *err);

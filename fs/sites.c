@@ -103,12 +103,10 @@ static int publish(struct sites *s, struct site *site, struct site **ret, struct
 			    : r;
 }
 
-/* As sites_open does it for a SOURCE; what a mount would not begin with is blocked. */
+/* All that is done for a SOURCE. */
 static int make(struct sites *s, struct site *site, const struct source_options *o, struct err *err)
 {
 	int r = site_open(site, o, err);
-	if (r == -EINVAL)
-		r = -EACCES;
 	if (r == 0)
 		r = site_equip(site, s->o, s->store, s->refs, err);
 	return r ? r : site_start(site, err);

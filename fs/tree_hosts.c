@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/refs.h"
 #include "fs/catalog.h"
 #include "fs/tree.h"
 
@@ -28,6 +29,32 @@ static int is_shown(struct op *op, struct site *site, bool *ret)
 	return r;
 }
 
+/* Those that an earlier mount found something at, and that may be entered in this one. */
+static int recorded_hosts(struct op *op, struct names *ret)
+{
+	struct names origins = {0};
+	char name[HOST_NAME_SIZE];
+	int r = op->fs->o.all ? refs_origins(op->fs->refs, &origins, &op->err) : 0;
+	for (size_t i = 0; r == 0 && i < origins.n; i++) {
+		if (host_name_of_origin(origins.v[i], name) == 0 &&
+		    !sites_find(&op->fs->sites, name) && sites_admit(&op->fs->sites, name))
+			r = names_add(ret, name, strlen(name));
+	}
+	names_release(&origins);
+	names_sort(ret);
+	return r;
+}
+
+static int list_recorded(struct op *op, uint64_t hash, struct dirlist *l)
+{
+	struct names names = {0};
+	int r = recorded_hosts(op, &names);
+	for (size_t i = 0; r == 0 && i < names.n; i++)
+		r = tree_add_dir(l, hash, names.v[i], strlen(names.v[i]));
+	names_release(&names);
+	return r;
+}
+
 int tree_list_hosts(struct op *op, const struct node *root, struct dirlist *l)
 {
 	uint64_t hash = tree_path_hash(op->fs, root->id);
@@ -39,5 +66,5 @@ int tree_list_hosts(struct op *op, const struct node *root, struct dirlist *l)
 		if (r == 0 && shown)
 			r = tree_add_dir(l, hash, site->name, strlen(site->name));
 	}
-	return r;
+	return r ? r : list_recorded(op, hash, l);
 }

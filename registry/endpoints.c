@@ -10,6 +10,7 @@
 
 _Static_assert(ENDPOINTS_MAX <= 32, "a set of endpoints is 32 bits");
 
+/* host_name_of_origin reads it. */
 static void set_names(struct endpoints *e, const struct source_spec *spec)
 {
 	const struct endpoint_list *l = &e->groups.v[0].list;

@@ -59,6 +59,25 @@ int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
 	return !spec->port && port_at(ret, (size_t)n) ? -EINVAL : 0;
 }
 
+/* As endpoints.c makes it: "https:ghcr.io:443". */
+int host_name_of_origin(const char *origin, char ret[HOST_NAME_SIZE])
+{
+	static const char *const kinds[] = {"https:", "loopback:", "unverified:"};
+	char source[HOST_NAME_SIZE];
+	struct source_spec spec;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (strncmp(origin, kinds[i], strlen(kinds[i])) != 0)
+			continue;
+		if (host_name_parse(origin + strlen(kinds[i]), source, &spec) < 0)
+			return -EINVAL;
+		if (spec.port == 443)
+			spec.port = 0;
+		return host_name_spell(&spec, ret);
+	}
+	return -EINVAL;
+}
+
 bool host_name_is_qualified(const struct source_spec *spec)
 {
 	return spec->port != 0 || strpbrk(spec->host, ".:") != NULL;

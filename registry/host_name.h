@@ -24,6 +24,9 @@ NODISCARD int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME
 /* Any spelling: *ret as of the SOURCE ret_source, "HOST" or "HOST:PORT". -EINVAL. */
 NODISCARD int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE],
 			      struct source_spec *ret);
+/* Of what source_origin says: the registry that this is the key of, where its SOURCE needs no
+ * scheme. -EINVAL: there is none. */
+NODISCARD int host_name_of_origin(const char *origin, char ret[HOST_NAME_SIZE]);
 /* Whether it has a dot or a port, as what is no mere word has. */
 bool host_name_is_qualified(const struct source_spec *spec);
 /* Whether a name, in lower case, means the same wherever it is asked for, as far as it says

@@ -244,6 +244,25 @@ def test_all_admits_who_is_named_only(mount, two):
     assert m.status()["all"] is True and m.status()["sources"] == []
 
 
+def test_all_lists_what_earlier_mounts_found(mount, two):
+    m = mount("none", "--all", "--allow-host", "127.0.0.1")
+    for registry in two:
+        assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == registry.image.layer.data
+    with raises(ENOENT):
+        os.readlink(m / "127.0.0.1:5" / "..." / "app:v1")
+    m.unmount()
+    m = mount("none", "--all", "--allow-host", "127.0.0.1")
+    with os.scandir(m) as entries:
+        listed = {entry.name: entry.inode() for entry in entries}
+    assert sorted(listed) == sorted(map(spelt, two))
+    assert m.status()["hosts"] == [], "listing makes no registry"
+    assert all(os.stat(m / name).st_ino == ino for name, ino in listed.items())
+    assert os.listdir(m / spelt(two[0])) == ["demo"]
+    assert sorted(os.listdir(m)) == sorted(map(spelt, two)), "each of them once"
+    only = mount(two[0].address, two[1].address)
+    assert sorted(os.listdir(only)) == sorted(map(spelt, two))
+
+
 def test_all_and_names_that_are_none(mount, registry):
     m = mount("none", "--all")
     for name in ("localhost", "go", ".git", ".hidden", "a b", "ghcr.io:v1", "foo@sha256:00", "package", "package.json", "x.dwp", "127.1:80", "2130706433:80", "0x7f000001:80"):

@@ -29,6 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			ASSERT(host_name_spell(&t, again) == 0 && strcmp(spelt, again) == 0);
 		}
 	}
+	if (host_name_of_origin(name, spelt) == 0)
+		ASSERT(host_name_parse(spelt, source, &s) == 0);
 	free(name);
 	return 0;
 }

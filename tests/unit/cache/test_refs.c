@@ -143,6 +143,24 @@ static void long_names_have_a_place_too(void **state)
 	assert_int_equal(repos.n, 0);
 }
 
+/* One of which only a tag was forgotten, or a catalog is kept, has none. */
+static void origins_that_have_repositories(void **state)
+{
+	struct fixture *f = *state;
+	struct names all, in = {0};
+	assert_int_equal(refs_origins(refs, &all, &f->err), 0);
+	assert_int_equal(all.n, 0);
+	name("a/b", 7);
+	assert_int_equal(names_add(&in, "a", 1), 0);
+	assert_int_equal(refs_listing_save(refs, "https:other:443", "", &in, 1, &f->err), 0);
+	refs_tag_forget(refs, "https:third:443", "a", "v1");
+	names_release(&in);
+	assert_int_equal(refs_origins(refs, &all, &f->err), 0);
+	assert_int_equal(all.n, 1);
+	assert_string_equal(all.v[0], ORIGIN);
+	names_release(&all);
+}
+
 static void listings_come_back_sorted(void **state)
 {
 	struct fixture *f = *state;
@@ -529,6 +547,7 @@ int main(void)
 	    WITH_REFS(tags_come_back_as_they_were),
 	    WITH_REFS(origins_repositories_and_tags_do_not_mix),
 	    WITH_REFS(long_names_have_a_place_too),
+	    WITH_REFS(origins_that_have_repositories),
 	    WITH_REFS(listings_come_back_sorted),
 	    WITH_REFS(named_digests_stay_named),
 	    WITH_REFS(whether_anything_was_named_is_known),

@@ -100,6 +100,28 @@ static void test_one_that_cannot_be_told_from_another(void **state)
 	assert_string_equal(spelt, "registry_80__5000_");
 }
 
+static void test_keys_of_origins(void **state)
+{
+	(void)state;
+	static const char *const v[][2] = {
+	    {"https:ghcr.io:443", "ghcr.io"},
+	    {"unverified:harbor.corp:8443", "harbor.corp_8443_"},
+	    {"loopback:127.0.0.1:5000", "127.0.0.1_5000_"},
+	    {"loopback:[::1]:5000", "[__1]_5000_"},
+	    {"loopback:localhost:443", "localhost"},
+	};
+	static const char *const none[] = {
+	    "",          "https:",      "https::443",     "http:ghcr.io:80",
+	    "layout:/a", "https:a/b:1", "https:ghcr.io:0"};
+	char spelt[HOST_NAME_SIZE];
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		assert_int_equal(host_name_of_origin(v[i][0], spelt), 0);
+		assert_string_equal(spelt, v[i][1]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(none); i++)
+		assert_int_equal(host_name_of_origin(none[i], spelt), -EINVAL);
+}
+
 static void test_what_is_local(void **state)
 {
 	(void)state;
@@ -125,6 +147,7 @@ int main(void)
 	    cmocka_unit_test(test_every_spelling),
 	    cmocka_unit_test(test_what_is_no_host),
 	    cmocka_unit_test(test_one_that_cannot_be_told_from_another),
+	    cmocka_unit_test(test_keys_of_origins),
 	    cmocka_unit_test(test_what_is_local),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
