@@ -416,6 +416,14 @@ static void late(struct flight *fl, struct release *ret)
 		return;
 	}
 	describe(fl, what, sizeof(what));
+	if (fl->want.local) {
+		(void)err_set(
+		    &ret->err, ret->code,
+		    "%s: this machine is at work on it for %.1f s, and goes on; try again "
+		    "(--timeout allows more)",
+		    what, (double)(clock_ms() - fl->started_ms) / 1000.0);
+		return;
+	}
 	(void)err_set(&ret->err, ret->code, "%s: no answer in %.1f s (--timeout allows more)", what,
 		      (double)(clock_ms() - fl->started_ms) / 1000.0);
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "cache/store.h"
+#include "fs/failures.h"
 #include "fs/fetch.h"
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
@@ -48,6 +49,9 @@ static void op_resume(struct waiter *w, int code, const struct err *err, struct 
 		op->failed = op->want;
 		op->failure_err = *err;
 	}
+	/* Its flight goes on, and has not failed: but somebody may ask why this did. */
+	if (code == -ETIMEDOUT)
+		failures_put(fetcher_failures(op->site->fetcher), &op->want, code, err);
 	blob_unref(op->blob);
 	op->blob = blob ? blob_ref(blob) : NULL;
 	op_run(op);

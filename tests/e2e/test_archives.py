@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import tarfile
-from errno import EBADMSG, EFBIG, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO
+from errno import EBADMSG, EFBIG, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, ETIMEDOUT
 
 import pytest
 
@@ -501,6 +501,17 @@ def test_cached_trees_do_not_wait_behind_unpacking(mount, registry):
     assert children_of(m.process.pid), "meanwhile"
     for child in children:
         child.send(signal.SIGKILL).ends()
+
+
+def test_what_takes_too_long_is_explained(mount, registry):
+    """A LOOKUP waits for --timeout at the most; what it waited for goes on."""
+    serve(registry, raw_image(bomb(900 << 20)))
+    m = mount(None, "--cache-size", "8G", "--timeout", "1s")
+    with raises(ETIMEDOUT):
+        os.stat(m / "demo/app:v1/files/zeros")
+    why = run([m.binary, "why", m / "demo/app:v1/files/zeros"]).out
+    assert "at work on it" in why and "ETIMEDOUT" in why, why
+    until(lambda: opens(m / "demo/app:v1/files/zeros"), 60, what="the layer to be unpacked")
 
 
 def test_images_that_come_slowly_keep_no_other_waiting(mount, registry):
