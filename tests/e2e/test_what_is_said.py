@@ -383,7 +383,7 @@ def test_a_small_blob_does_not_wait_behind_large_ones(mount, registry):
 def test_a_turn_that_never_comes_has_an_end(mount, registry):
     for i in range(7):
         one_layer(registry.store, "x/slow", f"v{i}", samples.noise(3 << 20, i))
-    m = mount(None, "--timeout", "200ms")
+    m = mount(None, "--timeout", "400ms")
     for i in range(7):
         os.stat(m / f"x/slow:v{i}/files/f.bin")
     registry.on("GET", "/x/slow/blobs/", b.trickle(10_000, 0.1))
@@ -391,7 +391,7 @@ def test_a_turn_that_never_comes_has_an_end(mount, registry):
     registry.wait_count(6, "GET", "/x/slow/blobs/")
     with Clock() as took, raises(ETIMEDOUT):
         read(m / "x/slow:v6/files/f.bin")
-    assert 1 < took.seconds < 15, "longer than one call, and not for ever"
+    assert 1 < took.seconds < 25, "longer than one call, and not for ever"
     for one in slow:
         one.send(9).ends(10)
 
