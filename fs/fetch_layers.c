@@ -23,6 +23,9 @@
 /* Of the indexes of all layers of one image, while they are merged. */
 #define MERGE_BYTES_MAX (512u << 20)
 
+/* Of the cache, what the layers that are fetched at once may take. */
+#define GATHER_PART 4
+
 /* An image, and what its config says of it. */
 struct subject {
 	struct image *image;
@@ -90,11 +93,16 @@ bool fetch_layers_cached(struct fetcher *f, const struct want *w)
 	struct image *image = catalog_image(f->o.catalog, &w->digest);
 	if (!image)
 		return false;
-	bool here = !lacks_config(f, image);
-	while (here && next_layer(w, image, &at, &i))
-		here = is_here(f, w, &image->manifest->layers[i].desc.digest);
+	bool all = true, some = false, config = !lacks_config(f, image);
+	while (config && next_layer(w, image, &at, &i)) {
+		const struct digest *d = &image->manifest->layers[i].desc.digest;
+		bool here = is_here(f, w, d);
+		all &= here;
+		some |= here && !is_unpacked(f, d, w->kind == WANT_MEMBER);
+	}
 	image_unref(image);
-	return here;
+	/* What has come is unpacked before more is fetched, so that it can go again. */
+	return config && (all || some);
 }
 
 bool fetch_layers_unpacked(struct fetcher *f, const struct want *w)
@@ -113,11 +121,21 @@ bool fetch_layers_unpacked(struct fetcher *f, const struct want *w)
 
 /* ---- fetching ---- */
 
+/* How much is fetched at once, so that the cache has room for it, and for what it is
+ * unpacked to: the rest in another turn. */
+static uint64_t gather_budget(struct fetcher *f)
+{
+	struct store_usage usage;
+	store_usage(f->o.store, &usage);
+	return (usage.limit > 0 ? usage.limit : STORE_LIMIT_DEFAULT) / GATHER_PART;
+}
+
 static int gather(struct fetcher *f, const struct flight_job *job, const struct image *image,
 		  struct err *err)
 {
 	const struct want *w = job->want;
 	size_t n = 0, at = 0, i;
+	uint64_t sum = 0, most = gather_budget(f);
 	struct descriptor *descs = calloc(image->manifest->layer_count + 1, sizeof(*descs));
 	if (!descs)
 		return err_set(err, -ENOMEM, "no memory for layers");
@@ -125,8 +143,12 @@ static int gather(struct fetcher *f, const struct flight_job *job, const struct 
 		descs[n++] = image->manifest->config.desc;
 	while (next_layer(w, image, &at, &i)) {
 		const struct descriptor *desc = &image->manifest->layers[i].desc;
-		if (digest_is_set(&desc->digest) && !is_here(f, w, &desc->digest))
-			descs[n++] = *desc;
+		if (!digest_is_set(&desc->digest) || is_here(f, w, &desc->digest))
+			continue;
+		if (sum > 0 && desc->size > most - sum)
+			break;
+		sum += desc->size < most ? desc->size : most;
+		descs[n++] = *desc;
 	}
 	int r = fetch_gather(f, job, descs, n, err);
 	free(descs);
@@ -208,6 +230,17 @@ static int unpack_claimed(struct fetcher *f, const struct digest *layer,
 	return 0;
 }
 
+/* What is remembered of a layer, whatever image it is of. */
+static struct want layer_key(const struct digest *layer)
+{
+	struct want w;
+	memset(&w, 0, sizeof(w));
+	w.kind = WANT_LAYER;
+	w.digest = *layer;
+	w.layer = UINT64_MAX;
+	return w;
+}
+
 static int unpack(struct fetcher *f, const struct subject *s, size_t layer, struct call *call,
 		  struct unpacked **ret, struct err *err)
 {
@@ -219,11 +252,17 @@ static int unpack(struct fetcher *f, const struct subject *s, size_t layer, stru
 		return err_set(err, -EOPNOTSUPP, "layer %zu: %s: a digest that cannot be verified",
 			       layer, e->digest_text);
 	struct digest diff_id;
+	struct want key = layer_key(d);
 	bool declared = diff_id_of(s, layer, &diff_id);
 	int r = layers_claim(f->o.layers, d);
 	if (r)
 		return err_set(err, r, "no memory for layers");
-	r = unpack_claimed(f, d, declared ? &diff_id : NULL, call, ret, err);
+	r = layers_failed(f->o.layers, &key, err);
+	if (r == 0)
+		r = unpack_claimed(f, d, declared ? &diff_id : NULL, call, ret, err);
+	/* Its own fault, and not that of what an image declares of it. */
+	if (r == -EPROTO || r == -EFBIG)
+		layers_fail(f->o.layers, &key, r, err);
 	layers_unclaim(f->o.layers, d);
 	return r ? err_wrap(err, r, "layer %zu", layer) : 0;
 }
@@ -237,9 +276,15 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 	AUTO_FREE const struct tar_index **indexes =
 	    calloc(most + 1, sizeof(const struct tar_index *));
 	struct rootfs *root = NULL;
+	bool missing = false;
 	int r = v && indexes ? 0 : err_set(err, -ENOMEM, "no memory for layers");
 	while (r == 0 && next_layer(job->want, s->image, &at, &i)) {
 		r = unpack(f, s, i, job->call, &v[n], err);
+		if (r == -ENOENT) { /* it has not come yet */
+			missing = true;
+			r = 0;
+			continue;
+		}
 		if (r)
 			break;
 		indexes[n] = v[n]->index;
@@ -247,9 +292,9 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 		if (bytes > MERGE_BYTES_MAX)
 			r = err_set(err, -EFBIG, "its layers have too many members");
 	}
-	if (r == 0)
+	if (r == 0 && !missing)
 		r = rootfs_merge(indexes, n, s->image->names->root_is_image, job->call, &root, err);
-	if (r == 0)
+	if (root)
 		layers_put_rootfs(f->o.layers, &job->want->digest, root);
 	rootfs_unref(root);
 	for (i = 0; i < n; i++)

@@ -15,6 +15,8 @@
 /* A handler needs a tag, a manifest and a blob at the most; what is evicted
  * between two steps is fetched again. */
 #define OP_HOPS_MAX 16
+/* An image that is larger than the cache comes piece by piece. */
+#define OP_HOPS_LAYERS 64
 
 /* What an interrupt is told: whose flights, and the serial among them. */
 #define SITE_SHIFT  56
@@ -105,6 +107,11 @@ static int park(struct op *op)
 	return 1;
 }
 
+static unsigned hops_max(const struct op *op)
+{
+	return op->want.kind == WANT_ROOTFS ? OP_HOPS_LAYERS : OP_HOPS_MAX;
+}
+
 static void op_run(struct op *op)
 {
 	for (;;) {
@@ -116,7 +123,7 @@ static void op_run(struct op *op)
 			r = op_failed(op, &op->want);
 			if (r)
 				op->err = op->failure_err;
-			else if (++op->hops > OP_HOPS_MAX)
+			else if (++op->hops > hops_max(op))
 				r = err_set(&op->err, -EIO, "what was fetched is gone again");
 			else if (park(op) == 0)
 				return;

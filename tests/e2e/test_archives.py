@@ -267,6 +267,19 @@ def test_layers_are_fetched_side_by_side(mount, registry):
     assert took.seconds < 4, "not one after the other"
 
 
+def test_an_image_larger_than_the_cache(mount, registry):
+    """Its layers come one after the other, are unpacked, and may go again: the tree needs their indexes only."""
+    artifact = serve(registry, artifacts.container(*[{f"f{i}": random_bytes(i, 6 << 20)} for i in range(8)]))
+    m = mount(None, "--cache-size", "20M")
+    files = m / "demo/app:v1/files"
+    assert sorted(os.listdir(files)) == [f"f{i}" for i in range(8)]
+    assert [registry.count("GET", layer.digest) for layer in artifact.layers] == [1] * 8
+    assert all(os.path.getsize(files / f"f{i}") == 6 << 20 for i in range(8))
+    for i in (0, 7, 3):
+        assert read(files / f"f{i}") == random_bytes(i, 6 << 20)
+    assert m.status()["cache"]["bytes"] <= 20 << 20
+
+
 def test_a_layer_that_cannot_be_had(mount, registry):
     artifact = serve(registry, artifacts.container({"hello.wasm": MODULE}, {"x": b"x"}))
     rule = registry.on("GET", artifact.layers[1].digest, b.error(500))
@@ -382,6 +395,20 @@ def test_a_bomb(mount, registry):
     assert m.status()["cache"]["bytes"] <= 64 << 20
     assert read(m / "demo/app:fine/files/hello.wasm") == MODULE
     assert read(m / "demo/app:v1/layers/0.tar.gz") == artifact.layer.data
+
+
+def test_images_that_share_a_layer_of_noise(mount, registry):
+    """What is wrong with the layer is said of each of them."""
+    noise = gzip.compress(random_bytes(3, 20_000))
+    for i in range(3):
+        serve(registry, raw_image(noise, gzip.compress(artifacts.tar({"i": b"%d" % i}))), f"v{i}")
+    m = mount()
+    for i in range(3):
+        with raises(EPROTO):
+            os.listdir(m / f"demo/app:v{i}/files")
+    record = list((m.cache / "archives").rglob("*"))
+    assert not [path for path in record if path.name == artifacts.digest_of(noise)[7:]]
+    assert "layer 0" in run([m.binary, "why", m / "demo/app:v2/files"]).out
 
 
 def test_a_flood_of_entries(mount, registry):
