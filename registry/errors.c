@@ -19,10 +19,14 @@ static bool is_control(unsigned char c)
 void errors_hide(char *body, size_t len, const char *secret)
 {
 	size_t n = strlen(secret);
+	char *end = body + len;
 	char *at;
 
-	while (n >= SECRET_LEAST && (at = memmem(body, len, secret, n)) != NULL)
+	/* From behind what was hidden: a secret may be all asterisks. */
+	while (n >= SECRET_LEAST && (at = memmem(body, (size_t)(end - body), secret, n)) != NULL) {
 		memset(at, '*', n);
+		body = at + n;
+	}
 }
 
 /* A word ends where a URL, or a token, must. */

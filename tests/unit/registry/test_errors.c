@@ -39,6 +39,17 @@ static void bodies_in_all_their_forms(void **state)
 	body_says("", "", "");
 }
 
+static void a_secret_is_hidden_wherever_it_stands(void **state)
+{
+	char body[] = "topsecret, topsecrettopsecre", stars[] = "say ********* twice";
+
+	(void)state;
+	errors_hide(body, strlen(body), "topsecret");
+	assert_string_equal(body, "*********, *********topsecre");
+	errors_hide(stars, strlen(stars), "********");
+	assert_string_equal(stars, "say ********* twice");
+}
+
 static void a_long_message_is_cut_between_characters(void **state)
 {
 	char body[4000];
@@ -84,6 +95,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bodies_in_all_their_forms),
+	    cmocka_unit_test(a_secret_is_hidden_wherever_it_stands),
 	    cmocka_unit_test(a_long_message_is_cut_between_characters),
 	    cmocka_unit_test(statuses_have_their_errno),
 	};
