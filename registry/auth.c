@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "registry/auth_memory.h"
+#include "registry/errors.h"
 #include "registry/park.h"
 #include "registry/retry.h"
 #include "registry/token.h"
@@ -67,6 +68,17 @@ void auth_end(struct auth_round *r)
 	wipe(&r->header);
 	wipe(&r->token);
 	wipe(&r->scopes);
+	wipe(&r->password);
+}
+
+void auth_hide(const struct auth_round *r, char *body, size_t len)
+{
+	const char *value = r->header ? strrchr(r->header, ' ') : NULL;
+
+	if (value)
+		errors_hide(body, len, value + 1);
+	if (r->password)
+		errors_hide(body, len, r->password);
 }
 
 bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX])
@@ -117,6 +129,10 @@ static int use_basic(struct auth_round *r, const struct credential *c)
 	if (code == 0)
 		code = set_header(r, "", value);
 	wipe(&value);
+	wipe(&r->password);
+	r->password = strdup(c->secret);
+	if (!r->password)
+		code = -ENOMEM;
 	if (code == 0)
 		r->shown = c->id;
 	return code;

@@ -46,6 +46,7 @@ struct auth_round {
 	char *scopes;        /* that token was asked for */
 	struct digest key;   /* of what is asked for, with which login */
 	struct digest shown; /* the password that was sent */
+	char *password;      /* itself */
 	bool fresh;          /* token was fetched since the question was asked */
 	bool bearer;         /* a configured token was sent */
 	bool waited;
@@ -69,6 +70,8 @@ NODISCARD int auth_begin(struct auth *a, const struct url *registry, struct auth
 NODISCARD int auth_answered(struct auth *a, const struct url *registry, struct auth_round *r,
 			    int status, const char *challenge, enum address_class peer,
 			    struct call *call, struct err *err);
+/* Makes what was shown unreadable in an answer: some quote it in an error. */
+void auth_hide(const struct auth_round *r, char *body, size_t len);
 void auth_end(struct auth_round *r);
 /* The id of the login that is there for a repository, or "" of the catalog; unset where
  * there is none. Errors as credentials_find. */

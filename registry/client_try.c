@@ -245,15 +245,6 @@ static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after
 	return 0;
 }
 
-/* What we showed may come back in an error's text, which is shown to people. */
-static void hide_shown(const struct attempt *t, struct answer *a)
-{
-	const char *secret = t->round.header ? strrchr(t->round.header, ' ') : NULL;
-
-	if (secret && a->body)
-		errors_hide(a->body, a->body_len, secret + 1);
-}
-
 static int take_answer(struct attempt *t, struct call *call, struct answer *a, int64_t *retry_after,
 		       struct err *err)
 {
@@ -268,8 +259,9 @@ static int take_answer(struct attempt *t, struct call *call, struct answer *a, i
 		r = transport_body(t->reply.x, good ? t->q->body_max : ERRORS_BODY_MAX,
 				   !good || head, call, &a->body, &a->body_len, err);
 		t->fault = http_fault(t->reply.x);
-		if (!good)
-			hide_shown(t, a);
+		/* Errors are shown to people. */
+		if (!good && a->body)
+			auth_hide(&t->round, a->body, a->body_len);
 		/* Of an error the status is what counts. */
 		if (r < 0 && !good && r != -ECANCELED && r != -ENOMEM)
 			r = 0;

@@ -146,6 +146,18 @@ def test_a_token_server_that_quotes_the_password(mount, registry, tokens, repos,
     assert "bad login" in shown and SECRET not in shown and basic("me", SECRET) not in shown
 
 
+def test_a_registry_that_quotes_the_password(mount, registry, repos, auth_file):
+    def mocking(request):
+        if "authorization" not in request.headers:
+            return Basic("me", SECRET)(request)
+        body = json.dumps({"errors": [{"code": "DENIED", "message": f"not for me with {SECRET}"}]})
+        return b.answer(403, body.encode())(request, None)
+    registry.auth = mocking
+    m = mount(None, "--auth-file", auth_file({registry.address: ("me", SECRET)}))
+    shown = told(m, m / "demo/r0:v1/main.wasm")
+    assert "not for me" in shown and SECRET not in shown
+
+
 def test_a_limit_for_one_scope(mount, registry, tokens, repos):
     """Who has a token goes on; who has none is told, and the token server is left alone."""
     server = tokens()
