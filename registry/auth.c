@@ -216,6 +216,7 @@ static int scopes_for(const struct challenge *ch, const struct auth_round *r, ch
 struct fetch {
 	struct auth *auth;
 	struct digest key;
+	struct digest server; /* of its realm */
 	struct token_question q;
 };
 
@@ -245,18 +246,28 @@ static int fetch_newest(const struct fetch *f, struct call *call, struct token *
 	return code;
 }
 
-/* A token server that limits requests does so for whoever asks for this, not for the
- * registry: tokens that there are stay good. */
+/* A token server that limits requests does so for whoever asks for this; one that is out
+ * of order has no token for anybody, and may be well before it thinks. Neither is the
+ * registry's: tokens that there are stay good. */
 static void hold(struct fetch *f, int code, const struct err *err)
 {
+	bool busy = code == -EBUSY;
+	int64_t most = busy ? RETRY_GATE_MAX_MS : RETRY_GATE_DOWN_MS;
 	int64_t ms = *f->q.retry_after_ms;
 
-	if (code != -EBUSY && ms <= 0)
+	if (!busy && code != -EHOSTUNREACH && code != -ETIMEDOUT)
 		return;
 	if (ms < AUTH_HOLD_MS)
 		ms = AUTH_HOLD_MS;
-	auth_memory_hold(&f->auth->memory, &f->key, ms < RETRY_GATE_MAX_MS ? ms : RETRY_GATE_MAX_MS,
+	auth_memory_hold(&f->auth->memory, busy ? &f->key : &f->server, code, ms < most ? ms : most,
 			 err->text);
+}
+
+static int is_held(struct fetch *f, struct err *err)
+{
+	int code = auth_memory_is_held(&f->auth->memory, &f->key, err);
+
+	return code ? code : auth_memory_is_held(&f->auth->memory, &f->server, err);
 }
 
 /* Of however many ask for one token, it is one who does. */
@@ -266,8 +277,11 @@ static int fetch(void *ctx, struct call *call, struct token *ret, struct err *er
 	struct auth *a = f->auth;
 	const struct credential *c = f->q.credential;
 	bool refused;
-	int code = fetch_newest(f, call, ret, &refused, err);
+	int code = is_held(f, err);
 
+	if (code < 0)
+		return code;
+	code = fetch_newest(f, call, ret, &refused, err);
 	if (code == 0 && c->kind != CREDENTIAL_NONE)
 		auth_memory_accept(&a->memory, &c->id);
 	if (refused) {
@@ -305,18 +319,15 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 {
 	struct url realm = {0};
 	struct fetch f = {.auth = a, .key = r->key};
-	struct err why = {""};
 	int code = judge_realm(registry, ch->realm, &realm, err);
 
 	if (code < 0)
 		return code;
-	if (auth_memory_is_held(&a->memory, &r->key, &why)) {
-		url_release(&realm);
-		return err_set(err, -EBUSY, "%s", why.text);
-	}
 	wipe(&r->token);
 	wipe(&r->scopes);
-	code = scopes_for(ch, r, &r->scopes);
+	code = digest_of(DIGEST_SHA256, ch->realm, strlen(ch->realm), &f.server);
+	if (code == 0)
+		code = scopes_for(ch, r, &r->scopes);
 	if (code < 0) {
 		err_set(err, code, "out of memory");
 	} else {
@@ -335,8 +346,10 @@ static int use_token(struct auth *a, const struct url *registry, struct auth_rou
 	}
 	url_release(&realm);
 	r->fetches += r->fresh;
-	if (code < 0)
+	if (code < 0) {
+		r->fresh = false;
 		return code;
+	}
 	code = set_header(r, "Bearer ", r->token);
 	return code < 0 ? err_set(err, code, "out of memory") : 0;
 }
@@ -400,11 +413,15 @@ int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 	credential_release(&c);
 	if (code == -ENOMEM)
 		return err_set(err, code, "out of memory");
-	if (code < 0 && code != -EACCES && code != -EBUSY && code != -ECANCELED && ch.bearer)
+	if (code == -EACCES || code == 0)
+		return 0;
+	if (call_check(call, NULL) < 0)
+		return code;
+	if (code != -EBUSY && ch.bearer)
 		auth_memory_forget(&a->memory, &ch);
 	/* What was remembered may be true no more. The registry is asked without, and what it
 	 * wants now is done in auth_answered, which will say it. */
-	return code == -ETIMEDOUT || code == -ECANCELED || code == -EBUSY ? code : 0;
+	return 0;
 }
 
 /* ---- answers ---- */

@@ -58,8 +58,9 @@ NODISCARD int auth_new(const struct auth_options *o, struct auth **ret);
 void auth_free(struct auth *a); /* NULL is fine */
 
 /* Fills in r->header with what the registry is known to want. May ask a token
- * server. Neither its refusal nor its absence is a failure here: the registry has the last
- * word, and may name another. -EBUSY, -ETIMEDOUT, -ECANCELED. */
+ * server. Neither its refusal nor its absence is a failure here, nor that it limits us:
+ * the registry has the last word, and may name another, or want no token any more.
+ * -EACCES never; -ETIMEDOUT, -ECANCELED: the call's. -ENOMEM. */
 NODISCARD int auth_begin(struct auth *a, const struct url *registry, struct auth_round *r,
 			 struct call *call, struct err *err);
 /* The registry, not whom it redirected to, answered with this status. challenge:

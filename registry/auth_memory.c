@@ -75,7 +75,7 @@ void auth_memory_forget(struct auth_memory *m, const struct challenge *ch)
 
 /* In place of an older word about the same, or else of the oldest of all. */
 static void note(struct auth_verdict *list, size_t count, unsigned *next, const struct digest *id,
-		 int64_t keep_ms, const char *why)
+		 int code, int64_t keep_ms, const char *why)
 {
 	struct auth_verdict *v = NULL;
 
@@ -85,26 +85,27 @@ static void note(struct auth_verdict *list, size_t count, unsigned *next, const 
 	if (!v)
 		v = &list[(*next)++ % count];
 	v->id = *id;
+	v->code = code;
 	v->until_ms = clock_ms() + keep_ms;
 	snprintf(v->why, sizeof(v->why), "%s", why);
 }
 
-static bool look_up(const struct auth_verdict *list, size_t count, const struct digest *id,
-		    struct err *err)
+static const struct auth_verdict *look_up(const struct auth_verdict *list, size_t count,
+					  const struct digest *id, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].until_ms <= clock_ms() || !digest_equal(&list[i].id, id))
 			continue;
 		(void)err_set(err, 0, "%s", list[i].why);
-		return true;
+		return &list[i];
 	}
-	return false;
+	return NULL;
 }
 
 void auth_memory_refuse(struct auth_memory *m, const struct digest *id, const char *why)
 {
 	lock_take(&m->lock);
-	note(m->refused, AUTH_REFUSED_COUNT, &m->refused_next, id, AUTH_REFUSED_MS, why);
+	note(m->refused, AUTH_REFUSED_COUNT, &m->refused_next, id, 0, AUTH_REFUSED_MS, why);
 	lock_drop(&m->lock);
 }
 
@@ -113,7 +114,7 @@ bool auth_memory_is_refused(struct auth_memory *m, const struct digest *id, stru
 	bool found;
 
 	lock_take(&m->lock);
-	found = look_up(m->refused, AUTH_REFUSED_COUNT, id, err);
+	found = look_up(m->refused, AUTH_REFUSED_COUNT, id, err) != NULL;
 	lock_drop(&m->lock);
 	return found;
 }
@@ -121,7 +122,7 @@ bool auth_memory_is_refused(struct auth_memory *m, const struct digest *id, stru
 void auth_memory_deny(struct auth_memory *m, const struct digest *key, const char *why)
 {
 	lock_take(&m->lock);
-	note(m->denied, AUTH_DENIED_COUNT, &m->denied_next, key, AUTH_DENIED_MS, why);
+	note(m->denied, AUTH_DENIED_COUNT, &m->denied_next, key, 0, AUTH_DENIED_MS, why);
 	lock_drop(&m->lock);
 }
 
@@ -130,26 +131,29 @@ bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, stru
 	bool found;
 
 	lock_take(&m->lock);
-	found = look_up(m->denied, AUTH_DENIED_COUNT, key, err);
+	found = look_up(m->denied, AUTH_DENIED_COUNT, key, err) != NULL;
 	lock_drop(&m->lock);
 	return found;
 }
 
-void auth_memory_hold(struct auth_memory *m, const struct digest *key, int64_t ms, const char *why)
+void auth_memory_hold(struct auth_memory *m, const struct digest *key, int code, int64_t ms,
+		      const char *why)
 {
 	lock_take(&m->lock);
-	note(m->held, AUTH_HELD_COUNT, &m->held_next, key, ms, why);
+	note(m->held, AUTH_HELD_COUNT, &m->held_next, key, code, ms, why);
 	lock_drop(&m->lock);
 }
 
-bool auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err)
+int auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err)
 {
-	bool found;
+	const struct auth_verdict *v;
+	int code;
 
 	lock_take(&m->lock);
-	found = look_up(m->held, AUTH_HELD_COUNT, key, err);
+	v = look_up(m->held, AUTH_HELD_COUNT, key, err);
+	code = v ? v->code : 0;
 	lock_drop(&m->lock);
-	return found;
+	return code;
 }
 
 void auth_memory_accept(struct auth_memory *m, const struct digest *id)

@@ -14,7 +14,8 @@
  *	           make it a refused one
  *
  *	held       what the token server has asked us not to come back for too soon: of
- *	           this realm, service, scope and login, and of no other
+ *	           this realm, service, scope and login, and of no other. One that is
+ *	           out of order is held as a whole, under its realm
  *	newer      the identity token that a token server gave in exchange for the
  *	           configured one, which may be good no more
  *
@@ -42,6 +43,7 @@
 struct auth_verdict {
 	struct digest id;
 	int64_t until_ms;
+	int code; /* of held */
 	char why[ERR_TEXT_MAX];
 };
 
@@ -84,8 +86,10 @@ bool auth_memory_is_refused(struct auth_memory *m, const struct digest *id, stru
 void auth_memory_deny(struct auth_memory *m, const struct digest *key, const char *why);
 bool auth_memory_is_denied(struct auth_memory *m, const struct digest *key, struct err *err);
 
-void auth_memory_hold(struct auth_memory *m, const struct digest *key, int64_t ms, const char *why);
-bool auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err);
+void auth_memory_hold(struct auth_memory *m, const struct digest *key, int code, int64_t ms,
+		      const char *why);
+/* 0, or the code that it is held with. */
+int auth_memory_is_held(struct auth_memory *m, const struct digest *key, struct err *err);
 
 void auth_memory_accept(struct auth_memory *m, const struct digest *id);
 /* The registry said 401 to this login. Whether the login itself is to blame. */

@@ -206,6 +206,7 @@ struct outcome {
 	bool blame;      /* the host is not well */
 	bool words;      /* it said so itself, and did not merely fall silent */
 	unsigned tries;  /* how many are worth it */
+	bool no_token;   /* the host is well, but its token server is not */
 	int64_t gate_ms; /* not 0: for how long it must not be asked */
 };
 
@@ -243,12 +244,12 @@ static void judge_fault(enum http_fault fault, bool foreign, struct outcome *o)
 	}
 }
 
-/* Without it the registry cannot be asked either. */
-static void judge_token_server(struct outcome *o)
+/* The registry is not to blame: auth_memory.h keeps from the token server whoever needs a
+ * token, and who has one goes on. */
+static void judge_token_server(const struct try_end *end, struct outcome *o)
 {
 	o->words = o->code != -ETIMEDOUT;
-	/* That it limits requests is held against the question (auth_memory.h). */
-	o->blame = o->code == -EHOSTUNREACH || o->code == -ETIMEDOUT;
+	o->no_token = end->answered && (o->code == -EHOSTUNREACH || o->code == -ETIMEDOUT);
 }
 
 /* Statuses with which storage says that a signed URL is no longer good. */
@@ -328,7 +329,7 @@ static void ask_until(struct client *c, const struct question *q, bool trial, st
 		}
 		o->code = client_try(c, q, call, ret, &end, &o->why);
 		if (o->code < 0 && end.token_server)
-			judge_token_server(o);
+			judge_token_server(&end, o);
 		else if (o->code < 0)
 			judge_fault(end.fault, ret->foreign, o);
 		else
@@ -386,16 +387,18 @@ int client_ask(struct client *c, const struct question *q, struct call *call, st
 	ask_until(c, q, trial, call, ret, &o);
 	if (call_check(call, NULL) == -ECANCELED && o.code < 0) {
 		o.code = err_set(&o.why, -ECANCELED, "given up");
-		o.blame = false;
+		o.blame = o.no_token = false;
 	}
 	if (q->in_passing && o.code == -ETIMEDOUT)
-		o.blame = false;
+		o.blame = o.no_token = false;
 	if (o.code == 0)
 		note_answer(c, q, ret);
 	else if (o.blame && o.gate_ms > 0)
 		health_gate(&c->health, o.code, o.why.text, clock_ms() + o.gate_ms);
 	else if (o.blame)
 		health_failed(&c->health, o.code, o.why.text);
+	else if (o.no_token)
+		health_no_token(&c->health, o.code, o.why.text);
 	else
 		health_leave(&c->health, trial);
 	return o.code < 0 ? err_set(err, o.code, "%s", o.why.text) : 0;

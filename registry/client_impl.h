@@ -10,6 +10,7 @@
 struct try_end {
 	enum http_fault fault;  /* on failure */
 	bool token_server;      /* which has been retried already, is what failed */
+	bool answered;          /* the registry itself has, before that */
 	int64_t retry_after_ms; /* -1: not told */
 };
 

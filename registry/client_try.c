@@ -330,6 +330,7 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 	end->token_server = ret->login = t.token_server;
 	if (t.token_server)
 		end->retry_after_ms = t.round.retry_after_ms;
+	end->answered = t.round.sends > 0;
 	end->fault = t.fault;
 	ret->url = t.reply.url;
 	t.reply.url = (struct url){0};

@@ -100,6 +100,11 @@ static void failed(struct health *h, int code, const char *text, int64_t until_m
 	h->last.since_ms = clock_wall_ms();
 }
 
+void health_no_token(struct health *h, int code, const char *text)
+{
+	answered(h, -code, text);
+}
+
 void health_failed(struct health *h, int code, const char *text)
 {
 	lock_take(&h->lock);

@@ -30,11 +30,14 @@ struct health {
 void health_init(struct health *h, int64_t down_ms);
 void health_release(struct health *h);
 /* Before a question. 0, or the errno while the host is down. *ret_trial: this
- * is the one that tries; it must end with one of the five below. */
+ * is the one that tries; it must end with one of the six below. */
 NODISCARD int health_enter(struct health *h, bool *ret_trial, struct err *err);
 void health_good(struct health *h);
 /* It answered, and refused: it is there, and this is what it says. */
 void health_refused(struct health *h, const char *text);
+/* It answered and wants a token, which its token server, that failed with code, cannot
+ * give: no question is kept from the host for it. */
+void health_no_token(struct health *h, int code, const char *text);
 void health_failed(struct health *h, int code, const char *text);
 /* As health_failed, until then. */
 void health_gate(struct health *h, int code, const char *text, int64_t until_ms);

@@ -178,6 +178,40 @@ def test_a_limit_for_one_scope(mount, registry, tokens, repos):
     assert server.address in run([m.binary, "why", m / "demo/r1:v1/main.wasm"], env=m.env).out
 
 
+def test_a_mistaken_challenge_whose_server_limits(mount, registry, tokens, repos):
+    """Once, and of a registry that wants nothing: what the server wants is no reason not to ask the registry."""
+    server = tokens()
+    server.rules.append(Rule(None, "", b.too_many(3600)))
+    registry.on(None, "/manifests/", refuse(f'Bearer realm="{server.url}/token",service="x"'), times=1)
+    m = mount(None, "--timeout", "5s")
+    with raises(EBUSY):
+        read(m / "demo/r0:v1/main.wasm")
+    for i in range(4):
+        assert read(m / f"demo/r{i}:v1/main.wasm") == repos[i].layer.data
+
+
+@pytest.mark.parametrize("how", ["down", "out-of-order"])
+def test_a_token_server_that_fails(mount, registry, tokens, repos, how):
+    """Who has a token goes on, and the same is said to whoever has none, without asking it each time."""
+    server = tokens()
+    registry.auth = Bearer(server)
+    samples.push_wasm(registry.store, "demo/r0", "v2", seed=9)
+    m = mount(None, "--timeout", "5s")
+    assert read(m / "demo/r0:v1/main.wasm") == repos[0].layer.data
+    if how == "down":
+        server.stop()
+    else:
+        server.rules.append(Rule(None, "", b.error(503, "UNAVAILABLE", "later", [("Retry-After", "3600")])))
+    for i in (1, 2, 1, 3):
+        with raises(EHOSTUNREACH):
+            read(m / f"demo/r{i}:v1/main.wasm")
+        host = m.status()["hosts"][0]
+        assert host["state"] == "down" and server.address in host["reason"]
+    assert server.count() == (1 if how == "down" else 2)
+    assert read(m / "demo/r0:v2/main.wasm")
+    assert m.status()["hosts"][0]["state"] == "ok"
+
+
 @pytest.mark.parametrize("realm", ["ftp://x/t", "http://me:pw@127.0.0.1:1/t"])
 def test_a_realm_that_cannot_be_asked_beside_a_password(mount, registry, repos, auth_file, realm):
     wanted = Basic("me", SECRET)

@@ -99,6 +99,24 @@ static void a_host_that_says_when_to_come_again(void **state)
 	health_release(&health);
 }
 
+static void a_host_whose_token_server_fails_is_not_down(void **state)
+{
+	struct source_health h;
+	struct health health;
+	bool trial;
+
+	(void)state;
+	health_init(&health, 1000000);
+	health_failed(&health, -EHOSTUNREACH, "refused");
+	health_no_token(&health, -ETIMEDOUT, "token server: silent");
+	assert_int_equal(health_enter(&health, &trial, NULL), 0);
+	assert_false(trial);
+	health_get(&health, &h);
+	assert_int_equal(h.last_errno, ETIMEDOUT);
+	assert_string_equal(h.text, "token server: silent");
+	health_release(&health);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +124,7 @@ int main(void)
 	    cmocka_unit_test(one_tries_while_the_rest_wait),
 	    cmocka_unit_test(the_longest_hold_counts),
 	    cmocka_unit_test(a_host_that_says_when_to_come_again),
+	    cmocka_unit_test(a_host_whose_token_server_fails_is_not_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
