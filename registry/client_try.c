@@ -93,15 +93,15 @@ static int64_t dial_ms(const struct client *c, bool https)
 	return c->endpoint->dial_ms * (https ? 3 : 1);
 }
 
-/* Whoever listens there now may speak the other scheme: then the next try finds out anew.
- * (Servers of TLS say 400 to http.) */
+/* Who spoke plain HTTP may speak TLS by now: then the next try finds out anew. (Servers of
+ * TLS say 400 to http.) Never the other way: a login that was shown over TLS stays there. */
 static void reconsider(struct attempt *t, int r)
 {
 	struct client *c = t->c;
 	bool odd = t->fault == HTTP_FAULT_TLS || t->fault == HTTP_FAULT_CUT ||
 		   t->fault == HTTP_FAULT_PROTOCOL;
 
-	if (!c->https || !c->http_too || t->reply.foreign)
+	if (!c->https || atomic_load(&c->scheme) != CLIENT_HTTP || t->reply.foreign)
 		return;
 	if ((r < 0 && odd) || (r == 0 && http_status(t->reply.x) == 400))
 		atomic_store(&c->scheme, CLIENT_SCHEME_UNKNOWN);
@@ -109,7 +109,7 @@ static void reconsider(struct attempt *t, int r)
 
 /* Where both schemes are allowed, https goes first, and nothing but its absence
  * leads to http: nobody listens, or what listens speaks no TLS. Once one of
- * them has answered it stays, until it makes no sense any more. */
+ * them has answered it stays; but see reconsider(). */
 static int send_any(struct attempt *t, struct call *call, struct err *err)
 {
 	struct client *c = t->c;

@@ -566,17 +566,26 @@ def test_a_proxy_that_cannot_be_one(mount, registry):
 # what changes while it is mounted
 
 
-def test_a_loopback_registry_that_changes_its_scheme(mount, registry, authority, work):
-    """Plain, then with TLS on the same port, and back."""
+def test_a_loopback_registry_that_changes_its_scheme(mount, registry, authority, work, auth_file):
+    """Plain, then with TLS on the same port, and not back: what is shown over TLS is not shown without."""
     images = [samples.push_wasm(registry.store, f"demo/r{i}", "v1", seed=i) for i in range(3)]
-    m = mount(registry.address, "--ca-file", authority.ca_file(work))
+    m = mount(registry.address, "--ca-file", authority.ca_file(work), "--auth-file",
+              auth_file({registry.address: ("me", SECRET)}))
     assert read(m / "demo/r0:v1/main.wasm") == images[0].layer.data
-    for i, context in ((1, authority.context("127.0.0.1")), (2, None)):
+
+    def listen(context):
         registry.stop()
         registry.tls = context
         registry.start()
-        until(lambda: opens(m / f"demo/r{i}:v1/main.wasm"), what="the other scheme to be found out")
-        assert read(m / f"demo/r{i}:v1/main.wasm") == images[i].layer.data
+    listen(authority.context("127.0.0.1"))
+    registry.auth = Basic("me", SECRET)
+    until(lambda: opens(m / "demo/r1:v1/main.wasm"), what="TLS to be found out")
+    assert read(m / "demo/r1:v1/main.wasm") == images[1].layer.data
+    listen(None)
+    asked = registry.count()
+    with raises(EPROTO, EHOSTUNREACH):
+        read(m / "demo/r2:v1/main.wasm")
+    assert registry.count() == asked
 
 
 def test_skip_verify_is_about_one_host(mount, registries, tokens, authority, hosts, auth_file):
