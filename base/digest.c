@@ -103,6 +103,12 @@ int digest_parse(const char *s, size_t len, struct digest *ret)
 	return digest_parse_parts(s, alg_len, colon + 1, len - alg_len - 1, ret);
 }
 
+int digest_compare(const struct digest *a, const struct digest *b)
+{
+	int r = (int)a->alg - (int)b->alg;
+	return r != 0 ? r : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
 	return a->alg == b->alg && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;

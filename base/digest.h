@@ -38,6 +38,8 @@ NODISCARD int digest_parse(const char *s, size_t len, struct digest *ret);
 NODISCARD int digest_parse_parts(const char *alg, size_t alg_len, const char *hex, size_t hex_len,
 				 struct digest *ret);
 
+/* An order of digests, as memcmp(3) gives it. */
+int digest_compare(const struct digest *a, const struct digest *b);
 bool digest_equal(const struct digest *a, const struct digest *b);
 bool digest_is_set(const struct digest *d);
 const char *digest_alg_name(const struct digest *d);               /* "sha256" */

@@ -257,21 +257,20 @@ static int add_repo(int dirfd, const char *component, struct names *ret)
 	return len > 0 ? names_add(ret, name, (size_t)len) : 0;
 }
 
-int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err *err)
+/* What `add` takes of a directory's entries; one that is not there has none. */
+static int list_entries(struct refs *r, const char *path, size_t most,
+			int (*add)(int dirfd, const char *component, struct names *ret),
+			struct names *ret, struct err *err)
 {
-	char path[REFS_PATH_MAX];
-	int rc = refs_repo_path(origin, "", "", path);
-	if (rc < 0)
-		return err_errno(err, rc, "refs");
-	*strrchr(path, '/') = '\0';
 	struct names names = {0};
+	int rc = 0;
 	int fd = dirs_open(&r->store->dirs, path);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (dir == NULL)
 		auto_close_(&fd);
 	const struct dirent *e;
-	while (dir != NULL && rc == 0 && names.n < REPOS_MAX && (e = readdir(dir)) != NULL)
-		rc = add_repo(fd, e->d_name, &names);
+	while (dir != NULL && rc == 0 && names.n < most && (e = readdir(dir)) != NULL)
+		rc = add(fd, e->d_name, &names);
 	if (dir != NULL)
 		closedir(dir);
 	if (rc < 0) {
@@ -281,6 +280,16 @@ int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err
 	names_sort(&names);
 	*ret = names;
 	return 0;
+}
+
+int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err *err)
+{
+	char path[REFS_PATH_MAX];
+	int rc = refs_repo_path(origin, "", "", path);
+	if (rc < 0)
+		return err_errno(err, rc, "refs");
+	*strrchr(path, '/') = '\0';
+	return list_entries(r, path, REPOS_MAX, add_repo, ret, err);
 }
 
 static bool has_repos(int dirfd, const char *origin)
@@ -311,22 +320,5 @@ static int add_origin(int dirfd, const char *component, struct names *ret)
 
 int refs_origins(struct refs *r, struct names *ret, struct err *err)
 {
-	struct names names = {0};
-	int rc = 0;
-	int fd = dirs_open(&r->store->dirs, "refs");
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (dir == NULL)
-		auto_close_(&fd);
-	const struct dirent *e;
-	while (dir != NULL && rc == 0 && names.n < ORIGINS_MAX && (e = readdir(dir)) != NULL)
-		rc = add_origin(fd, e->d_name, &names);
-	if (dir != NULL)
-		closedir(dir);
-	if (rc < 0) {
-		names_release(&names);
-		return err_errno(err, rc, "cannot list what is recorded");
-	}
-	names_sort(&names);
-	*ret = names;
-	return 0;
+	return list_entries(r, "refs", ORIGINS_MAX, add_origin, ret, err);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fetch — where the source and the cache meet. Layer: fs/; in fetch.c, fetch_names.c
- * and fetch_blob.c, which share fs/fetch_impl.h.
+/* fetch — where the source and the cache meet. Layer: fs/; in fetch*.c,
+ * which share fs/fetch_impl.h.
  *
  * Answers a want (fs/flight.h): looks in the cache, asks the source for what is
  * missing, verifies, publishes, and tells the catalog. Each answer is one job

@@ -2,8 +2,8 @@
 /* Layers of images, unpacked: whole trees, single layers, and the bytes of members.
  *
  * Like blobs they have two kinds of flight. One brings what of them must be fetched, and
- * no more than that; the other, once all is here, unpacks and merges, and never waits
- * for the network. */
+ * no more than that; the other unpacks what has come, merges once all has, and never
+ * waits for the network. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -326,17 +326,17 @@ static int locked_file(struct fetcher *f, const struct flight_job *job, const st
 	const struct digest *d = &job->want->member;
 	struct spin_lock *lock = NULL;
 	struct blob *blob = NULL;
-	size_t i = 0;
 	int r = fetch_from_cache(f, layer, job->call, &blob, err);
 	if (r == 0)
 		r = image_lock_read(blob, &lock, err);
 	blob_unref(blob);
 	if (r)
 		return r;
-	if (!lock || spin_lock_files_of(lock, d, &i) == 0 || !lock->files[i].bytes)
+	const struct spin_file *file = lock ? spin_lock_inlined(lock, d) : NULL;
+	if (!file)
 		r = err_set(err, -EIO, "the lock has no such file");
 	else
-		r = store_put(f->o.store, d, lock->files[i].bytes, lock->files[i].len, ret, err);
+		r = store_put(f->o.store, d, file->bytes, file->len, ret, err);
 	spin_lock_free(lock);
 	return r;
 }

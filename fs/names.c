@@ -258,8 +258,9 @@ static int find_loose(const struct naming *naming, struct manifest_names *n)
 			n->bundles[n->bundle_count++] = i;
 	}
 	for (size_t i = 0; naming->lock && i < naming->lock->n; i++) {
-		const struct spin_file *f = &naming->lock->files[i];
-		n->loose[i] = (struct loose_file){f->digest, f->bytes != NULL, f->len};
+		const struct digest *d = &naming->lock->files[i].digest;
+		const struct spin_file *f = spin_lock_inlined(naming->lock, d);
+		n->loose[i] = (struct loose_file){*d, f != NULL, f ? f->len : 0};
 	}
 	return 0;
 }

@@ -40,12 +40,25 @@ static bool word_is(const char *s, size_t len, const char *word)
 	return len == strlen(word) && strncasecmp(s, word, len) == 0;
 }
 
+/* "Basic authentication is required" quotes nothing. */
+static bool is_prose(const char *word, size_t len)
+{
+	return strspn(word, "abcdefghijklmnopqrstuvwxyz") >= len;
+}
+
+static bool is_scheme(const char *word, size_t len)
+{
+	while (len > 0 && (word[len - 1] == ':' || word[len - 1] == '='))
+		len--;
+	return word_is(word, len, "Bearer") || word_is(word, len, "Basic");
+}
+
 /* What of a word may be shown. */
 static size_t shown_of(const char *word, size_t len, bool behind_scheme)
 {
 	const char *query = memchr(word, '?', len);
 
-	if (behind_scheme)
+	if (behind_scheme && !is_prose(word, len))
 		return 0;
 	return query && memchr(word, '/', (size_t)(query - word)) ? (size_t)(query - word) + 1
 								  : len;
@@ -62,7 +75,7 @@ static void leave_out_secrets(char *s)
 		size_t shown = shown_of(s, len, behind_scheme && len >= SECRET_LEAST);
 
 		if (len > 0)
-			behind_scheme = word_is(s, len, "Bearer") || word_is(s, len, "Basic");
+			behind_scheme = is_scheme(s, len);
 		memmove(out, s, shown);
 		out += shown;
 		if (shown < len) {

@@ -82,17 +82,10 @@ static void take_diff_ids(const json_t *list, struct image_config *c, bool *oom)
 	}
 }
 
-static int compare_digests(const struct digest *a, const struct digest *b)
-{
-	int r = (int)a->alg - (int)b->alg;
-
-	return r ? r : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
-}
-
 static int compare_files(const void *a, const void *b)
 {
 	const struct image_config_file *x = a, *y = b;
-	int r = compare_digests(&x->digest, &y->digest);
+	int r = digest_compare(&x->digest, &y->digest);
 
 	return r ? r : strcmp(x->guest, y->guest);
 }
@@ -105,7 +98,7 @@ size_t image_config_files_of(const struct image_config *c, const struct digest *
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare_digests(&c->files[middle].digest, d) < 0)
+		if (digest_compare(&c->files[middle].digest, d) < 0)
 			low = middle + 1;
 		else
 			high = middle;

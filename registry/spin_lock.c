@@ -89,16 +89,10 @@ static void take_component(struct reading *r, const json_t *component)
 	}
 }
 
-static int compare_digests(const struct digest *a, const struct digest *b)
-{
-	int r = (int)a->alg - (int)b->alg;
-	return r ? r : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
-}
-
 static int compare_files(const void *a, const void *b)
 {
 	const struct spin_file *x = a, *y = b;
-	int r = compare_digests(&x->digest, &y->digest);
+	int r = digest_compare(&x->digest, &y->digest);
 	return r ? r : strcmp(x->path, y->path);
 }
 
@@ -160,7 +154,7 @@ size_t spin_lock_files_of(const struct spin_lock *l, const struct digest *d, siz
 	size_t low = 0, high = l->n, n = 0;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (compare_digests(&l->files[middle].digest, d) < 0)
+		if (digest_compare(&l->files[middle].digest, d) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -169,4 +163,14 @@ size_t spin_lock_files_of(const struct spin_lock *l, const struct digest *d, siz
 	while (low + n < l->n && digest_equal(&l->files[low + n].digest, d))
 		n++;
 	return n;
+}
+
+const struct spin_file *spin_lock_inlined(const struct spin_lock *l, const struct digest *d)
+{
+	size_t i = 0, n = spin_lock_files_of(l, d, &i);
+	for (; n > 0; n--, i++) {
+		if (l->files[i].bytes)
+			return &l->files[i];
+	}
+	return NULL;
 }

@@ -46,3 +46,5 @@ NODISCARD int spin_lock_parse(const char *bytes, size_t len, struct spin_lock **
 void spin_lock_free(struct spin_lock *l); /* NULL is fine */
 /* Those of one digest stand together: their number, *ret_first the first. */
 size_t spin_lock_files_of(const struct spin_lock *l, const struct digest *d, size_t *ret_first);
+/* One of them that is inlined, whatever another component says of the same bytes; NULL. */
+const struct spin_file *spin_lock_inlined(const struct spin_lock *l, const struct digest *d);

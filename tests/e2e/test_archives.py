@@ -641,7 +641,7 @@ def spin(bundle=False):
                            {"content": {"inline": base64.b64encode(small).decode()}, "path": "assets/small.txt"},
                            {"content": {"inline": base64.b64encode(b"out").decode()}, "path": "../../out"}]}
     other = {"id": "../evil/id", "source": {"content_type": "application/wasm", "digest": artifacts.digest_of(MODULE)},
-             "files": [{**ref(large), "path": "assets/large.bin"}]}
+             "files": [{**ref(large), "path": "assets/large.bin"}, {**ref(small), "path": "a/not-inlined-here.txt"}]}
     lock = json.dumps({"spin_lock_version": 1, "metadata": {"name": "app"}, "components": [component, other]}).encode()
     wasm = [Blob(data, "application/vnd.wasm.content.layer.v1+wasm") for data in (COMPONENT, MODULE)]
     data = "application/vnd.wasm.content.layer.v1+data"
@@ -652,7 +652,7 @@ def spin(bundle=False):
     config = Blob(b'{"architecture":"wasm","os":"Wasip1"}', artifacts.IMAGE_CONFIG)
     made = image(config, [*wasm, *files, Blob(lock, "application/vnd.fermyon.spin.application.v1+config")])
     return made, {"hello.wasm": COMPONENT, "evil/id.wasm": MODULE, "assets/large.bin": large, "assets/index.html": page,
-                  "assets/small.txt": small, "out": b"out", "spin.lock.json": lock}
+                  "assets/small.txt": small, "a/not-inlined-here.txt": small, "out": b"out", "spin.lock.json": lock}
 
 
 @pytest.mark.parametrize("bundle", [False, True], ids=["layers", "bundle"])

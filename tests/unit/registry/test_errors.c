@@ -39,6 +39,17 @@ static void bodies_in_all_their_forms(void **state)
 	body_says("", "", "");
 }
 
+static void what_looks_like_a_secret_is_left_out(void **state)
+{
+	(void)state;
+	body_says("token rejected: Bearer eyJhbGciOi.x-y", "", "token rejected: Bearer ...");
+	body_says("bad Authorization: basic: bWU6c2VjcmV0, again", "",
+		  "bad Authorization: basic: ..., again");
+	body_says("Basic authentication is required", "", "Basic authentication is required");
+	body_says("GET https://h/p?sig=SECRET&x=1 has expired; really?", "",
+		  "GET https://h/p?... has expired; really?");
+}
+
 static void a_secret_is_hidden_wherever_it_stands(void **state)
 {
 	char body[] = "topsecret, topsecrettopsecre", stars[] = "say ********* twice";
@@ -95,6 +106,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bodies_in_all_their_forms),
+	    cmocka_unit_test(what_looks_like_a_secret_is_left_out),
 	    cmocka_unit_test(a_secret_is_hidden_wherever_it_stands),
 	    cmocka_unit_test(a_long_message_is_cut_between_characters),
 	    cmocka_unit_test(statuses_have_their_errno),
