@@ -10,6 +10,8 @@
 
 #include "fs/tar_index.h"
 
+#define BLOCK 512u
+
 struct scan {
 	struct archive *reader;
 	const char *tar;
@@ -17,6 +19,7 @@ struct scan {
 	struct tar_index_builder index;
 	struct tar_segment *segments; /* of the member at hand */
 	size_t n_segments, room;
+	bool cut; /* behind the contents of the last member: nothing follows */
 };
 
 static int out_of_memory(struct err *err)
@@ -63,6 +66,15 @@ static int add_segment(struct scan *s, const struct tar_segment *new, struct err
 	return 0;
 }
 
+/* All of it was there, and the tar ends in the zeros that fill up its last block: readers
+ * that go by the Go library, as clients do, take that for an end like any other. */
+static bool ends_in_padding(const struct scan *s, uint64_t size)
+{
+	const struct tar_segment *last = s->n_segments > 0 ? &s->segments[s->n_segments - 1] : NULL;
+	return last != NULL && last->at + last->len == size &&
+	       s->len - (last->tar + last->len) < BLOCK - (last->tar + last->len) % BLOCK;
+}
+
 /* libarchive hands out pointers into the tar that it was given. */
 static int find_contents(struct scan *s, uint64_t size, struct err *err)
 {
@@ -87,7 +99,8 @@ static int find_contents(struct scan *s, uint64_t size, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	return r == ARCHIVE_EOF ? 0 : unreadable(s, err);
+	s->cut = r != ARCHIVE_EOF && ends_in_padding(s, size);
+	return r == ARCHIVE_EOF || s->cut ? 0 : unreadable(s, err);
 }
 
 static int unnameable(struct err *err, const char *what, const char *name)
@@ -179,18 +192,43 @@ static int add_entry(struct scan *s, struct archive_entry *e, struct err *err)
 				: add_by_type(s, &item, e, name, err);
 }
 
+static bool is_zero(const char *p, size_t len)
+{
+	return len == 0 || (p[0] == '\0' && memcmp(p, p + 1, len - 1) == 0);
+}
+
+/* Two blocks of zeros end a tar, or its end does. One block of zeros ends it too for
+ * libarchive, whatever follows; for clients it is damaged then. Who believed the one would
+ * lack files without a word. */
+static int check_end(const struct scan *s, uint64_t end, struct err *err)
+{
+	uint64_t rest = s->len - end;
+	if (rest == 0 || rest == BLOCK)
+		return 0;
+	if (rest >= (uint64_t)2 * BLOCK && is_zero(s->tar + end + BLOCK, BLOCK))
+		return 0;
+	return err_set(err, -EPROTO,
+		       "not a tar that can be read: a lone block of zeros, and "
+		       "something behind it");
+}
+
 static int scan_all(struct scan *s, struct err *err)
 {
 	struct archive_entry *e;
+	la_int64_t end = 0; /* of what was read */
 	int r;
 	while ((r = archive_read_next_header(s->reader, &e)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
 		if (r == ARCHIVE_WARN && !is_only_charset(s))
 			break;
 		r = add_entry(s, e, err);
-		if (r < 0)
+		if (r < 0 || s->cut)
 			return r;
+		r = archive_read_data_skip(s->reader);
+		if (r != ARCHIVE_OK)
+			break;
+		end = archive_filter_bytes(s->reader, 0);
 	}
-	return r == ARCHIVE_EOF ? 0 : unreadable(s, err);
+	return r == ARCHIVE_EOF ? check_end(s, (uint64_t)end, err) : unreadable(s, err);
 }
 
 int tar_scan(const void *tar, size_t len, char **ret, size_t *ret_len, struct err *err)

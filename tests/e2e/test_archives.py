@@ -342,6 +342,9 @@ def hostile():
         "something-behind": (gzip.compress(good) + b"more", EPROTO),
         "zstd-noise": (b"\x28\xb5\x2f\xfd" + noise, EPROTO),
         "xz-noise": (b"\xfd7zXZ\x00" + noise, EPROTO),
+        "lone-zeros": (gzip.compress(good[:1024] + bytes(512) + good), EPROTO),
+        "lone-zeros-at-the-start": (gzip.compress(bytes(512) + good), EPROTO),
+        "zeros-that-are-cut": (gzip.compress(good[:1024] + bytes(700)), EPROTO),
         "a-file-as-a-directory": (gzip.compress(artifacts.tar({"a": b"1", "a/b": b"2"})), EPROTO),
     }
 

@@ -232,6 +232,16 @@ def test_layers_with_nothing_in_them(same):
     assert set(found) == {b"."}
 
 
+@pytest.mark.parametrize("end", ["two-blocks", "one-block", "none", "in-padding", "something-behind"])
+def test_ends_of_tars(same, end):
+    """Where clients see the end of an archive, and so all of its files."""
+    data = Layer().file("a", b"A" * 700).file("b", b"B").tar()[:2560]
+    padding = {"two-blocks": bytes(1024), "one-block": bytes(512), "none": b"", "in-padding": b"",
+               "something-behind": bytes(1024) + data + b"more"}
+    files, found = same(data[:2100 if end == "in-padding" else 2560] + padding[end])
+    assert read(files / "a") == b"A" * 700 and read(files / "b") == b"B"
+
+
 def test_a_directory_of_ten_thousand(same):
     layer = Layer()
     for i in range(10_000):
