@@ -13,23 +13,14 @@
 #define MARK_LEN     12 /* hexadecimal digits of a digest that tell two names apart */
 #define WASM_MIN_LEN 8  /* bytes: magic, version, layer */
 
-static int width_of(size_t count)
-{
-	int width = 1;
-	for (size_t last = count - 1; last >= 10; last /= 10)
-		width++;
-	return width;
-}
-
 static int name_layers(const struct manifest *m, const struct layer_class *classes,
 		       struct manifest_names *n)
 {
 	n->layer_names = calloc(m->layer_count + 1, sizeof(char *));
 	if (n->layer_names == NULL)
 		return -ENOMEM;
-	int width = m->layer_count > 0 ? width_of(m->layer_count) : 0;
 	for (size_t i = 0; i < m->layer_count; i++) {
-		if (asprintf(&n->layer_names[i], "%0*zu.%s", width, i, classes[i].ext) < 0) {
+		if (asprintf(&n->layer_names[i], "%zu.%s", i, classes[i].ext) < 0) {
 			n->layer_names[i] = NULL;
 			return -ENOMEM;
 		}
@@ -40,6 +31,8 @@ static int name_layers(const struct manifest *m, const struct layer_class *class
 /* ---- files/ ---- */
 
 #define ENTRY_SUFFIX "#" /* "hello.wasm#_start", as runwasi has it */
+#define SPIN_BUNDLE  "application/vnd.wasm.content.bundle.v1.tar+gzip"
+#define EMPTY_LAYER  "application/vnd.oci.empty.v1+json"
 
 /* What the names depend on, and what is being made of it. */
 struct naming {
@@ -90,17 +83,26 @@ static int chart_title(const struct manifest *m, const char *type, char **ret)
 											  : 0;
 }
 
-/* Of a Wasm layer without a title: the entry point's name where it is the only one, or
- * the artifact's, or its number. */
-static int wasm_title(const struct naming *n, size_t i, char **ret)
+/* Of the only Wasm layer, without a title: the entry point's name, or the artifact's. New;
+ * NULL with 0: there is neither. */
+static int wasm_title(const struct naming *n, char **ret)
 {
 	const char *name = annotation(n->m, "org.opencontainers.image.title");
 	if (n->config && n->config->arg_count > 0)
 		name = n->config->args[0];
-	name = n->wasm_layers == 1 && name ? base_of(name) : "";
+	name = name ? base_of(name) : "";
 	size_t len = strcspn(name, ENTRY_SUFFIX);
-	int r = len > 0 ? asprintf(ret, "%.*s", (int)len, name) : asprintf(ret, "layer%zu", i);
-	return r < 0 ? -ENOMEM : 0;
+	*ret = len > 0 ? strndup(name, len) : NULL;
+	return len > 0 && *ret == NULL ? -ENOMEM : 0;
+}
+
+/* Of a layer that nothing names: its number, as wide as the last one's, so that they sort. */
+static int number_title(const struct naming *n, size_t i, char **ret)
+{
+	int width = 1;
+	for (size_t last = n->m->layer_count - 1; last >= 10; last /= 10)
+		width++;
+	return asprintf(ret, "layer%0*zu.%s", width, i, n->classes[i].ext) < 0 ? -ENOMEM : 0;
 }
 
 static bool is_image(const struct naming *n)
@@ -113,8 +115,7 @@ static bool is_image(const struct naming *n)
 static bool is_unpacked(const struct naming *n, size_t i)
 {
 	const struct manifest_entry *layer = &n->m->layers[i];
-	if (media_type_is(layer->desc.media_type,
-			  "application/vnd.wasm.content.bundle.v1.tar+gzip"))
+	if (media_type_is(layer->desc.media_type, SPIN_BUNDLE))
 		return false; /* its members are named by a lock */
 	const char *unpack = annotation_get(layer->annotations, layer->annotation_count,
 					    "io.deis.oras.content.unpack");
@@ -127,6 +128,14 @@ static bool is_unpacked(const struct naming *n, size_t i)
 		return n->classes[i].tar;
 	return media_type_is(layer->desc.media_type,
 			     "application/vnd.wasmcloud.provider.archive.layer.v1+par");
+}
+
+/* What is no file of the artifact: the mark of one without layers, and what holds the files
+ * that a lock names. */
+static bool stands_for_nothing(const struct naming *n, size_t i)
+{
+	const char *type = n->m->layers[i].desc.media_type;
+	return media_type_is(type, EMPTY_LAYER) || (n->lock && media_type_is(type, SPIN_BUNDLE));
 }
 
 /* The title that a layer has in files/: its own, or its part in this packaging. New;
@@ -147,7 +156,9 @@ static int title_of(const struct naming *n, size_t i, char **ret)
 		return *ret ? 0 : -ENOMEM;
 	}
 	int r = chart_title(n->m, layer->desc.media_type, ret);
-	return r || *ret || !n->classes[i].wasm ? r : wasm_title(n, i, ret);
+	if (r == 0 && *ret == NULL && n->classes[i].wasm && n->wasm_layers == 1)
+		r = wasm_title(n, ret);
+	return r || *ret || stands_for_nothing(n, i) ? r : number_title(n, i, ret);
 }
 
 static void describe_file(const struct manifest_entry *layer, const struct layer_class *class,
@@ -254,7 +265,7 @@ static int find_loose(const struct naming *naming, struct manifest_names *n)
 		const char *type = m->layers[i].desc.media_type;
 		if (spin_lock_is(type))
 			n->lock_layer = (long)i;
-		if (media_type_is(type, "application/vnd.wasm.content.bundle.v1.tar+gzip"))
+		if (media_type_is(type, SPIN_BUNDLE))
 			n->bundles[n->bundle_count++] = i;
 	}
 	for (size_t i = 0; naming->lock && i < naming->lock->n; i++) {

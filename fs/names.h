@@ -11,7 +11,8 @@
  *
  *	layers/<i>.<ext>   every layer; <ext> from its declared kind
  *	files/…            artifact layers under their titles, or what their packaging
- *	                   calls them where they have none; titles may hold
+ *	                   calls them where they have none, or else "layer<i>.<ext>" (<i>
+ *	                   as wide as the last layer's); titles may hold
  *	                   sub-directories ("assets/a.png"): each component is sanitised
  *	                   by itself, at most NAMES_DEPTH_MAX deep; a file where a
  *	                   directory must be is renamed like a duplicate

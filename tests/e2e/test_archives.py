@@ -688,7 +688,8 @@ def test_a_spin_lock_of_nothing(mount, registry):
         serve(registry, image(made.config, [*made.layers[:-1], Blob(lock, kind)]), tag)
     m = mount()
     for tag in ("noise", "list", "odd"):
-        assert sorted(os.listdir(m / f"demo/app:{tag}/files")) == ["layer0.wasm", "layer1.wasm", "spin.lock.json"]
+        assert sorted(os.listdir(m / f"demo/app:{tag}/files")) == ["layer0.wasm", "layer1.wasm", "layer2.bin", "layer3.bin",
+                                                                   "spin.lock.json"]
         assert read(m / f"demo/app:{tag}/main.wasm") == COMPONENT
     assert "gone" in os.listdir(m / "demo/app:missing/files")
     with raises(ENOENT):

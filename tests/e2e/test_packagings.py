@@ -90,7 +90,7 @@ PACKAGINGS = {
     "oras": (artifacts.oras({"a/b.txt": b"hello\n", "c.json": b"{}"}), {"a/b.txt": b"hello\n", "c.json": b"{}"}, None),
     "oras-wasm": (artifacts.oras({"x/app.wasm": WASM}), {"x/app.wasm": WASM}, WASM),
     "helm": (helm(), {"chart-1.2.3.tgz": random_bytes(4, 700), "chart-1.2.3.tgz.prov": b"signed"}, None),
-    "unknown": (unknown(), {}, None),
+    "unknown": (unknown(), {"layer0.bin": b"one", "layer1.json": b"two"}, None),
 }
 
 

@@ -348,27 +348,53 @@ static void layers_have_the_extension_of_their_kind(void **state)
 		one_layer_name(v[i][0], v[i][1], v[i][2]);
 }
 
-static void layer_numbers_are_padded(void **state)
+static void layers_are_numbered(void **state)
 {
 	(void)state;
 	struct layer v[500];
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
 		v[i] = (struct layer){.type = WASM};
 	struct named r = name(EMPTY, v, ARRAY_LEN(v));
-	assert_string_equal(r.n->layer_names[0], "000.wasm");
+	assert_string_equal(r.n->layer_names[0], "0.wasm");
 	assert_string_equal(r.n->layer_names[499], "499.wasm");
-	assert_int_equal(manifest_names_find_layer(r.m, r.n, "042.wasm"), 42);
+	assert_int_equal(manifest_names_find_layer(r.m, r.n, "42.wasm"), 42);
 	static const char *const none[] = {
-	    "42.wasm", "0042.wasm", "500.wasm", "042.tar", "042",
-	    "",        "x",         ".wasm",    "-1.wasm", "99999999999999999999"};
+	    "042.wasm", "00.wasm", "500.wasm", "42.tar",  "42",
+	    "",         "x",       ".wasm",    "-1.wasm", "99999999999999999999"};
 	for (size_t i = 0; i < ARRAY_LEN(none); i++)
 		assert_int_equal(manifest_names_find_layer(r.m, r.n, none[i]), -ENOENT);
 	release(&r);
-	r = name(EMPTY, v, 10);
-	assert_string_equal(r.n->layer_names[9], "9.wasm");
+}
+
+/* What no title and no packaging names: by its number, as wide as the last one's. */
+static void layers_that_nothing_names(void **state)
+{
+	(void)state;
+	struct layer v[11];
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = (struct layer){.type = i == 1 ? "application/vnd.x+json" : OCTETS};
+	v[2].title = "two.txt";
+	v[3].type = "application/vnd.oci.empty.v1+json";
+	v[4].type = TAR "+gzip";
+	v[5].type = WASM;
+	v[6].type = RUNWASI;
+	struct named r = name(EMPTY, v, ARRAY_LEN(v));
+	assert_int_equal(r.n->file_count, 11);
+	assert_int_equal(at_path(r.n, "layer00.bin"), 0);
+	assert_int_equal(at_path(r.n, "layer01.json"), 1);
+	assert_int_equal(at_path(r.n, "two.txt"), 2);
+	assert_int_equal(at_path(r.n, "layer04.tar.gz"), 4);
+	assert_int_equal(at_path(r.n, "layer05.wasm"), 5);
+	assert_int_equal(at_path(r.n, "layer06.wasm"), 6);
+	assert_int_equal(at_path(r.n, "layer10.bin"), 10);
 	release(&r);
-	r = name(EMPTY, v, 11);
-	assert_string_equal(r.n->layer_names[9], "09.wasm");
+	r = name(EMPTY, v, 10);
+	assert_int_equal(at_path(r.n, "layer9.bin"), 9);
+	release(&r);
+	/* Of an image, those that are no archives. */
+	r = name(IMAGE_CONFIG, v, 6);
+	assert_int_equal(at_path(r.n, "layer1.json"), 1);
+	assert_int_equal(at_path(r.n, "layer4.tar.gz"), -ENOENT);
 	release(&r);
 }
 
@@ -581,7 +607,8 @@ int main(void)
 	    cmocka_unit_test(layers_without_a_title_have_a_part),
 	    cmocka_unit_test(the_entry_point_is_main),
 	    cmocka_unit_test(layers_have_the_extension_of_their_kind),
-	    cmocka_unit_test(layer_numbers_are_padded),
+	    cmocka_unit_test(layers_are_numbered),
+	    cmocka_unit_test(layers_that_nothing_names),
 	    cmocka_unit_test(configs_are_json_or_not),
 	    cmocka_unit_test(packagings_have_their_main),
 	    cmocka_unit_test(open_layers_may_be_main),
