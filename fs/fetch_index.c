@@ -84,7 +84,14 @@ static int learn_type(struct fetcher *f, const char *repo, const char *tag, stru
 	return r == -EPROTO || r == -EOPNOTSUPP || r == -EFBIG ? 0 : r;
 }
 
-/* A tag that is gone or denied is left out; one that was known stays what it was. */
+/* What is wrong with one tag, and with no other: not what its host failed with. */
+static bool is_its_own_fault(struct fetcher *f, int code)
+{
+	return (code == -EPROTO || code == -EBADMSG || code == -EFBIG || code == -EOPNOTSUPP) &&
+	       fetch_refused(f, NULL) == 0;
+}
+
+/* A tag that is gone, denied or damaged is left out; one that was known stays what it was. */
 static void *ask(void *arg)
 {
 	struct asker *one = arg;
@@ -96,12 +103,13 @@ static void *ask(void *arg)
 		int r = fetch_tag(a->f, repo, tag, one->call, &err);
 		if (r == 0)
 			r = learn_type(a->f, repo, tag, one->call, &err);
-		if (r == -EACCES)
+		bool barred = r == -EACCES || is_its_own_fault(a->f, r);
+		if (barred)
 			log_failure("fs", err.text, "index.json of %s: without %s: %s", repo, tag,
 				    err.text);
 		if (r == 0)
 			atomic_fetch_add(a->job->progress, 1);
-		bool left_out = r == 0 || r == -ENOENT || r == -EACCES;
+		bool left_out = r == 0 || r == -ENOENT || barred;
 		enum known known = catalog_tag(a->f->o.catalog, repo, tag, NULL, NULL);
 		if (!left_out && (r == -ECANCELED || !is_known(known)))
 			give_up(a, r, &err);

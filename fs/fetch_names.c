@@ -134,15 +134,15 @@ static int learn_cached(struct fetcher *f, const char *repo, const struct digest
 	return learn(f, repo, m, err);
 }
 
-/* *ret has a size once the bytes are known to be those of its digest: a document that
- * cannot be parsed is content all the same. */
+/* *ret has a digest once the bytes are known to be of it: a document that cannot be parsed,
+ * even one without any, is content all the same. */
 static int learn_fetched(struct fetcher *f, const char *repo, const char *reference,
 			 struct call *call, struct descriptor *ret, struct err *err)
 {
 	struct document doc = {0};
 	struct manifest *m = NULL;
 	struct err own;
-	ret->size = 0;
+	*ret = (struct descriptor){0};
 	int r = source_document(f->o.source, repo, reference, call, &doc, err);
 	if (r)
 		return r;
@@ -248,7 +248,7 @@ static int ask_tag(struct fetcher *f, const char *repo, const char *tag, struct 
 		int r = learn_fetched(f, repo, tag, call, ret, err);
 		/* What cannot be parsed still has a digest: the tag names it, and its bytes
 		 * can be read. */
-		if (!(r == -EPROTO || r == -EOPNOTSUPP) || ret->size == 0)
+		if (!(r == -EPROTO || r == -EOPNOTSUPP) || !digest_is_set(&ret->digest))
 			return r;
 		return fetch_note_named(f, repo, ret, 1, err);
 	}

@@ -115,6 +115,8 @@ static int entry_of_tag(const struct manifest *index, const char *tag,
 
 	if (e == NULL)
 		return err_set(err, -ENOENT, "index.json has no tag %s", tag);
+	if (e->fault != NULL)
+		return err_set(err, -EPROTO, "tag %s: its entry in index.json: %s", tag, e->fault);
 	if (!digest_is_set(&e->desc.digest))
 		return err_set(err, -EOPNOTSUPP, "tag %s: %s cannot be verified", tag,
 			       e->digest_text);

@@ -89,14 +89,13 @@ static bool same_file(const struct layout_identity *a, const struct layout_ident
 
 static int read_index(const struct layout_dir *l, struct manifest **ret, struct err *err)
 {
-	const struct digest unknown = {0};
 	AUTO_FREE char *bytes = NULL;
 	size_t len = 0;
 
 	int rc = file_read_small(l->fd, "index.json", SOURCE_DOCUMENT_MAX, &bytes, &len);
 	if (rc < 0)
 		return index_fault(rc, err);
-	rc = manifest_parse(bytes, len, &unknown, MEDIA_TYPE_INDEX, ret, err);
+	rc = manifest_parse_listing(bytes, len, ret, err);
 	return rc < 0 ? err_wrap(err, rc, "index.json") : 0;
 }
 

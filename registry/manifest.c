@@ -89,6 +89,7 @@ static void entry_release(struct manifest_entry *e)
 	free(e->digest_text);
 	free(e->title);
 	free(e->artifact_type);
+	free(e->fault);
 	free(e->os);
 	free(e->architecture);
 	free(e->variant);
@@ -263,7 +264,29 @@ static int parse_descriptor(const json_t *o, size_t *budget, struct manifest_ent
 	return rc;
 }
 
-static int parse_entries(const json_t *doc, size_t *budget, struct manifest *m, struct err *err)
+static int parse_entry(const json_t *o, size_t *budget, bool platform, struct manifest_entry *e,
+		       struct err *err)
+{
+	int rc = parse_descriptor(o, budget, e, err);
+	return rc == 0 && platform ? parse_platform(o, e, err) : rc;
+}
+
+/* What was read of it is forgotten, but for what says whose entry it was. */
+static int keep_fault(const json_t *o, size_t *budget, struct manifest_entry *e,
+		      const struct err *why, struct err *err)
+{
+	entry_release(e);
+	*e = (struct manifest_entry){0};
+	int rc = copy_text("", &e->digest_text, err);
+	if (rc == 0)
+		rc = copy_text(why->text, &e->fault, err);
+	if (rc == 0 && json_is_object(o))
+		rc = parse_annotations(o, budget, &e->annotations, &e->annotation_count, err);
+	return rc == -EPROTO ? 0 : rc;
+}
+
+static int parse_entries(const json_t *doc, size_t *budget, bool listing, struct manifest *m,
+			 struct err *err)
 {
 	const char *key = m->is_index ? "manifests" : "layers";
 	json_t *list;
@@ -281,12 +304,13 @@ static int parse_entries(const json_t *doc, size_t *budget, struct manifest *m, 
 	for (size_t i = 0; i < n; i++) {
 		struct manifest_entry *e = &m->layers[i];
 		const json_t *o = json_array_get(list, i);
+		struct err own = {""};
 		m->layer_count = i + 1;
-		rc = parse_descriptor(o, budget, e, err);
-		if (rc == 0 && m->is_index)
-			rc = parse_platform(o, e, err);
+		rc = parse_entry(o, budget, m->is_index, e, &own);
+		if (rc == -EPROTO && listing)
+			rc = keep_fault(o, budget, e, &own, &own);
 		if (rc < 0)
-			return err_wrap(err, rc, "%s[%zu]", key, i);
+			return err_set(err, rc, "%s[%zu]: %s", key, i, own.text);
 	}
 	return 0;
 }
@@ -377,8 +401,8 @@ static int parse_type(const json_t *doc, const char *content_type, struct manife
 	return rc;
 }
 
-static int parse_document(const json_t *doc, const char *content_type, struct manifest *m,
-			  struct err *err)
+static int parse_document(const json_t *doc, const char *content_type, bool listing,
+			  struct manifest *m, struct err *err)
 {
 	size_t budget = MANIFEST_ANNOTATIONS_MAX;
 	int rc = parse_type(doc, content_type, m, err);
@@ -388,7 +412,7 @@ static int parse_document(const json_t *doc, const char *content_type, struct ma
 	if (rc == 0 && !m->is_index)
 		rc = parse_config(doc, &budget, m, err);
 	if (rc == 0)
-		rc = parse_entries(doc, &budget, m, err);
+		rc = parse_entries(doc, &budget, listing, m, err);
 	if (rc == 0)
 		rc = parse_subject(doc, &budget, m, err);
 	if (rc == 0)
@@ -402,8 +426,8 @@ static int parse_document(const json_t *doc, const char *content_type, struct ma
 	return 0;
 }
 
-int manifest_parse(const char *bytes, size_t len, const struct digest *digest,
-		   const char *content_type, struct manifest **ret, struct err *err)
+static int parse(const char *bytes, size_t len, const struct digest *digest,
+		 const char *content_type, bool listing, struct manifest **ret, struct err *err)
 {
 	AUTO_JSON json_t *doc = NULL;
 
@@ -421,11 +445,23 @@ int manifest_parse(const char *bytes, size_t len, const struct digest *digest,
 	m->refs = 1;
 	m->desc.digest = *digest;
 	m->desc.size = len;
-	rc = parse_document(doc, content_type, m, err);
+	rc = parse_document(doc, content_type, listing, m, err);
 	if (rc < 0) {
 		manifest_unref(m);
 		return err_wrap(err, rc, "the manifest");
 	}
 	*ret = m;
 	return 0;
+}
+
+int manifest_parse(const char *bytes, size_t len, const struct digest *digest,
+		   const char *content_type, struct manifest **ret, struct err *err)
+{
+	return parse(bytes, len, digest, content_type, false, ret, err);
+}
+
+int manifest_parse_listing(const char *bytes, size_t len, struct manifest **ret, struct err *err)
+{
+	const struct digest unknown = {0};
+	return parse(bytes, len, &unknown, MEDIA_TYPE_INDEX, true, ret, err);
 }

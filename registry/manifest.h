@@ -35,6 +35,7 @@ struct manifest_entry {         /* a layer, the config, or an entry of an index 
 	char *artifact_type; /* NULL if none */
 	struct annotation *annotations;
 	size_t annotation_count;
+	char *fault; /* manifest_parse_listing: why it is none; NULL */
 	/* entries of an index */
 	char *os, *architecture, *variant; /* NULL if none */
 };
@@ -61,6 +62,10 @@ struct manifest {
  * -EFBIG: beyond the limits. *ret has one reference. */
 NODISCARD int manifest_parse(const char *bytes, size_t len, const struct digest *digest,
 			     const char *content_type, struct manifest **ret, struct err *err);
+/* The same of an index that people and tools write into: what is no descriptor is an entry
+ * without a digest, with a `fault`, and with its annotations as far as it has any. */
+NODISCARD int manifest_parse_listing(const char *bytes, size_t len, struct manifest **ret,
+				     struct err *err);
 struct manifest *manifest_ref(struct manifest *m);
 void manifest_unref(struct manifest *m); /* NULL is fine */
 

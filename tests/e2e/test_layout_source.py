@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """oci:DIRECTORY: a local image layout through the same tree, without any registry."""
 
+import json
 import os
 import shutil
-from errno import EBADMSG, ENOENT
+from errno import EBADMSG, ENOENT, EPROTO
 
 import pytest
 
@@ -88,6 +89,35 @@ def test_a_layout_that_climbs(mount, layout, work, component):
     m = mount(f"oci:{layout}")
     with pytest.raises(OSError):
         os.open(m / "layout:v1/main.wasm", os.O_RDONLY)
+
+
+DAMAGE = {"no-size": lambda entry: entry.pop("size"), "no-digest": lambda entry: entry.pop("digest"),
+          "odd-digest": lambda entry: entry.update(digest="sha256:12"), "negative": lambda entry: entry.update(size=-1),
+          "text": lambda entry: entry.update(size="12"), "type": lambda entry: entry.update(mediaType=7),
+          "size-0": lambda entry: entry.update(size=0)}
+
+
+def test_entries_that_are_damaged(mount, layout, component):
+    """One of them is no reason to show nothing of the others; it is said of each what is wrong with it."""
+    index = json.loads((layout / "index.json").read_bytes())
+    good = next(entry for entry in index["manifests"] if entry["annotations"][artifacts.REF_NAME] == "v1")
+    for tag, damage in DAMAGE.items():
+        entry = {**good, "annotations": {artifacts.REF_NAME: tag}}
+        damage(entry)
+        index["manifests"].insert(0, entry)
+    index["manifests"] += [7, None, [], {}]
+    (layout / "index.json").write_text(json.dumps(index))
+    m = mount(f"oci:{layout}")
+    assert read(m / "layout:v1/main.wasm") == component.layer.data
+    assert set(os.listdir(m / "layout/tags")) == {"v1", "files", *DAMAGE}
+    shown = json.loads(read(m / "layout/index.json"))["manifests"]
+    assert {entry["annotations"][artifacts.REF_NAME] for entry in shown} == {"v1", "files"}
+    for tag in DAMAGE:
+        assert m.log.wait(f"without {tag}: ")
+        with raises(EBADMSG if tag == "size-0" else EPROTO):
+            os.readlink(m / f"layout:{tag}")
+    why = run([m.binary, "why", m / "layout:no-size"])
+    assert "index.json" in why.out and "size" in why.out, why.out
 
 
 def test_as_other_tools_write_it(mount, work):

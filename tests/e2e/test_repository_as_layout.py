@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from errno import EACCES, EFBIG, EHOSTUNREACH, ENOENT
+from errno import EACCES, EFBIG, EHOSTUNREACH, ENOENT, EPROTO
 
 import pytest
 
@@ -85,6 +85,23 @@ def test_types_are_the_manifests_own(mount, registry, images):
     registry.on(None, "/manifests/", b.content_type("application/json"))
     m = mount()
     assert index_of(m) == expected(images)
+
+
+def test_a_tag_that_is_damaged_is_left_out(mount, registry, images):
+    """A manifest of no bytes, one that is none, and one that is not what it is called."""
+    registry.store.add_manifest("demo/app", b"", artifacts.MANIFEST, "empty")
+    registry.store.add_manifest("demo/app", b"none", "text/plain", "none")
+    registry.on("GET", "/manifests/rootfs", b.flip(100))
+    registry.on("HEAD", "/manifests/rootfs", b.error(405))
+    m = mount()
+    assert set(index_of(m)) - {"empty"} == set(images) - {"rootfs"}
+    assert m.log.wait("without rootfs: ")
+    with raises(EPROTO):
+        os.listdir(m / "demo/app:empty/")
+    assert read(m / "demo/app/blobs/sha256" / artifacts.digest_of(b"")[7:]) == b""
+    fresh = mount(cache=None)
+    with raises(EPROTO):
+        os.listdir(fresh / "demo/app:empty/")
 
 
 def test_a_denied_tag_is_no_secret_to_the_log(mount, registry, images):

@@ -16,6 +16,19 @@ static void check_entry(const struct manifest_entry *e)
 		ASSERT(e->annotations[i].key != NULL && e->annotations[i].value != NULL);
 }
 
+/* What is an index at all, whatever its entries are. */
+static void parse_listing(const char *data, size_t size)
+{
+	struct manifest *m = NULL;
+	if (manifest_parse_listing(data, size, &m, NULL) < 0)
+		return;
+	for (size_t i = 0; i < m->layer_count; i++) {
+		check_entry(&m->layers[i]);
+		ASSERT(m->layers[i].fault == NULL || !digest_is_set(&m->layers[i].desc.digest));
+	}
+	manifest_unref(m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const types[] = {"", "application/vnd.oci.image.manifest.v1+json",
@@ -27,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	parse_listing((const char *)data + 1, size - 1);
 	const char *type = types[data[0] % ARRAY_LEN(types)];
 	if (manifest_parse((const char *)data + 1, size - 1, &d, type, &m, &err) < 0) {
 		ASSERT(m == NULL && err.text[0] != '\0');

@@ -598,8 +598,13 @@ static void hostile_entries_are_harmless(void **state)
 	names_release(&tags);
 	assert_int_equal(source_resolve(f->source, "my-layout", "odd", NULL, &f->call, &d, &f->err),
 			 -EOPNOTSUPP);
-	write_index(f, "{\"digest\":\"sha256:../../../../etc/passwd\",\"size\":1}");
+	write_index(f, "{\"digest\":\"sha256:../../../../etc/passwd\",\"size\":1,\"annotations\":"
+		       "{\"org.opencontainers.image.ref.name\":\"out\"}}");
 	assert_int_equal(source_tags(f->source, "my-layout", false, &f->call, &tags, NULL, &f->err),
+			 0);
+	assert_int_equal(tags.n, 1);
+	names_release(&tags);
+	assert_int_equal(source_resolve(f->source, "my-layout", "out", NULL, &f->call, &d, &f->err),
 			 -EPROTO);
 	said(f, "is not a digest");
 }
