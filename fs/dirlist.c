@@ -16,6 +16,7 @@ struct dirlist {
 	size_t n, room;
 	char *text;
 	size_t text_len, text_room;
+	bool unknown; /* DIRLIST_INO_UNKNOWN is in it */
 };
 
 int dirlist_new(struct dirlist **ret)
@@ -64,6 +65,7 @@ int dirlist_add(struct dirlist *l, const char *name, size_t len, uint64_t ino, m
 	memcpy(l->text + l->text_len, name, len);
 	l->text[l->text_len + len] = '\0';
 	l->text_len += len + 1;
+	l->unknown |= ino == DIRLIST_INO_UNKNOWN;
 	return 0;
 }
 
@@ -89,6 +91,11 @@ int dirlist_done(struct dirlist *l, uint64_t ino, uint64_t parent_ino)
 	memmove(l->v + 2, l->v, kept * sizeof(l->v[0]));
 	memcpy(l->v, dots, sizeof(dots));
 	return 0;
+}
+
+bool dirlist_has_unknown(const struct dirlist *l)
+{
+	return l->unknown;
 }
 
 size_t dirlist_count(const struct dirlist *l)

@@ -6,6 +6,7 @@
  * an entry. Built by one thread, then read only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,7 +17,8 @@ struct dirlist;
 struct node;
 struct op;
 
-#define DIRLIST_MAX 4000000u /* entries */
+#define DIRLIST_MAX         4000000u /* entries */
+#define DIRLIST_INO_UNKNOWN UINT64_MAX
 
 NODISCARD int dirlist_new(struct dirlist **ret);
 void dirlist_free(struct dirlist *l); /* NULL is fine */
@@ -31,6 +33,8 @@ struct dirlist_entry {
 	uint64_t ino;
 	mode_t type;
 };
+/* Whether the same directory may have to be listed with another inode, once that is known. */
+bool dirlist_has_unknown(const struct dirlist *l);
 size_t dirlist_count(const struct dirlist *l);
 struct dirlist_entry dirlist_at(const struct dirlist *l, size_t i);
 

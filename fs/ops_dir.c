@@ -36,14 +36,15 @@ static int do_opendir(struct op *op)
 		dirlist_free(list);
 		return -ENOMEM;
 	}
+	bool whole = list && !dirlist_has_unknown(list);
 	if (list)
 		open_dir_fill(all, d, list);
 	op->fi.fh = (uint64_t)(uintptr_t)d;
 	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
 			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES ||
 			 dir.kind == NODE_PLATFORMS;
-	op->fi.cache_readdir = immutable;
-	op->fi.keep_cache = immutable;
+	op->fi.cache_readdir = immutable && whole;
+	op->fi.keep_cache = immutable && whole;
 	if (op_reply_open(op, 0))
 		open_dir_close(all, d);
 	return OP_REPLIED;

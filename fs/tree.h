@@ -124,6 +124,9 @@ NODISCARD int tree_lookup_files(struct op *op, const struct node *dir, struct im
 				const char *name, struct found *ret);
 NODISCARD int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *image,
 				    struct found *ret);
+/* The inode that its lookup would find; DIRLIST_INO_UNKNOWN: its archive is not in memory. */
+uint64_t tree_main_wasm_ino(struct op *op, const struct image *image,
+			    const struct manifest_names *names);
 NODISCARD int tree_list_files(struct op *op, const struct node *dir, struct image *image,
 			      struct dirlist *l);
 /* Of a NODE_LINK in `dir`. */

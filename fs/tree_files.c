@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/dirlist.h"
+#include "fs/layers.h"
 #include "fs/rootfs.h"
 #include "fs/tree.h"
 #include "fs/unpacked.h"
@@ -301,7 +302,13 @@ static int is_wasm_inside(struct op *op, const struct node *dir, const struct ma
 	return content_is_wasm(content_kind(head, (size_t)n)) ? 0 : -ENOENT;
 }
 
-/* What the entry point names, in the merged tree. */
+/* What the entry point names in the merged tree, or -ENOENT. */
+static long find_entry_point(const struct rootfs *root, const struct manifest_names *names)
+{
+	long i = rootfs_resolve(root, 0, names->main_path);
+	return i >= 0 && root->v[i].kind == ROOTFS_MEMBER ? i : -ENOENT;
+}
+
 static int lookup_in_root(struct op *op, const struct node *dir, const struct image *image,
 			  const struct manifest_names *names, struct found *ret)
 {
@@ -309,16 +316,24 @@ static int lookup_in_root(struct op *op, const struct node *dir, const struct im
 	int r = need_root(op, dir, image, &b);
 	if (r)
 		return r;
-	long i = b.root ? rootfs_resolve(b.root, 0, names->main_path) : -ENOENT;
-	if (i >= 0 && b.root->v[i].kind == ROOTFS_MEMBER)
-		r = found_in_root(op, dir, image, &b, (size_t)i, NODE_MAIN_WASM, ret);
-	else
-		r = -ENOENT;
+	long i = b.root ? find_entry_point(b.root, names) : -ENOENT;
+	r = i < 0 ? (int)i : found_in_root(op, dir, image, &b, (size_t)i, NODE_MAIN_WASM, ret);
 	rootfs_unref(b.root);
 	return r;
 }
 
-/* The first member of the archive that is called so, in whatever directory. */
+/* The first member of the archive that is called so, in whatever directory; or NULL. */
+static const struct tar_member *find_plugin(const struct unpacked *u)
+{
+	for (size_t i = 0; i < u->index->n; i++) {
+		const struct tar_member *m = &u->index->v[i];
+		const char *slash = strrchr(m->path, '/');
+		if (m->kind == TAR_FILE && strcmp(slash ? slash + 1 : m->path, PLUGIN_NAME) == 0)
+			return m;
+	}
+	return NULL;
+}
+
 static int lookup_plugin(struct op *op, const struct node *dir, const struct image *image,
 			 size_t layer, struct found *ret)
 {
@@ -326,18 +341,58 @@ static int lookup_plugin(struct op *op, const struct node *dir, const struct ima
 	int r = tree_unpacked(op, dir, image, layer, &u);
 	if (r)
 		return r;
-	r = -ENOENT;
-	for (size_t i = 0; r == -ENOENT && i < u->index->n; i++) {
-		const struct tar_member *m = &u->index->v[i];
-		const char *slash = strrchr(m->path, '/');
-		if (m->kind != TAR_FILE || strcmp(slash ? slash + 1 : m->path, PLUGIN_NAME) != 0)
-			continue;
-		struct tree_member found = {
-		    .layer = layer, .digest = tar_index_digest(m), .size = m->size};
-		r = tree_found_member(op, dir, image, &found, NODE_MAIN_WASM, ret);
+	const struct tar_member *m = find_plugin(u);
+	struct tree_member found = {.layer = layer};
+	if (m) {
+		found.digest = tar_index_digest(m);
+		found.size = m->size;
 	}
+	r = m ? tree_found_member(op, dir, image, &found, NODE_MAIN_WASM, ret) : -ENOENT;
 	unpacked_unref(u);
 	return r;
+}
+
+static uint64_t ino_in_root(struct op *op, const struct image *image,
+			    const struct manifest_names *names)
+{
+	struct rootfs *root = layers_rootfs(op->site->layers, &image->manifest->desc.digest);
+	long i = root ? find_entry_point(root, names) : -ENOENT;
+	struct digest d = {0};
+	if (i >= 0)
+		d = rootfs_digest(root, (size_t)i);
+	rootfs_unref(root);
+	return i >= 0 ? tree_content_ino(&d, 0555) : DIRLIST_INO_UNKNOWN;
+}
+
+static uint64_t ino_of_plugin(struct op *op, const struct image *image, size_t layer)
+{
+	struct unpacked *u =
+	    layers_unpacked(op->site->layers, &image->manifest->layers[layer].desc.digest);
+	const struct tar_member *m = u ? find_plugin(u) : NULL;
+	struct digest d = {0};
+	if (m)
+		d = tar_index_digest(m);
+	unpacked_unref(u);
+	return m ? tree_content_ino(&d, 0555) : DIRLIST_INO_UNKNOWN;
+}
+
+uint64_t tree_main_wasm_ino(struct op *op, const struct image *image,
+			    const struct manifest_names *names)
+{
+	const struct digest *d;
+	switch (names->main_kind) {
+	case MAIN_WASM_LAYER:
+	case MAIN_WASM_MAYBE:
+		d = &image->manifest->layers[names->main_layer].desc.digest;
+		return digest_is_set(d) ? tree_content_ino(d, 0555) : DIRLIST_INO_UNKNOWN;
+	case MAIN_WASM_ROOTFS:
+		return ino_in_root(op, image, names);
+	case MAIN_WASM_PLUGIN:
+		return ino_of_plugin(op, image, names->main_layer);
+	case MAIN_WASM_NONE:
+		break;
+	}
+	return DIRLIST_INO_UNKNOWN;
 }
 
 int tree_lookup_main_wasm(struct op *op, const struct node *dir, struct image *image,

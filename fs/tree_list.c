@@ -27,7 +27,8 @@ int tree_add_link(struct dirlist *l, uint64_t path, const char *name)
 int tree_add_content(struct dirlist *l, const char *name, const struct digest *d, bool wasm)
 {
 	/* A digest that cannot be verified is listed, and has no inode. */
-	uint64_t ino = digest_is_set(d) ? tree_content_ino(d, wasm ? 0555 : 0444) : UINT64_MAX;
+	uint64_t ino =
+	    digest_is_set(d) ? tree_content_ino(d, wasm ? 0555 : 0444) : DIRLIST_INO_UNKNOWN;
 	return dirlist_add(l, name, strlen(name), ino, S_IFREG);
 }
 
@@ -198,11 +199,7 @@ static int list_main_wasm(struct op *op, const struct node *dir, struct image *i
 		return 0;
 	if (r || !names->main_listed)
 		return r;
-	/* Its inode number is known once its archive is here. */
-	if (names->main_kind != MAIN_WASM_LAYER)
-		return dirlist_add(l, "main.wasm", 9, UINT64_MAX, S_IFREG);
-	return tree_add_content(l, "main.wasm",
-				&image->manifest->layers[names->main_layer].desc.digest, true);
+	return dirlist_add(l, "main.wasm", 9, tree_main_wasm_ino(op, image, names), S_IFREG);
 }
 
 /* Of what it shows it tells main.wasm, where it says itself that this is Wasm: then the

@@ -12,6 +12,7 @@ from errno import EACCES, EFBIG, EHOSTUNREACH, ENOENT
 
 import pytest
 
+import artifacts
 import samples
 from faulty_registry import Pages
 from harness import SLOW, raises, read, run, scaled, until
@@ -353,6 +354,29 @@ def test_inodes_of_entries_are_those_of_stat(mount, registry):
                 assert entry.inode() == found.st_ino, entry.path
                 assert entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(found.st_mode)
     assert registry.count("GET", "/blobs/") == 0
+
+
+@pytest.mark.parametrize("kind", ["entry-point", "plugin"])
+def test_the_inode_of_what_lies_in_an_archive(mount, registry, kind):
+    """Not known before the archive is here, which no listing fetches; from then on it is that of stat."""
+    module = samples.wasm(9000)
+    if kind == "entry-point":
+        image = artifacts.container({"hello.wasm": module})
+    else:
+        image = artifacts.image(artifacts.Blob(b"{}", "application/x-config"), [
+            artifacts.Blob(b"spec", "application/vnd.module.wasm.spec.v1+yaml", "spec.yaml"),
+            artifacts.Blob(artifacts.tar({"plugin.wasm": module}), "application/vnd.oci.image.layer.v1.tar", "plugin.tar")])
+    samples.put(registry.store, "demo/app", "v1", image)
+    m = mount()
+
+    def listed():
+        with os.scandir(m / "demo/app:v1/") as entries:
+            return {entry.name: entry.inode() for entry in entries}
+    assert listed()["main.wasm"] == 2**64 - 1 == listed()["main.wasm"]
+    assert not any(registry.count("GET", layer.digest) for layer in image.layers)
+    found = os.stat(m / "demo/app:v1/main.wasm").st_ino
+    assert listed()["main.wasm"] == found == listed()["main.wasm"]
+    assert all(os.lstat(m / "demo/app:v1" / name).st_ino == inode for name, inode in listed().items())
 
 
 def test_a_listing_beside_a_mapping(mount, registry):
