@@ -29,6 +29,12 @@ static const char *own_type(const struct manifest *m)
 	return m->config.desc.media_type;
 }
 
+static int name_type(const char *media_type, char ret[REFERRER_TYPE_MAX], struct err *err)
+{
+	int r = referrer_type_name(media_type, ret);
+	return r ? err_errno(err, r, "cannot hash") : 0;
+}
+
 /* Reads the manifest for its type. One that is not there, or is none, is listed as
  * others describe it; a registry that fails fails the listing. */
 static int read_type(struct fetcher *f, const struct flight_job *job, const struct referrer *one,
@@ -37,8 +43,9 @@ static int read_type(struct fetcher *f, const struct flight_job *job, const stru
 	struct image *image = NULL;
 	int r = fetch_image(f, job->want->repo, &one->desc.digest, job->call, &image, err);
 	if (r == 0) {
-		referrer_type_name(own_type(image->manifest), type);
+		r = name_type(own_type(image->manifest), type, err);
 		image_unref(image);
+		return r;
 	}
 	return r == -ENOENT || r == -EPROTO || r == -EBADMSG || r == -EOPNOTSUPP ? 0 : r;
 }
@@ -49,7 +56,9 @@ static int add(struct fetcher *f, const struct flight_job *job, const struct ref
 	char name[REFERRER_NAME_MAX], type[REFERRER_TYPE_MAX];
 	bool own = one->type_is_own && one->artifact_type && one->artifact_type[0] &&
 		   !referrer_config_says_nothing(one->artifact_type);
-	referrer_type_name(one->artifact_type ? one->artifact_type : one->cosign, type);
+	int named = name_type(one->artifact_type ? one->artifact_type : one->cosign, type, err);
+	if (named)
+		return named;
 	if (!own && *read < REFERRERS_READ_MAX) {
 		++*read;
 		int r = read_type(f, job, one, type, err);

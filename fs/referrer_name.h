@@ -3,8 +3,10 @@
  * without I/O.
  *
  * A listing of referrers is a sorted list of "<type>/<alg>-<hex>". <type> is a media
- * type with '_' for '/' and for all else that is no letter, digit, '.', '_', '-' or
- * '+', never empty and never with a '.' in front; "unknown" where there is none.
+ * type with '_' for its '/', and "unknown" where there is none. People write anything there:
+ * what could be taken for another type by that, or is no name (all but letters, digits,
+ * '.', '_', '-' and '+' becomes '_', as does a '.' in front; it is cut to what fits), gets
+ * "~<first 12 hex of its SHA-256>". So each type has a name of its own.
  */
 #pragma once
 
@@ -17,8 +19,8 @@
 #define REFERRER_TYPE_MAX 200
 #define REFERRER_NAME_MAX (REFERRER_TYPE_MAX + DIGEST_STRING_MAX + 1)
 
-/* media_type may be NULL. Cut to what fits. */
-void referrer_type_name(const char *media_type, char ret[REFERRER_TYPE_MAX]);
+/* media_type may be NULL. What hashing fails with. */
+NODISCARD int referrer_type_name(const char *media_type, char ret[REFERRER_TYPE_MAX]);
 /* Its length. */
 size_t referrer_name(const char *type, const struct digest *d, char ret[REFERRER_NAME_MAX]);
 /* Of "<alg>-<hex>". -EINVAL. */

@@ -127,6 +127,18 @@ def test_types_that_are_anything(mount, registry, image, kind):
     assert read(m / "demo/app:v1/referrers" / found / links[0] / "manifest.json") == referrer.data
 
 
+def test_types_that_are_nearly_the_same(mount, registry, image):
+    """Each has a directory of its own, and nobody finds one under the name of another."""
+    kinds = ["application/vnd.x", "application/vnd.X", "application_vnd.x", "application/vnd/x", "application/vnd_x",
+             "application/vnd x"]
+    made = {kind: refer(registry.store, image, kind, b"%d" % i).hex for i, kind in enumerate(kinds)}
+    m = mount()
+    found = tree(m)
+    assert len(found) == len(kinds) and sorted(hex for hex, in found.values()) == sorted(f"sha256-{hex}" for hex in made.values())
+    for kind in ("application/vnd.x", "application/vnd.X", "application/vnd_x"):
+        assert found[kind.replace("/", "_")] == [f"sha256-{made[kind]}"]
+
+
 @pytest.mark.parametrize("fault, code", [(b.error(500), EHOSTUNREACH), (b.too_many(60), EBUSY),
                                          (b.error(403, "DENIED"), EACCES)], ids=["500", "429", "403"])
 def test_a_failure_is_not_none(mount, registry, image, fault, code):

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				check_name(names[i]);
 			for (size_t k = 0; names[i] && k < i; k++)
 				ASSERT(!names[k] || strcmp(names[k], names[i]) != 0);
-			referrer_type_name(m->layers[i].artifact_type, type);
+			ASSERT(referrer_type_name(m->layers[i].artifact_type, type) == 0);
 			check_name(type);
 		}
 		if (platform_best(m, "x86_64", &best) == 0)
