@@ -116,7 +116,7 @@ static int clear_lower(const struct layer *l, uint32_t dir,
 
 static bool is_whiteout(const struct component *name)
 {
-	return name->len > strlen(WHITEOUT) && memcmp(name->p, WHITEOUT, strlen(WHITEOUT)) == 0;
+	return name->len >= strlen(WHITEOUT) && memcmp(name->p, WHITEOUT, strlen(WHITEOUT)) == 0;
 }
 
 static int white_out(const struct layer *l, uint32_t dir, const struct component *name,
@@ -127,7 +127,11 @@ static int white_out(const struct layer *l, uint32_t dir, const struct component
 		return clear_lower(l, dir, err);
 	if (name->len >= meta && memcmp(name->p, WHITEOUT_META, meta) == 0)
 		return 0;
-	uint32_t node = rootfs_tree_find(l->t, dir, name->p + skip, name->len - skip);
+	struct component target = {name->p + skip, name->len - skip};
+	if (target.len == 0 || component_is(&target, ".") || component_is(&target, ".."))
+		return err_set(err, -EPROTO, "%.*s: a whiteout of what it lies in", (int)name->len,
+			       name->p);
+	uint32_t node = rootfs_tree_find(l->t, dir, target.p, target.len);
 	if (node == NO_NODE)
 		return 0;
 	if (l->t->v[node].layer == l->number + 1)

@@ -345,6 +345,9 @@ def hostile():
         "lone-zeros": (gzip.compress(good[:1024] + bytes(512) + good), EPROTO),
         "lone-zeros-at-the-start": (gzip.compress(bytes(512) + good), EPROTO),
         "zeros-that-are-cut": (gzip.compress(good[:1024] + bytes(700)), EPROTO),
+        "whiteout-of-nothing": (gzip.compress(artifacts.tar({"d/.wh.": b""})), EPROTO),
+        "whiteout-of-its-directory": (gzip.compress(artifacts.tar({".wh..": b""})), EPROTO),
+        "whiteout-of-its-parent": (gzip.compress(artifacts.tar({"d/.wh...": b""})), EPROTO),
         "a-file-as-a-directory": (gzip.compress(artifacts.tar({"a": b"1", "a/b": b"2"})), EPROTO),
     }
 
@@ -353,7 +356,7 @@ def hostile():
 def test_hostile_archives(mount, registry, name):
     """An errno with words for files/; everything else of the image, and of others, is there."""
     data, code = hostile()[name]
-    artifact = serve(registry, image(config_of(), [Blob(gzip.compress(artifacts.tar({"hello.wasm": MODULE})), TAR_GZ),
+    artifact = serve(registry, image(config_of(), [Blob(gzip.compress(artifacts.tar({"hello.wasm": MODULE, "d/x": b""})), TAR_GZ),
                                                    Blob(data, TAR_GZ)]))
     serve(registry, artifacts.container({"hello.wasm": MODULE}), "fine")
     m = mount()
