@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/archives.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,4 +53,52 @@ int archives_save(struct store *s, const struct digest *layer, const struct arch
 	if (dirfd < 0)
 		return store_errno(dirfd);
 	return refs_replace(s, dirfd, hex, line, (size_t)len, err);
+}
+
+/* ---- what is worth nothing any more ---- */
+
+static bool is_worthless(struct store *s, const char *alg, const char *hex)
+{
+	struct digest layer;
+	struct archive_record rec;
+	uint64_t size;
+	if (digest_parse_parts(alg, strlen(alg), hex, strlen(hex), &layer) < 0)
+		return true;
+	int rc = archives_load(s, &layer, &rec, NULL);
+	if (rc < 0)
+		return rc == -ENOENT;
+	return !open_blob_exists(s, &rec.index, &size) && !open_blob_exists(s, &rec.tar, &size);
+}
+
+/* A young one may be of what is on its way into blobs/. */
+static void sweep_record(struct store *s, int dirfd, const char *alg, const char *name)
+{
+	struct stat st;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode) ||
+	    !sweep_is_old(&st))
+		return;
+	if (is_worthless(s, alg, name))
+		(void)unlinkat(dirfd, name, 0);
+}
+
+static void sweep_records(struct store *s, const char *alg)
+{
+	char path[ARCHIVES_DIR_MAX];
+	snprintf(path, sizeof(path), "archives/%s", alg);
+	int fd = dirs_open(&s->dirs, path);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (d == NULL) {
+		auto_close_(&fd);
+		return;
+	}
+	const struct dirent *e;
+	while ((e = readdir(d)) != NULL)
+		sweep_record(s, fd, alg, e->d_name);
+	closedir(d);
+}
+
+void archives_sweep(struct store *s)
+{
+	sweep_records(s, "sha256");
+	sweep_records(s, "sha512");
 }

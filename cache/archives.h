@@ -5,8 +5,9 @@
  *
  * A layer's uncompressed tar, and the index of that, are blobs of the store like any
  * other: counted, evicted, hashed again. The record only says which: it is true for
- * ever, whether or not they are there at the moment. It is made by whoever unpacks the
- * layer, of its own bytes, so no origin and no repository has a part in it.
+ * ever, whether or not they are there at the moment; once neither is, it saves nobody
+ * anything, and is swept. It is made by whoever unpacks the layer, of its own bytes, so
+ * no origin and no repository has a part in it.
  *
  * What is read back is untrusted: a record that does not parse is as if it were not
  * there. Records are replaced by rename.

@@ -190,5 +190,10 @@ NODISCARD int publish_later(struct store *s, const struct publication *p, int fd
 /* Starts write-back of a part that was just written, in the background. */
 void publish_flush(struct store *s, int fd, uint64_t off, uint64_t len);
 
-/* sweep.c: removes what killed processes and abandoned fetches left. */
+/* sweep.c: removes what killed processes and abandoned fetches left, and what eviction made
+ * worthless. */
 void sweep(struct store *s);
+bool sweep_is_old(const struct stat *st); /* for so long, nobody is about to use it */
+
+/* archives.c: of layers of which neither tar nor index is left, the records go. */
+void archives_sweep(struct store *s);

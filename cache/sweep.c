@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Partials that nobody waits for, and the temporary files of killed processes.
+/* Partials that nobody waits for, the temporary files of killed processes, and records of
+ * archives (cache/archives.c) of which nothing is left.
  * What somebody holds locked is never touched. A file that its maker has not
  * locked yet may be taken from under it; makers look for that. */
 #include <dirent.h>
@@ -11,7 +12,7 @@
 #include "cache/filelock.h"
 #include "cache/store_impl.h"
 
-static bool is_old(const struct stat *st)
+bool sweep_is_old(const struct stat *st)
 {
 	int64_t age_ms = clock_wall_ms() - (int64_t)st->st_mtim.tv_sec * 1000;
 	/* A time in the future says nothing, and must not keep it for ever. */
@@ -40,7 +41,7 @@ static void sweep_file(struct store *s, int dirfd, const char *name)
 		return;
 	}
 	bool resumable = !path_is_private(name);
-	if (resumable && !is_old(&st))
+	if (resumable && !sweep_is_old(&st))
 		return;
 	AUTO_FD int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == EACCES) {
@@ -51,12 +52,12 @@ static void sweep_file(struct store *s, int dirfd, const char *name)
 		return;
 	/* Locked by us, and still what the name shows: only who holds the lock
 	 * may rename or remove it, so it stays so. */
-	if (!names_file(dirfd, name, fd, &st) || (resumable && !is_old(&st)))
+	if (!names_file(dirfd, name, fd, &st) || (resumable && !sweep_is_old(&st)))
 		return;
 	remove_partial(s, name, fd, disk_bytes(&st));
 }
 
-void sweep(struct store *s)
+static void sweep_partials(struct store *s)
 {
 	int fd = dirs_open(&s->dirs, PARTIAL_DIR);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -68,4 +69,10 @@ void sweep(struct store *s)
 	while ((e = readdir(d)) != NULL)
 		sweep_file(s, fd, e->d_name);
 	closedir(d);
+}
+
+void sweep(struct store *s)
+{
+	sweep_partials(s);
+	archives_sweep(s);
 }
