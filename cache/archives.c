@@ -55,6 +55,16 @@ int archives_save(struct store *s, const struct digest *layer, const struct arch
 	return refs_replace(s, dirfd, hex, line, (size_t)len, err);
 }
 
+void archives_forget(struct store *s, const struct digest *layer)
+{
+	char dir[ARCHIVES_DIR_MAX], hex[DIGEST_HEX_MAX];
+	path_dir(layer, dir);
+	digest_hex(layer, hex);
+	AUTO_FD int dirfd = dirs_open(&s->dirs, dir);
+	if (dirfd >= 0)
+		(void)unlinkat(dirfd, hex, 0);
+}
+
 /* ---- what is worth nothing any more ---- */
 
 static bool is_worthless(struct store *s, const char *alg, const char *hex)

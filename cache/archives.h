@@ -35,3 +35,5 @@ NODISCARD int archives_load(struct store *s, const struct digest *layer, struct 
 			    struct err *err);
 NODISCARD int archives_save(struct store *s, const struct digest *layer,
 			    const struct archive_record *rec, struct err *err);
+/* Nothing more is known of it. */
+void archives_forget(struct store *s, const struct digest *layer);

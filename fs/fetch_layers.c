@@ -203,6 +203,43 @@ static bool diff_id_of(const struct subject *s, size_t layer, struct digest *ret
 	return !has_diff_ids(s->image) && said && digest_parse(said, strlen(said), ret) == 0;
 }
 
+/* The layer's tar, made again if only that is gone. */
+static int tar_of(struct fetcher *f, const struct unpacked *u, struct call *call, struct blob **ret,
+		  struct err *err)
+{
+	struct blob *layer = NULL;
+	int r = unpacked_tar(f->o.store, u, call, ret, err);
+	if (r != -ENOENT)
+		return r;
+	r = fetch_from_cache(f, &u->layer, call, &layer, err);
+	if (r == 0)
+		r = unpacked_restore(f->o.store, u, layer, call, ret, err);
+	blob_unref(layer);
+	return r;
+}
+
+/* Whether it is what the image declares. -ENOENT: its bytes would have to tell, and are not
+ * in the cache; then it counts as not unpacked, so that the layer is fetched. */
+static int check(struct fetcher *f, const struct unpacked *u, const struct digest *diff_id,
+		 struct call *call, struct err *err)
+{
+	struct blob *tar = NULL;
+	int r = unpacked_check(u, diff_id, err);
+	if (r != -EAGAIN || layers_has_diff_id(f->o.layers, &u->layer, diff_id))
+		return r == -EAGAIN ? 0 : r;
+	r = tar_of(f, u, call, &tar, err);
+	if (r == 0)
+		r = unpacked_check_tar(tar, diff_id, call, err);
+	blob_unref(tar);
+	if (r == 0)
+		layers_put_diff_id(f->o.layers, &u->layer, diff_id);
+	if (r == -ENOENT) {
+		layers_drop_unpacked(f->o.layers, &u->layer);
+		archives_forget(f->o.store, &u->layer);
+	}
+	return r;
+}
+
 /* From memory, the cache, or the layer. -ENOENT: the layer is not in the cache. */
 static int unpack_claimed(struct fetcher *f, const struct digest *layer,
 			  const struct digest *diff_id, struct call *call, struct unpacked **ret,
@@ -212,7 +249,7 @@ static int unpack_claimed(struct fetcher *f, const struct digest *layer,
 	struct unpacked *u = layers_unpacked(f->o.layers, layer);
 	int r = u ? 0 : unpacked_load(f->o.store, layer, call, &u, err);
 	if (r == 0)
-		r = unpacked_check(u, diff_id, err);
+		r = check(f, u, diff_id, call, err);
 	if (r == -ENOENT) {
 		unpacked_unref(u);
 		u = NULL;
@@ -303,21 +340,6 @@ static int merge(struct fetcher *f, const struct flight_job *job, const struct s
 }
 
 /* ---- members ---- */
-
-/* The layer's tar, made again if only that is gone. */
-static int tar_of(struct fetcher *f, const struct unpacked *u, struct call *call, struct blob **ret,
-		  struct err *err)
-{
-	struct blob *layer = NULL;
-	int r = unpacked_tar(f->o.store, u, call, ret, err);
-	if (r != -ENOENT)
-		return r;
-	r = fetch_from_cache(f, &u->layer, call, &layer, err);
-	if (r == 0)
-		r = unpacked_restore(f->o.store, u, layer, call, ret, err);
-	blob_unref(layer);
-	return r;
-}
 
 /* A file that lies in a Spin lock itself. */
 static int locked_file(struct fetcher *f, const struct flight_job *job, const struct digest *layer,

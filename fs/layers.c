@@ -29,6 +29,7 @@ struct failed {
 struct layers {
 	struct memo *unpacked; /* struct unpacked *, by layer */
 	struct memo *rootfs;   /* struct rootfs *, by manifest */
+	struct memo *diff_ids; /* true, by layer and diff id */
 	struct memo *failed;   /* struct failed, by want */
 	struct lock lock;
 	struct cond given_back;
@@ -80,6 +81,8 @@ int layers_new(struct layers **ret)
 						.bytes = tree_bytes,
 						.retain = tree_retain,
 						.release = tree_release};
+	static const struct memo_type diff_ids = {.max = LAYERS_DIFF_IDS_MAX,
+						  .value_size = sizeof(bool)};
 	static const struct memo_type failed = {.max = LAYERS_FAILURES_MAX,
 						.value_size = sizeof(struct failed)};
 	struct layers *l = calloc(1, sizeof(*l));
@@ -89,7 +92,7 @@ int layers_new(struct layers **ret)
 	cond_init(&l->given_back);
 	LIST_INIT(&l->claims);
 	if (memo_new(&unpacked, &l->unpacked) || memo_new(&rootfs, &l->rootfs) ||
-	    memo_new(&failed, &l->failed)) {
+	    memo_new(&diff_ids, &l->diff_ids) || memo_new(&failed, &l->failed)) {
 		layers_free(l);
 		return -ENOMEM;
 	}
@@ -104,6 +107,7 @@ void layers_free(struct layers *l)
 	ASSERT(LIST_EMPTY(&l->claims));
 	memo_free(l->unpacked);
 	memo_free(l->rootfs);
+	memo_free(l->diff_ids);
 	memo_free(l->failed);
 	cond_release(&l->given_back);
 	lock_release(&l->lock);
@@ -130,6 +134,39 @@ void layers_put_unpacked(struct layers *l, struct unpacked *u)
 void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct rootfs *r)
 {
 	memo_put(l->rootfs, manifest->bytes, manifest->len, &r);
+}
+
+void layers_drop_unpacked(struct layers *l, const struct digest *layer)
+{
+	memo_drop(l->unpacked, layer->bytes, layer->len);
+}
+
+struct diff_id_key {
+	uint8_t layer[DIGEST_BYTES_MAX], diff_id[DIGEST_BYTES_MAX];
+};
+
+/* Digests of one length are of one algorithm. */
+static struct diff_id_key diff_id_key(const struct digest *layer, const struct digest *diff_id)
+{
+	struct diff_id_key key;
+	memset(&key, 0, sizeof(key));
+	memcpy(key.layer, layer->bytes, layer->len);
+	memcpy(key.diff_id, diff_id->bytes, diff_id->len);
+	return key;
+}
+
+bool layers_has_diff_id(struct layers *l, const struct digest *layer, const struct digest *diff_id)
+{
+	struct diff_id_key key = diff_id_key(layer, diff_id);
+	bool has;
+	return memo_get(l->diff_ids, &key, sizeof(key), &has);
+}
+
+void layers_put_diff_id(struct layers *l, const struct digest *layer, const struct digest *diff_id)
+{
+	struct diff_id_key key = diff_id_key(layer, diff_id);
+	bool has = true;
+	memo_put(l->diff_ids, &key, sizeof(key), &has);
 }
 
 /* Whoever wants it, from whatever repository. */

@@ -7,6 +7,9 @@
  * beyond LAYERS_BYTES and ROOTFS_BYTES; what was recorded in the cache (fs/unpacked.h)
  * brings them back.
  *
+ * Which diff ids a layer was found to have, besides its tar's own digest, is remembered: to
+ * find it out takes all of its bytes.
+ *
  * What cannot be unpacked never can, for it is known by its digest. So that is remembered
  * too, and a bomb goes off once; but what was too large for the cache, which depends on
  * what else is open, only for LAYERS_FAILED_MS.
@@ -18,6 +21,8 @@
  * layers_claim BLOCKS for as long as unpacking takes: for jobs only.
  */
 #pragma once
+
+#include <stdbool.h>
 
 #include "base/digest.h"
 #include "base/macros.h"
@@ -33,6 +38,7 @@ struct want;
 #define LAYERS_BYTES        (128u << 20)
 #define ROOTFS_MAX          256
 #define ROOTFS_BYTES        (128u << 20)
+#define LAYERS_DIFF_IDS_MAX 1024
 #define LAYERS_FAILURES_MAX 256
 #define LAYERS_FAILED_MS    60000
 
@@ -45,6 +51,11 @@ struct rootfs *layers_rootfs(struct layers *l, const struct digest *manifest);
 /* Takes a reference of its own. */
 void layers_put_unpacked(struct layers *l, struct unpacked *u);
 void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct rootfs *r);
+
+/* The layer is not what was remembered of it. */
+void layers_drop_unpacked(struct layers *l, const struct digest *layer);
+bool layers_has_diff_id(struct layers *l, const struct digest *layer, const struct digest *diff_id);
+void layers_put_diff_id(struct layers *l, const struct digest *layer, const struct digest *diff_id);
 
 /* Of a WANT_ROOTFS, WANT_LAYER or WANT_MEMBER. Keeps -EPROTO, -EFBIG and -EBADMSG, and no
  * other failure. layers_failed: 0, or that. */

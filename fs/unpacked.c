@@ -150,8 +150,18 @@ int unpacked_check(const struct unpacked *u, const struct digest *diff_id, struc
 	if (diff_id == NULL || digest_equal(diff_id, &u->tar))
 		return 0;
 	if (diff_id->alg != u->tar.alg)
-		return err_set(err, -ENOENT, "not unpacked by that algorithm");
+		return -EAGAIN;
 	return wrong_diff_id(&u->tar, diff_id, err);
+}
+
+int unpacked_check_tar(const struct blob *tar, const struct digest *diff_id, struct call *call,
+		       struct err *err)
+{
+	struct digest got;
+	int rc = tar_file_digest(blob_fd(tar), blob_size(tar), diff_id->alg, call, &got, err);
+	if (rc == 0 && !digest_equal(&got, diff_id))
+		rc = wrong_diff_id(&got, diff_id, err);
+	return rc;
 }
 
 /* ---- decompressing ---- */
@@ -200,11 +210,7 @@ static int check_plain(struct blob *layer, const struct digest *diff_id, struct 
 		return 0;
 	if (diff_id->alg == blob_digest(layer)->alg)
 		return wrong_diff_id(blob_digest(layer), diff_id, err);
-	struct digest got;
-	int rc = tar_file_digest(blob_fd(layer), blob_size(layer), diff_id->alg, call, &got, err);
-	if (rc == 0 && !digest_equal(&got, diff_id))
-		rc = wrong_diff_id(&got, diff_id, err);
-	return rc;
+	return unpacked_check_tar(layer, diff_id, call, err);
 }
 
 static int make_tar(struct store *s, struct blob *layer, const struct digest *diff_id,

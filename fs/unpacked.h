@@ -54,9 +54,12 @@ NODISCARD int unpacked_load(struct store *s, const struct digest *layer, struct 
 /* Unpacks it, as far as that is not done. diff_id: NULL: none was declared. */
 NODISCARD int unpacked_make(struct store *s, struct blob *layer, const struct digest *diff_id,
 			    struct call *call, struct unpacked **ret, struct err *err);
-/* Whether it is what an image declares it to be. -EBADMSG. */
+/* Whether it is what an image declares it to be. -EBADMSG; -EAGAIN: that is of another
+ * algorithm than the tar's digest, so its bytes must tell: by unpacked_check_tar. */
 NODISCARD int unpacked_check(const struct unpacked *u, const struct digest *diff_id,
 			     struct err *err);
+NODISCARD int unpacked_check_tar(const struct blob *tar, const struct digest *diff_id,
+				 struct call *call, struct err *err);
 struct unpacked *unpacked_ref(struct unpacked *u);
 void unpacked_unref(struct unpacked *u); /* NULL is fine */
 

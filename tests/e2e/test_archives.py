@@ -465,6 +465,36 @@ def test_diff_ids(mount, registry):
             path.unlink()
 
 
+@pytest.mark.parametrize("kind", [TAR_GZ, TAR])
+def test_diff_ids_of_two_algorithms(mount, registry, kind):
+    """Two images, one layer, two ways to say what it unpacks to: it is unpacked once all the same."""
+    tar = artifacts.tar({"hello.wasm": MODULE})
+    data = gzip.compress(tar, mtime=0) if kind == TAR_GZ else tar
+    said = {"short": artifacts.digest_of(tar), "long": artifacts.digest_of(tar, "sha512"),
+            "wrong": artifacts.digest_of(b"x", "sha512")}
+    for tag, diff_id in said.items():
+        artifact = serve(registry, raw_image(data, diff_ids=[diff_id], media_type=kind), tag)
+    m = mount()
+    assert read(m / "demo/app:short/files/hello.wasm") == MODULE
+    record = m.cache / "archives/sha256" / artifact.layer.hex
+    stamp = record.stat().st_mtime_ns, record.stat().st_ino
+    for tag in ("long", "short", "wrong", "long"):
+        m.unmount()
+        m = mount()
+        if tag == "wrong":
+            with raises(EBADMSG):
+                os.listdir(m / f"demo/app:{tag}/files")
+        else:
+            assert read(m / f"demo/app:{tag}/files/hello.wasm") == MODULE
+        assert (record.stat().st_mtime_ns, record.stat().st_ino) == stamp, "unpacked once"
+    m.unmount()
+    for digest in {artifact.layer.digest, artifacts.digest_of(tar)}:
+        (m.cache / "blobs" / digest.replace(":", "/")).unlink()
+    registry.clear()
+    assert read(mount() / "demo/app:long/files/hello.wasm") == MODULE
+    assert registry.count("GET", artifact.layer.digest) == 1
+
+
 def test_names_that_lead_out(mount, registry):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
