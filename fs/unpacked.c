@@ -15,6 +15,8 @@
 #include "fs/log.h"
 #include "fs/tar_contents.h"
 
+uint64_t unpacked_bomb_least = ARCHIVE_BOMB_LEAST;
+
 static const struct digest any_sha256 = {.alg = DIGEST_SHA256};
 
 /* ---- references ---- */
@@ -175,7 +177,7 @@ static int expand_write(void *ctx, const void *data, size_t len, struct err *err
 {
 	struct expansion *e = ctx;
 	e->to += len;
-	if (e->to > ARCHIVE_BOMB_LEAST && e->to / ARCHIVE_BOMB_RATIO > e->from) {
+	if (e->to > unpacked_bomb_least && e->to / ARCHIVE_BOMB_RATIO > e->from) {
 		char size[UNITS_SIZE_MAX];
 		units_format_size(e->from, size);
 		return err_set(err, -EFBIG, "%s unpack to more than %d times as much", size,

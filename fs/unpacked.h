@@ -41,6 +41,8 @@ struct store;
 #define ARCHIVE_HOLES_LEAST (1ull << 30)
 #define ARCHIVE_HOLES_RATIO 64
 
+extern uint64_t unpacked_bomb_least; /* ARCHIVE_BOMB_LEAST; tests lower it */
+
 struct unpacked {
 	struct digest layer, tar;
 	struct tar_index *index;
