@@ -308,6 +308,10 @@ static int name_files(const struct naming *naming, struct manifest_names *n)
 
 /* ---- main.wasm ---- */
 
+/* Of an image that sets none, in all container runtimes. */
+#define PATH_DEFAULT  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PATH_DIRS_MAX 64
+
 static bool names_wasm(const char *path)
 {
 	size_t len = strcspn(path, ENTRY_SUFFIX);
@@ -365,6 +369,40 @@ static bool choose_plugin(const struct naming *n, struct manifest_names *names)
 	return true;
 }
 
+/* A file in a directory; what is relative starts at the working directory. New; NULL: no
+ * memory. */
+static char *path_in(const struct image_config *c, const char *dir, size_t dir_len,
+		     const char *name, size_t name_len)
+{
+	const char *first = dir_len > 0 ? dir : name;
+	const char *above = first[0] != '/' && c->working_dir ? c->working_dir : "";
+	char *path;
+	if (asprintf(&path, "%s%s%.*s%s%.*s", above, *above ? "/" : "", (int)dir_len, dir,
+		     dir_len > 0 ? "/" : "", (int)name_len, name) < 0)
+		return NULL;
+	return path;
+}
+
+static int find_main_paths(const struct image_config *c, struct manifest_names *names)
+{
+	const char *name = c->args[0], *dirs = c->path ? c->path : PATH_DEFAULT;
+	size_t len = strcspn(name, ENTRY_SUFFIX), n = 0;
+	names->main_paths = calloc(PATH_DIRS_MAX + 2, sizeof(char *));
+	if (names->main_paths == NULL)
+		return -ENOMEM;
+	bool bare = memchr(name, '/', len) == NULL;
+	for (const char *s = dirs; bare && *s != '\0' && n < PATH_DIRS_MAX; n++) {
+		size_t dir_len = strcspn(s, ":");
+		names->main_paths[n] = path_in(c, s, dir_len, name, len);
+		if (names->main_paths[n] == NULL)
+			return -ENOMEM;
+		s += dir_len;
+		s += *s == ':';
+	}
+	names->main_paths[n] = path_in(c, "", 0, name, len);
+	return names->main_paths[n] != NULL ? 0 : -ENOMEM;
+}
+
 static int choose_in_rootfs(const struct naming *n, struct manifest_names *names)
 {
 	const struct image_config *c = n->config;
@@ -377,12 +415,7 @@ static int choose_in_rootfs(const struct naming *n, struct manifest_names *names
 	if (!names->main_listed)
 		return 0; /* a native program */
 	names->main_kind = MAIN_WASM_ROOTFS;
-	size_t len = strcspn(c->args[0], ENTRY_SUFFIX);
-	bool below = c->args[0][0] != '/' && c->working_dir;
-	return asprintf(&names->main_path, "%s%s%.*s", below ? c->working_dir : "",
-			below ? "/" : "", (int)len, c->args[0]) < 0
-		   ? -ENOMEM
-		   : 0;
+	return find_main_paths(c, names);
 }
 
 /* One that is declared to be nothing may be Wasm. */
@@ -459,7 +492,9 @@ void manifest_names_free(struct manifest_names *n)
 	free(n->loose);
 	free(n->bundles);
 	free(n->root_layers);
-	free(n->main_path);
+	for (size_t i = 0; n->main_paths != NULL && n->main_paths[i] != NULL; i++)
+		free(n->main_paths[i]);
+	free(n->main_paths);
 	free(n);
 }
 

@@ -305,8 +305,12 @@ static int is_wasm_inside(struct op *op, const struct node *dir, const struct ma
 /* What the entry point names in the merged tree, or -ENOENT. */
 static long find_entry_point(const struct rootfs *root, const struct manifest_names *names)
 {
-	long i = rootfs_resolve(root, 0, names->main_path);
-	return i >= 0 && root->v[i].kind == ROOTFS_MEMBER ? i : -ENOENT;
+	for (size_t k = 0; names->main_paths[k]; k++) {
+		long i = rootfs_resolve(root, 0, names->main_paths[k]);
+		if (i >= 0 && root->v[i].kind == ROOTFS_MEMBER)
+			return i;
+	}
+	return -ENOENT;
 }
 
 static int lookup_in_root(struct op *op, const struct node *dir, const struct image *image,

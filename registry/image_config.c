@@ -47,6 +47,25 @@ static void take_args(const json_t *list, struct image_config *c, bool *oom)
 	}
 }
 
+/* The last one counts, as it does in an environment that is set one by one. */
+static void take_path(const json_t *env, struct image_config *c, bool *oom)
+{
+	static const char key[] = "PATH=";
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (env, i, v) {
+		const char *s = json_string_value(v);
+
+		if (!s || strncmp(s, key, strlen(key)) != 0)
+			continue;
+		free(c->path);
+		c->path = take_text(v, oom);
+		if (c->path)
+			memmove(c->path, c->path + strlen(key), strlen(c->path) - strlen(key) + 1);
+	}
+}
+
 static void take_command(const json_t *config, struct image_config *c, bool *oom)
 {
 	c->args = calloc(IMAGE_CONFIG_ARGS_MAX, sizeof(*c->args));
@@ -57,6 +76,7 @@ static void take_command(const json_t *config, struct image_config *c, bool *oom
 	take_args(json_object_get(config, "Entrypoint"), c, oom);
 	take_args(json_object_get(config, "Cmd"), c, oom);
 	c->working_dir = take_field(config, "WorkingDir", oom);
+	take_path(json_object_get(config, "Env"), c, oom);
 }
 
 static bool take_digest(const json_t *v, struct digest *ret)
@@ -162,6 +182,7 @@ void image_config_free(struct image_config *c)
 	free(c->os);
 	free(c->architecture);
 	free(c->working_dir);
+	free(c->path);
 	for (size_t i = 0; i < c->arg_count; i++)
 		free(c->args[i]);
 	free(c->args);

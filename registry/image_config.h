@@ -27,6 +27,7 @@ struct image_config_file {
 struct image_config {
 	char *os, *architecture; /* NULL if none */
 	char *working_dir;       /* NULL if none */
+	char *path;              /* of its environment: PATH; NULL if none */
 	char **args;             /* entry point, then its arguments */
 	size_t arg_count;
 	/* The digests of the unpacked layers, in their order; one that cannot be verified

@@ -60,6 +60,14 @@ def workdir(wasm):
     return image(Blob(json.dumps(config).encode(), artifacts.IMAGE_CONFIG), made.layers)
 
 
+def in_path(wasm, path="/opt/bin:/usr/bin"):
+    """As container runtimes look for a bare name: first in the image's PATH, then in its working directory."""
+    made = artifacts.container({"opt/bin/app.wasm/x": b"a directory", "work/app.wasm": b"\x7fELF", "usr/bin/app.wasm": wasm})
+    config = json.loads(made.config.data)
+    config["config"] = {"Entrypoint": ["app.wasm"], "WorkingDir": "/work", **({"Env": ["HOME=/", f"PATH={path}"]} if path else {})}
+    return image(Blob(json.dumps(config).encode(), artifacts.IMAGE_CONFIG), made.layers)
+
+
 def through_a_link(wasm):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -79,6 +87,8 @@ MAINS = {
     "working-directory": lambda: workdir(MODULE),
     "compat": lambda: compat(MODULE),
     "native-platform-wasm-entry": lambda: artifacts.container({"hello.wasm": MODULE}, architecture="amd64", system="linux"),
+    "in-path": lambda: in_path(MODULE),
+    "in-the-default-path": lambda: in_path(MODULE, None),
     "through-links": lambda: through_a_link(MODULE),
     "text": lambda: artifacts.container({"hello.wasm": b"(module)\n"}),
 }

@@ -563,7 +563,12 @@ static void entry_is(const char *text, const char *config, enum main_wasm kind, 
 	struct named r = name_with(text, config);
 	assert_int_equal(r.n->main_kind, kind);
 	assert_int_equal(r.n->main_listed, listed);
-	assert_string_equal(r.n->main_path ? r.n->main_path : "", path);
+	char all[1000] = "";
+	size_t len = 0;
+	for (size_t i = 0; r.n->main_paths && r.n->main_paths[i]; i++)
+		len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? " " : "",
+					r.n->main_paths[i]);
+	assert_string_equal(all, path);
 	release(&r);
 }
 
@@ -576,9 +581,19 @@ static void the_entry_point_is_main(void **state)
 	entry_is(image, "{\"architecture\":\"wasm\",\"config\":{\"Entrypoint\":[\"/a.wasm\"]}}",
 		 MAIN_WASM_ROOTFS, true, "/a.wasm");
 	entry_is(image, "{\"os\":\"wasip1\",\"config\":{\"Cmd\":[\"x\"],\"WorkingDir\":\"/w\"}}",
-		 MAIN_WASM_ROOTFS, true, "/w/x");
-	entry_is(image, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"app.WASM#f\"]}}",
-		 MAIN_WASM_ROOTFS, true, "app.WASM");
+		 MAIN_WASM_ROOTFS, true,
+		 "/usr/local/sbin/x /usr/local/bin/x /usr/sbin/x /usr/bin/x /sbin/x /bin/x /w/x");
+	entry_is(
+	    image,
+	    "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"app.WASM#f/g\"],\"Env\":[\"PATH=/a\","
+	    "\"A=B\",\"PATH=/b:c::/d/\"],\"WorkingDir\":\"/w\"}}",
+	    MAIN_WASM_ROOTFS, true,
+	    "/b/app.WASM /w/c/app.WASM /w/app.WASM /d//app.WASM /w/app.WASM");
+	entry_is(image,
+		 "{\"os\":\"wasi\",\"config\":{\"Entrypoint\":[\"./x\"],\"WorkingDir\":\"/w\"}}",
+		 MAIN_WASM_ROOTFS, true, "/w/./x");
+	entry_is(image, "{\"os\":\"wasi\",\"config\":{\"Cmd\":[\"x\"],\"Env\":[\"PATH=\"]}}",
+		 MAIN_WASM_ROOTFS, true, "x");
 	entry_is(image, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"/bin/sh\"]}}",
 		 MAIN_WASM_NONE, false, "");
 	entry_is(image, "{\"os\":\"linux\"}", MAIN_WASM_PLUGIN, false, "");

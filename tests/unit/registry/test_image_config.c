@@ -26,7 +26,8 @@ static void of_an_image(void **state)
 {
 	struct image_config *c =
 	    parse("{\"architecture\":\"wasm\",\"os\":\"wasip1\",\"config\":{"
-		  "\"Entrypoint\":[\"/hello.wasm\",\"x\"],\"Cmd\":[\"y\"],\"WorkingDir\":\"/w\"},"
+		  "\"Entrypoint\":[\"/hello.wasm\",\"x\"],\"Cmd\":[\"y\"],\"WorkingDir\":\"/w\","
+		  "\"Env\":[\"PATH=/a\",7,\"PATHS=x\",\"PATH=/b:/c\"]},"
 		  "\"rootfs\":{\"diff_ids\":[\"sha256:" HEX "\",\"blake3:00\",7]}}");
 
 	(void)state;
@@ -36,6 +37,7 @@ static void of_an_image(void **state)
 	assert_string_equal(c->args[0], "/hello.wasm");
 	assert_string_equal(c->args[2], "y");
 	assert_string_equal(c->working_dir, "/w");
+	assert_string_equal(c->path, "/b:/c");
 	assert_int_equal(c->diff_id_count, 3);
 	assert_true(digest_is_set(&c->diff_ids[0]));
 	assert_false(digest_is_set(&c->diff_ids[1]));
