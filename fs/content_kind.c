@@ -5,6 +5,7 @@
 #include "fs/names.h"
 
 #define LAYER_COMPONENT 1 /* the u16 behind the version, of a component */
+#define USTAR_AT        257
 #define LAYER_SPLICED   2 /* bit: sections were cut out of it (wasm-splice) */
 
 static bool starts(const unsigned char *p, size_t len, const void *magic, size_t n)
@@ -103,6 +104,12 @@ static bool is_json(const unsigned char *p, size_t len)
 	return i < len && p[i] == '{';
 }
 
+/* All tars but the oldest, which nothing marks. */
+static bool is_tar(const unsigned char *p, size_t len)
+{
+	return len > USTAR_AT && starts(p + USTAR_AT, len - USTAR_AT, "ustar", 5);
+}
+
 const char *content_kind(const void *bytes, size_t len)
 {
 	const unsigned char *p = bytes;
@@ -117,6 +124,8 @@ const char *content_kind(const void *bytes, size_t len)
 		return "gzip";
 	if (starts(p, len, "\x28\xb5\x2f\xfd", 4))
 		return "zstd";
+	if (is_tar(p, len))
+		return "tar";
 	if (is_wat(p, len))
 		return "wat";
 	return is_json(p, len) ? "json" : NULL;

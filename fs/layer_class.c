@@ -14,8 +14,10 @@ struct by_type {
 static const struct by_type types[] = {
     {"/vnd.fermyon.spin.application.v1+config", "json", false},
     {".tar+gzip", "tar.gz", true},
+    {"/tar+gzip", "tar.gz", true},
     {".tar.gzip", "tar.gz", true},
     {".tar+zstd", "tar.zst", true},
+    {"/tar+zstd", "tar.zst", true},
     {"+par", "par.gz", true},
     {"/gzip", "gz", true},
     {"/x-gzip", "gz", true},
@@ -85,7 +87,7 @@ static bool is_wasm_type(const char *type, size_t len)
 static bool is_plain_tar(const char *type, size_t len)
 {
 	return ends_with(type, len, ".tar") || ends_with(type, len, "/x-tar") ||
-	       ends_with(type, len, "/tar");
+	       ends_with(type, len, "/tar") || ends_with(type, len, "/x-ustar");
 }
 
 static const char *title_extension(const char *title)

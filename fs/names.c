@@ -32,7 +32,9 @@ static int name_layers(const struct manifest *m, const struct layer_class *class
 
 #define ENTRY_SUFFIX "#" /* "hello.wasm#_start", as runwasi has it */
 #define SPIN_BUNDLE  "application/vnd.wasm.content.bundle.v1.tar+gzip"
-#define EMPTY_LAYER  "application/vnd.oci.empty.v1+json"
+/* Of the Warg proposal: what programs are compiled against. */
+#define WARG_INTERFACE "application/vnd.wasm.component.interface.v1"
+#define EMPTY_LAYER    "application/vnd.oci.empty.v1+json"
 
 /* What the names depend on, and what is being made of it. */
 struct naming {
@@ -83,13 +85,21 @@ static int chart_title(const struct manifest *m, const char *type, char **ret)
 											  : 0;
 }
 
-/* Of the only Wasm layer, without a title: the entry point's name, or the artifact's. New;
- * NULL with 0: there is neither. */
+static bool names_wasm(const char *path)
+{
+	size_t len = strcspn(path, ENTRY_SUFFIX);
+	return (len > 5 && strncasecmp(path + len - 5, ".wasm", 5) == 0) ||
+	       (len > 4 && strncasecmp(path + len - 4, ".wat", 4) == 0);
+}
+
+/* Of the only Wasm layer, without a title: the entry point's name, or the artifact's if that
+ * is the one that names Wasm. New; NULL with 0: there is neither. */
 static int wasm_title(const struct naming *n, char **ret)
 {
 	const char *name = annotation(n->m, "org.opencontainers.image.title");
-	if (n->config && n->config->arg_count > 0)
-		name = n->config->args[0];
+	const char *entry = n->config && n->config->arg_count > 0 ? n->config->args[0] : NULL;
+	if (entry && (!name || names_wasm(entry) || !names_wasm(name)))
+		name = entry;
 	name = name ? base_of(name) : "";
 	size_t len = strcspn(name, ENTRY_SUFFIX);
 	*ret = len > 0 ? strndup(name, len) : NULL;
@@ -312,13 +322,6 @@ static int name_files(const struct naming *naming, struct manifest_names *n)
 #define PATH_DEFAULT  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_DIRS_MAX 64
 
-static bool names_wasm(const char *path)
-{
-	size_t len = strcspn(path, ENTRY_SUFFIX);
-	return (len > 5 && strncasecmp(path + len - 5, ".wasm", 5) == 0) ||
-	       (len > 4 && strncasecmp(path + len - 4, ".wat", 4) == 0);
-}
-
 /* Whether manifest and config say that what runs in the image is Wasm. */
 static bool is_wasm_image(const struct naming *n)
 {
@@ -355,11 +358,25 @@ static void choose_layer(const struct naming *n, struct manifest_names *names)
 	names->main_kind = MAIN_WASM_LAYER;
 }
 
-/* In the last archive, where proxies look for "plugin.wasm" (Istio, Higress). */
+/* As proxies want it (Istio, Higress): an archive of any other type, a chart for one, is
+ * not worth to be fetched for the name. */
+static bool is_image_layer(const char *media_type)
+{
+	static const char *const types[] = {"application/vnd.oci.image.layer.",
+					    "application/vnd.docker.image.rootfs."};
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		if (strncasecmp(media_type, types[i], strlen(types[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In the last archive, where proxies look for "plugin.wasm". */
 static bool choose_plugin(const struct naming *n, struct manifest_names *names)
 {
 	size_t last = n->m->layer_count - 1;
-	if (n->m->layer_count == 0 || !n->classes[last].tar)
+	if (n->m->layer_count == 0 || !n->classes[last].tar ||
+	    !is_image_layer(n->m->layers[last].desc.media_type))
 		return false;
 	names->main_kind = MAIN_WASM_PLUGIN;
 	names->main_layer = last;
@@ -423,7 +440,7 @@ static int choose_main(const struct naming *n, struct manifest_names *names)
 {
 	const struct manifest *m = n->m;
 	names->main_kind = MAIN_WASM_NONE;
-	if (m->is_index)
+	if (m->is_index || (m->artifact_type && media_type_is(m->artifact_type, WARG_INTERFACE)))
 		return 0;
 	if (n->wasm_layers > 0) {
 		names->main_listed = true;

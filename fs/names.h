@@ -102,7 +102,7 @@ long manifest_names_find_layer(const struct manifest *m, const struct manifest_n
 long manifest_names_find_file(const struct manifest_names *n, size_t dir, const char *name);
 
 /* What the first bytes (WASM_SNIFF_LEN suffice) say: "component", "module",
- * "spliced", "wat" (text), "aot" (ELF), "gzip", "zstd", "json", or NULL. Only the
+ * "spliced", "wat" (text), "aot" (ELF), "gzip", "zstd", "tar", "json", or NULL. Only the
  * first, second and fourth may be called main.wasm. */
 #define WASM_SNIFF_LEN 512
 const char *content_kind(const void *bytes, size_t len);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cache/store.h"
+#include "fs/log.h"
 #include "fs/tree.h"
 #include "registry/image_config.h"
 
@@ -24,19 +25,33 @@ static int config_blob(struct op *op, const struct node *dir, const struct descr
 	return r ? r : op_want_blob(op, &desc->digest, desc->size, repo);
 }
 
+/* Names are the same without it, but for what it would have said. */
+static void say_useless(struct op *op, const struct node *dir, const struct image *image)
+{
+	char repo[REPOSITORY_MAX], digest[DIGEST_STRING_MAX];
+	if (tree_repo(op, dir->id, repo))
+		return;
+	digest_string(&image->manifest->desc.digest, digest);
+	log_failure("fs", digest,
+		    "%s@%s: its config is no JSON object of at most %u KiB: entry "
+		    "point, platform and names in it are not known",
+		    repo, digest, IMAGE_CONFIG_MAX >> 10);
+}
+
 /* *ret stays NULL where there is none. */
 static int get_config(struct op *op, const struct node *dir, const struct image *image,
 		      struct image_config **ret)
 {
 	const struct descriptor *desc = &image->manifest->config.desc;
 	struct blob *blob = NULL;
-	if (!image_config_matters(desc->media_type) || !digest_is_set(&desc->digest) ||
-	    desc->size > IMAGE_CONFIG_MAX)
+	if (!image_config_matters(desc->media_type) || !digest_is_set(&desc->digest))
 		return 0;
-	int r = config_blob(op, dir, desc, &blob);
-	if (r == 0)
+	int r = desc->size <= IMAGE_CONFIG_MAX ? config_blob(op, dir, desc, &blob) : 0;
+	if (r == 0 && blob)
 		r = image_config_read(blob, ret, &op->err);
 	blob_unref(blob);
+	if (r == 0 && !*ret)
+		say_useless(op, dir, image);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 Those whose files lie in archives are in test_rootfs.py.
 """
 
+import gzip
 import json
 import os
 from errno import EHOSTUNREACH, ENOENT
@@ -48,6 +49,17 @@ def warg_component():
     return image(config, [Blob(WASM, RAW, "my-component")], artifactType="application/vnd.wasm.component.v1")
 
 
+def warg_interface():
+    config = Blob(b'{"architecture":"wasm32","os":"wasi"}', "application/vnd.wasm.component.config.v1+json")
+    return image(config, [Blob(WASM, RAW, "my-interface")], artifactType="application/vnd.wasm.component.interface.v1")
+
+
+def helm_unsigned():
+    layers = [Blob(gzip.compress(artifacts.tar({"chart/plugin.wasm": MODULE})),
+                   "application/vnd.cncf.helm.chart.content.v1.tar+gzip")]
+    return image(Blob(b'{"name":"chart"}', "application/vnd.cncf.helm.config.v1+json"), layers, **titled("chart", "2.0.0"))
+
+
 def helm():
     layers = [Blob(random_bytes(4, 700), "application/vnd.cncf.helm.chart.content.v1.tar+gzip"),
               Blob(b"signed", "application/vnd.cncf.helm.chart.provenance.v1.prov")]
@@ -85,11 +97,13 @@ PACKAGINGS = {
                             {"runtime-config.json": artifacts.solo(MODULE).config.data, "plugin.wasm": MODULE}, MODULE),
     "wasmcloud-actor": (wasmcloud_actor(), {"actor_s.wasm": MODULE}, MODULE),
     "warg-component": (warg_component(), {"my-component.wasm": WASM}, WASM),
+    "warg-interface": (warg_interface(), {"my-interface.wasm": WASM}, None),
     "warg-bundle": (warg_bundle(), {"my-bundled-component.wasm": WASM, "pictures/cat.png": random_bytes(3, 900),
                                     "notes.txt": b"notes"}, WASM),
     "oras": (artifacts.oras({"a/b.txt": b"hello\n", "c.json": b"{}"}), {"a/b.txt": b"hello\n", "c.json": b"{}"}, None),
     "oras-wasm": (artifacts.oras({"x/app.wasm": WASM}), {"x/app.wasm": WASM}, WASM),
     "helm": (helm(), {"chart-1.2.3.tgz": random_bytes(4, 700), "chart-1.2.3.tgz.prov": b"signed"}, None),
+    "helm-unsigned": (helm_unsigned(), {"chart-2.0.0.tgz": helm_unsigned().layer.data}, None),
     "unknown": (unknown(), {"layer0.bin": b"one", "layer1.json": b"two"}, None),
 }
 
@@ -109,14 +123,14 @@ def test_each(mount, registry, name):
     for directory, _, names in os.walk(top):
         for entry in names:
             os.stat(os.path.join(directory, entry))
+    if main is None:
+        with raises(ENOENT):
+            os.stat(top / "main.wasm")
     layers = {blob.digest for blob in artifact.layers} - {artifact.config.digest}
     assert not any(registry.count("GET", digest) for digest in layers), "no layer is fetched by listing or stat"
     assert files_below(top / "files") == files
     if main is not None:
         assert read(top / "main.wasm") == main and os.stat(top / "main.wasm").st_mode & 0o777 == 0o555
-    else:
-        with raises(ENOENT):
-            os.stat(top / "main.wasm")
     assert sorted(read(top / "layers" / entry) for entry in os.listdir(top / "layers")) == \
         sorted(blob.data for blob in artifact.layers)
     assert read(top / os.listdir(top)[0]) if os.path.isfile(top / os.listdir(top)[0]) else True
@@ -126,7 +140,7 @@ def test_each(mount, registry, name):
 
 KINDS = {"module": (MODULE, "module"), "component": (WASM, "component"), "aot": (b"\x7fELF" + bytes(60), "aot"),
          "spliced": (b"\0asm\x01\0\x02\0" + bytes(60), "spliced"), "text": (b"(module)\n", "wat"),
-         "gzip": (b"\x1f\x8b\x08" + bytes(60), "gzip")}
+         "gzip": (b"\x1f\x8b\x08" + bytes(60), "gzip"), "tar": (artifacts.tar({"a": b"b"}), "tar")}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -167,6 +181,10 @@ def test_a_config_that_says_nothing(mount, registry, data):
     m = mount()
     assert os.listdir(m / "demo/app:v1/files") == ["layer0.wasm"]
     assert read(m / "demo/app:v1/main.wasm") == MODULE
+    if data == b'{"config":7}':
+        assert "its config" not in m.log.text()
+    else:
+        assert m.log.wait("its config is no JSON object of at most 1024 KiB")
 
 
 def test_a_config_that_claims_to_be_small(mount, registry):

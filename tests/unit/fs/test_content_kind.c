@@ -13,6 +13,11 @@
 
 #define BYTES(s) s, sizeof(s) - 1
 
+#define ZEROS_64                                                                                   \
+	"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                         \
+	"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define ZEROS_256 ZEROS_64 ZEROS_64 ZEROS_64 ZEROS_64
+
 static void magics_are_known(void **state)
 {
 	(void)state;
@@ -35,6 +40,10 @@ static void magics_are_known(void **state)
 	    {BYTES("\177ELF\2\1\1\0"), "aot", false},
 	    {BYTES("\x1f\x8b\x08"), "gzip", false},
 	    {BYTES("\x28\xb5\x2f\xfd"), "zstd", false},
+	    {BYTES(ZEROS_256 "\0ustar"), "tar", false},
+	    {BYTES(ZEROS_256 "\0ustar  "), "tar", false},
+	    {BYTES(ZEROS_256 "\0usta"), NULL, false},
+	    {BYTES(ZEROS_256 "ustar"), NULL, false},
 	    {BYTES(" \n{\"a\":1}"), "json", false},
 	    {BYTES("[1]"), NULL, false},
 	    {BYTES(""), NULL, false},

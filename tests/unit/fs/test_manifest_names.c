@@ -329,6 +329,10 @@ static void layers_have_the_extension_of_their_kind(void **state)
 	    {TAR, "x", "0.tar"},
 	    {TAR "+gzip", "x.wasm", "0.tar.gz"},
 	    {TAR "+zstd", NULL, "0.tar.zst"},
+	    {"application/tar", NULL, "0.tar"},
+	    {"application/x-ustar", NULL, "0.tar"},
+	    {"application/tar+gzip", NULL, "0.tar.gz"},
+	    {"application/tar+zstd", NULL, "0.tar.zst"},
 	    {"application/vnd.docker.image.rootfs.diff.tar.gzip", NULL, "0.tar.gz"},
 	    {"application/vnd.wasm.content.bundle.v1.tar+gzip", NULL, "0.tar.gz"},
 	    {"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", NULL, "0.tar.gz"},
@@ -527,6 +531,15 @@ static void layers_without_a_title_have_a_part(void **state)
 		      "{\"config\":{\"Entrypoint\":[\"/bin/hello.wasm#run\"]}}");
 	assert_int_equal(at_path(r.n, "hello.wasm"), 0);
 	release(&r);
+	/* An entry point that is no Wasm, and a title that is. */
+	r = name_with(TEXT(IMAGE_CONFIG, LAYER_OF(RUNWASI, HEX1), ANNOTATE("x/app.wasm", "1")),
+		      "{\"config\":{\"Entrypoint\":[\"/bin/sh\"]}}");
+	assert_int_equal(at_path(r.n, "app.wasm"), 0);
+	release(&r);
+	r = name_with(TEXT(IMAGE_CONFIG, LAYER_OF(RUNWASI, HEX1), ANNOTATE("app", "1")),
+		      "{\"config\":{\"Entrypoint\":[\"/bin/run\"]}}");
+	assert_int_equal(at_path(r.n, "run.wasm"), 0);
+	release(&r);
 	r = name_with(
 	    TEXT("application/vnd.module.wasm.config.v1+json",
 		 LAYER_OF("application/vnd.module.wasm.config.v1+json", HEX2) "," LAYER_OF(
@@ -597,6 +610,12 @@ static void the_entry_point_is_main(void **state)
 	entry_is(image, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"/bin/sh\"]}}",
 		 MAIN_WASM_NONE, false, "");
 	entry_is(image, "{\"os\":\"linux\"}", MAIN_WASM_PLUGIN, false, "");
+	/* Archives in which nobody looks for a plugin. */
+	entry_is(TEXT("application/vnd.cncf.helm.config.v1+json",
+		      LAYER_OF("application/vnd.cncf.helm.chart.content.v1.tar+gzip", HEX1), ""),
+		 NULL, MAIN_WASM_NONE, false, "");
+	entry_is(TEXT(EMPTY, LAYER_OF("application/tar+gzip", HEX1), ""), NULL, MAIN_WASM_NONE,
+		 false, "");
 	entry_is(compat, "{\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"/bin/x\"]}}",
 		 MAIN_WASM_ROOTFS, true, "/bin/x");
 	entry_is(compat, "{}", MAIN_WASM_PLUGIN, true, "");
