@@ -16,6 +16,7 @@
 #include "fs/image.h"
 #include "fs/layers.h"
 #include "fs/rootfs.h"
+#include "fs/small_members.h"
 #include "fs/unpacked.h"
 #include "registry/image_config.h"
 #include "registry/inline_blob.h"
@@ -204,38 +205,38 @@ static bool diff_id_of(const struct subject *s, size_t layer, struct digest *ret
 }
 
 /* The layer's tar, made again if only that is gone. */
-static int tar_of(struct fetcher *f, const struct unpacked *u, struct call *call, struct blob **ret,
-		  struct err *err)
+static int tar_of(struct fetcher *f, const struct digest *layer, const struct digest *tar,
+		  struct call *call, struct blob **ret, struct err *err)
 {
-	struct blob *layer = NULL;
-	int r = unpacked_tar(f->o.store, u, call, ret, err);
+	struct blob *blob = NULL;
+	int r = unpacked_tar(f->o.store, tar, call, ret, err);
 	if (r != -ENOENT)
 		return r;
-	r = fetch_from_cache(f, &u->layer, call, &layer, err);
+	r = fetch_from_cache(f, layer, call, &blob, err);
 	if (r == 0)
-		r = unpacked_restore(f->o.store, u, layer, call, ret, err);
-	blob_unref(layer);
+		r = unpacked_restore(f->o.store, tar, blob, call, ret, err);
+	blob_unref(blob);
 	return r;
 }
 
 /* Whether it is what the image declares. -ENOENT: its bytes would have to tell, and are not
  * in the cache; then it counts as not unpacked, so that the layer is fetched. */
-static int check(struct fetcher *f, const struct unpacked *u, const struct digest *diff_id,
-		 struct call *call, struct err *err)
+static int check(struct fetcher *f, const struct digest *layer, const struct digest *tar,
+		 const struct digest *diff_id, struct call *call, struct err *err)
 {
-	struct blob *tar = NULL;
-	int r = unpacked_check(u, diff_id, err);
-	if (r != -EAGAIN || layers_has_diff_id(f->o.layers, &u->layer, diff_id))
+	struct blob *blob = NULL;
+	int r = unpacked_check(tar, diff_id, err);
+	if (r != -EAGAIN || layers_has_diff_id(f->o.layers, layer, diff_id))
 		return r == -EAGAIN ? 0 : r;
-	r = tar_of(f, u, call, &tar, err);
+	r = tar_of(f, layer, tar, call, &blob, err);
 	if (r == 0)
-		r = unpacked_check_tar(tar, diff_id, call, err);
-	blob_unref(tar);
+		r = unpacked_check_tar(blob, diff_id, call, err);
+	blob_unref(blob);
 	if (r == 0)
-		layers_put_diff_id(f->o.layers, &u->layer, diff_id);
+		layers_put_diff_id(f->o.layers, layer, diff_id);
 	if (r == -ENOENT) {
-		layers_drop_unpacked(f->o.layers, &u->layer);
-		archives_forget(f->o.store, &u->layer);
+		layers_drop_unpacked(f->o.layers, layer);
+		archives_forget(f->o.store, layer);
 	}
 	return r;
 }
@@ -249,7 +250,7 @@ static int unpack_claimed(struct fetcher *f, const struct digest *layer,
 	struct unpacked *u = layers_unpacked(f->o.layers, layer);
 	int r = u ? 0 : unpacked_load(f->o.store, layer, call, &u, err);
 	if (r == 0)
-		r = check(f, u, diff_id, call, err);
+		r = check(f, &u->layer, &u->tar, diff_id, call, err);
 	if (r == -ENOENT) {
 		unpacked_unref(u);
 		u = NULL;
@@ -363,6 +364,30 @@ static int locked_file(struct fetcher *f, const struct flight_job *job, const st
 	return r;
 }
 
+/* By what is in memory even where the layer's index is not. -ENOENT: it does not tell, or
+ * the tar cannot be had. */
+static int small_member(struct fetcher *f, const struct flight_job *job, const struct subject *s,
+			struct blob **ret, struct err *err)
+{
+	const struct want *w = job->want;
+	const struct manifest *m = s->image->manifest;
+	if (w->layer >= m->layer_count)
+		return -ENOENT;
+	struct small_members *known = layers_members(f->o.layers, &m->layers[w->layer].desc.digest);
+	struct digest diff_id;
+	uint64_t at;
+	int r = -ENOENT;
+	if (known && small_members_find(known, &w->member, w->size, &at)) {
+		bool declared = diff_id_of(s, (size_t)w->layer, &diff_id);
+		r = check(f, &known->layer, &known->tar, declared ? &diff_id : NULL, job->call,
+			  err);
+		if (r == 0)
+			r = tar_of(f, &known->layer, &known->tar, job->call, ret, err);
+	}
+	small_members_unref(known);
+	return r;
+}
+
 static int member(struct fetcher *f, const struct flight_job *job, const struct subject *s,
 		  struct blob **ret, struct err *err)
 {
@@ -373,14 +398,17 @@ static int member(struct fetcher *f, const struct flight_job *job, const struct 
 	if (s->image->names->lock_layer >= 0 && (size_t)s->image->names->lock_layer == w->layer)
 		return locked_file(f, job, &s->image->manifest->layers[w->layer].desc.digest, ret,
 				   err);
-	int r = unpack(f, s, (size_t)w->layer, job->call, &u, err);
+	int r = small_member(f, job, s, ret, err);
+	if (r != -ENOENT)
+		return r;
+	r = unpack(f, s, (size_t)w->layer, job->call, &u, err);
 	if (r)
 		return r;
 	const struct tar_member *m = tar_index_find(u->index, &w->member, w->size);
 	if (!m)
 		r = err_set(err, -EIO, "the layer has no such member");
 	if (r == 0)
-		r = tar_of(f, u, job->call, &tar, err);
+		r = tar_of(f, &u->layer, &u->tar, job->call, &tar, err);
 	if (r == 0 && m->size <= BACKING_MIN && unpacked_in_one_piece(m, &at))
 		*ret = blob_ref(tar);
 	else if (r == 0)

@@ -12,6 +12,7 @@
 #include "fs/flight.h"
 #include "fs/memo.h"
 #include "fs/rootfs.h"
+#include "fs/small_members.h"
 #include "fs/unpacked.h"
 
 struct claim {
@@ -28,6 +29,7 @@ struct failed {
 
 struct layers {
 	struct memo *unpacked; /* struct unpacked *, by layer */
+	struct memo *members;  /* struct small_members *, by layer */
 	struct memo *rootfs;   /* struct rootfs *, by manifest */
 	struct memo *diff_ids; /* true, by layer and diff id */
 	struct memo *failed;   /* struct failed, by want */
@@ -52,6 +54,21 @@ static void unpacked_release(void *value)
 	unpacked_unref(*(struct unpacked **)value);
 }
 
+static size_t members_bytes(const void *value)
+{
+	return small_members_bytes(*(struct small_members *const *)value);
+}
+
+static void members_retain(void *value)
+{
+	small_members_ref(*(struct small_members **)value);
+}
+
+static void members_release(void *value)
+{
+	small_members_unref(*(struct small_members **)value);
+}
+
 static size_t tree_bytes(const void *value)
 {
 	return rootfs_bytes(*(struct rootfs *const *)value);
@@ -67,7 +84,7 @@ static void tree_release(void *value)
 	rootfs_unref(*(struct rootfs **)value);
 }
 
-int layers_new(struct layers **ret)
+static int new_memos(struct layers *l)
 {
 	static const struct memo_type unpacked = {.max = LAYERS_MAX,
 						  .value_size = sizeof(struct unpacked *),
@@ -75,6 +92,12 @@ int layers_new(struct layers **ret)
 						  .bytes = unpacked_bytes,
 						  .retain = unpacked_retain,
 						  .release = unpacked_release};
+	static const struct memo_type members = {.max = LAYERS_MAX,
+						 .value_size = sizeof(struct small_members *),
+						 .bytes_max = MEMBERS_BYTES,
+						 .bytes = members_bytes,
+						 .retain = members_retain,
+						 .release = members_release};
 	static const struct memo_type rootfs = {.max = ROOTFS_MAX,
 						.value_size = sizeof(struct rootfs *),
 						.bytes_max = ROOTFS_BYTES,
@@ -85,14 +108,22 @@ int layers_new(struct layers **ret)
 						  .value_size = sizeof(bool)};
 	static const struct memo_type failed = {.max = LAYERS_FAILURES_MAX,
 						.value_size = sizeof(struct failed)};
+	return memo_new(&unpacked, &l->unpacked) || memo_new(&members, &l->members) ||
+		       memo_new(&rootfs, &l->rootfs) || memo_new(&diff_ids, &l->diff_ids) ||
+		       memo_new(&failed, &l->failed)
+		   ? -ENOMEM
+		   : 0;
+}
+
+int layers_new(struct layers **ret)
+{
 	struct layers *l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	lock_init(&l->lock);
 	cond_init(&l->given_back);
 	LIST_INIT(&l->claims);
-	if (memo_new(&unpacked, &l->unpacked) || memo_new(&rootfs, &l->rootfs) ||
-	    memo_new(&diff_ids, &l->diff_ids) || memo_new(&failed, &l->failed)) {
+	if (new_memos(l)) {
 		layers_free(l);
 		return -ENOMEM;
 	}
@@ -106,6 +137,7 @@ void layers_free(struct layers *l)
 		return;
 	ASSERT(LIST_EMPTY(&l->claims));
 	memo_free(l->unpacked);
+	memo_free(l->members);
 	memo_free(l->rootfs);
 	memo_free(l->diff_ids);
 	memo_free(l->failed);
@@ -126,9 +158,22 @@ struct rootfs *layers_rootfs(struct layers *l, const struct digest *manifest)
 	return memo_get(l->rootfs, manifest->bytes, manifest->len, &r) ? r : NULL;
 }
 
+struct small_members *layers_members(struct layers *l, const struct digest *layer)
+{
+	struct small_members *m;
+	return memo_get(l->members, layer->bytes, layer->len, &m) ? m : NULL;
+}
+
 void layers_put_unpacked(struct layers *l, struct unpacked *u)
 {
+	struct small_members *m = layers_members(l, &u->layer);
 	memo_put(l->unpacked, u->layer.bytes, u->layer.len, &u);
+	bool known = m && digest_equal(&m->tar, &u->tar);
+	small_members_unref(m);
+	if (known || small_members_new(u, &m))
+		return;
+	memo_put(l->members, u->layer.bytes, u->layer.len, &m);
+	small_members_unref(m);
 }
 
 void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct rootfs *r)
@@ -139,6 +184,7 @@ void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct r
 void layers_drop_unpacked(struct layers *l, const struct digest *layer)
 {
 	memo_drop(l->unpacked, layer->bytes, layer->len);
+	memo_drop(l->members, layer->bytes, layer->len);
 }
 
 struct diff_id_key {

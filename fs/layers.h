@@ -2,10 +2,13 @@
 /* layers — the layers of images that this mount has unpacked, and the trees that they
  * make, in memory. Layer: fs/.
  *
- * Both are immutable and known by digests (of the layer; of the manifest), so they are
+ * Of a layer it is its index, and what of that it takes to open its small members: the
+ * second is much smaller, and forgotten later.
+ *
+ * All are immutable and known by digests (of the layer; of the manifest), so they are
  * shared by whoever has come to them by a name. The least recently used are forgotten
- * beyond LAYERS_BYTES and ROOTFS_BYTES; what was recorded in the cache (fs/unpacked.h)
- * brings them back.
+ * beyond LAYERS_BYTES, MEMBERS_BYTES and ROOTFS_BYTES; what was recorded in the cache
+ * (fs/unpacked.h) brings them back.
  *
  * Which diff ids a layer was found to have, besides its tar's own digest, is remembered: to
  * find it out takes all of its bytes.
@@ -31,11 +34,13 @@
 
 struct layers;
 struct rootfs;
+struct small_members;
 struct unpacked;
 struct want;
 
 #define LAYERS_MAX          1024
 #define LAYERS_BYTES        (128u << 20)
+#define MEMBERS_BYTES       (128u << 20)
 #define ROOTFS_MAX          256
 #define ROOTFS_BYTES        (128u << 20)
 #define LAYERS_DIFF_IDS_MAX 1024
@@ -47,8 +52,9 @@ void layers_free(struct layers *l); /* NULL is fine */
 
 /* New reference, or NULL. */
 struct unpacked *layers_unpacked(struct layers *l, const struct digest *layer);
+struct small_members *layers_members(struct layers *l, const struct digest *layer);
 struct rootfs *layers_rootfs(struct layers *l, const struct digest *manifest);
-/* Takes a reference of its own. */
+/* Takes a reference of its own. What is known of its small members follows. */
 void layers_put_unpacked(struct layers *l, struct unpacked *u);
 void layers_put_rootfs(struct layers *l, const struct digest *manifest, struct rootfs *r);
 

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "cache/store.h"
-#include "fs/backing.h"
 #include "fs/layers.h"
 #include "fs/rootfs.h"
+#include "fs/small_members.h"
 #include "fs/tree.h"
 #include "fs/unpacked.h"
 
@@ -84,23 +84,13 @@ int tree_found_member(struct op *op, const struct node *dir, const struct image 
 /* ---- bytes ---- */
 
 /* The layer's tar, if it is at hand; -ENOENT. New reference. */
-static int tar_at_hand(struct op *op, const struct unpacked *u, struct blob **ret)
+static int tar_at_hand(struct op *op, const struct digest *tar, struct blob **ret)
 {
-	if (op->blob && digest_equal(blob_digest(op->blob), &u->tar)) {
+	if (op->blob && digest_equal(blob_digest(op->blob), tar)) {
 		*ret = blob_ref(op->blob);
 		return 0;
 	}
-	return store_get(op->fs->store, &u->tar, ret, NULL) ? -ENOENT : 0;
-}
-
-/* Small members are served from their tar. -ENOENT: not at hand. */
-static int from_tar(struct op *op, const struct unpacked *u, const struct node *node,
-		    struct blob **ret, uint64_t *ret_at)
-{
-	const struct tar_member *m = tar_index_find(u->index, &node->digest, node->size);
-	if (!m || m->size > BACKING_MIN || !unpacked_in_one_piece(m, ret_at))
-		return -ENOENT;
-	return tar_at_hand(op, u, ret);
+	return store_get(op->fs->store, tar, ret, NULL) ? -ENOENT : 0;
 }
 
 static int layer_of(struct op *op, const struct place *p, struct digest *ret)
@@ -124,9 +114,11 @@ int tree_member_at_hand(struct op *op, const struct node *node, const struct pla
 	int r = layer_of(op, p, &layer);
 	if (r)
 		return r;
-	struct unpacked *u = layers_unpacked(op->site->layers, &layer);
-	r = u ? from_tar(op, u, node, ret, ret_at) : -ENOENT;
-	unpacked_unref(u);
+	struct small_members *m = layers_members(op->site->layers, &layer);
+	r = m && small_members_find(m, &node->digest, node->size, ret_at)
+		? tar_at_hand(op, &m->tar, ret)
+		: -ENOENT;
+	small_members_unref(m);
 	return r;
 }
 

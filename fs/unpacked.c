@@ -68,10 +68,10 @@ static int from_store(struct store *s, const struct digest *d, struct call *call
 	return -ENOENT;
 }
 
-int unpacked_tar(struct store *s, const struct unpacked *u, struct call *call, struct blob **ret,
+int unpacked_tar(struct store *s, const struct digest *tar, struct call *call, struct blob **ret,
 		 struct err *err)
 {
-	return from_store(s, &u->tar, call, ret, err);
+	return from_store(s, tar, call, ret, err);
 }
 
 static int read_exactly(const struct blob *b, void *buf, size_t len, uint64_t at, struct err *err)
@@ -147,13 +147,13 @@ static int wrong_diff_id(const struct digest *tar, const struct digest *diff_id,
 		       said);
 }
 
-int unpacked_check(const struct unpacked *u, const struct digest *diff_id, struct err *err)
+int unpacked_check(const struct digest *tar, const struct digest *diff_id, struct err *err)
 {
-	if (diff_id == NULL || digest_equal(diff_id, &u->tar))
+	if (diff_id == NULL || digest_equal(diff_id, tar))
 		return 0;
-	if (diff_id->alg != u->tar.alg)
+	if (diff_id->alg != tar->alg)
 		return -EAGAIN;
-	return wrong_diff_id(&u->tar, diff_id, err);
+	return wrong_diff_id(tar, diff_id, err);
 }
 
 int unpacked_check_tar(const struct blob *tar, const struct digest *diff_id, struct call *call,
@@ -233,10 +233,10 @@ static int make_tar(struct store *s, struct blob *layer, const struct digest *di
 	return expand(s, layer, compression, diff_id, call, ret, err);
 }
 
-int unpacked_restore(struct store *s, const struct unpacked *u, struct blob *layer,
+int unpacked_restore(struct store *s, const struct digest *tar, struct blob *layer,
 		     struct call *call, struct blob **ret, struct err *err)
 {
-	return make_tar(s, layer, &u->tar, call, ret, err);
+	return make_tar(s, layer, tar, call, ret, err);
 }
 
 /* ---- indexing ---- */

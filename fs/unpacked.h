@@ -56,9 +56,9 @@ NODISCARD int unpacked_load(struct store *s, const struct digest *layer, struct 
 /* Unpacks it, as far as that is not done. diff_id: NULL: none was declared. */
 NODISCARD int unpacked_make(struct store *s, struct blob *layer, const struct digest *diff_id,
 			    struct call *call, struct unpacked **ret, struct err *err);
-/* Whether it is what an image declares it to be. -EBADMSG; -EAGAIN: that is of another
- * algorithm than the tar's digest, so its bytes must tell: by unpacked_check_tar. */
-NODISCARD int unpacked_check(const struct unpacked *u, const struct digest *diff_id,
+/* Whether what a layer was unpacked to is what an image declares it to be. -EBADMSG; -EAGAIN: that
+ * is of another algorithm than the tar's digest, so its bytes must tell: by unpacked_check_tar. */
+NODISCARD int unpacked_check(const struct digest *tar, const struct digest *diff_id,
 			     struct err *err);
 NODISCARD int unpacked_check_tar(const struct blob *tar, const struct digest *diff_id,
 				 struct call *call, struct err *err);
@@ -66,10 +66,10 @@ struct unpacked *unpacked_ref(struct unpacked *u);
 void unpacked_unref(struct unpacked *u); /* NULL is fine */
 
 /* The verified tar. -ENOENT: it is not in the cache. */
-NODISCARD int unpacked_tar(struct store *s, const struct unpacked *u, struct call *call,
+NODISCARD int unpacked_tar(struct store *s, const struct digest *tar, struct call *call,
 			   struct blob **ret, struct err *err);
 /* The tar again, from the layer, once unpacked_tar does not find it. */
-NODISCARD int unpacked_restore(struct store *s, const struct unpacked *u, struct blob *layer,
+NODISCARD int unpacked_restore(struct store *s, const struct digest *tar, struct blob *layer,
 			       struct call *call, struct blob **ret, struct err *err);
 /* A member (TAR_FILE) as a blob of its own. */
 NODISCARD int unpacked_extract(struct store *s, struct blob *tar, const struct tar_member *m,

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -14,6 +16,8 @@
 #include "fs/flight.h"
 #include "fs/layers.h"
 #include "fs/rootfs.h"
+#include "fs/small_members.h"
+#include "fs/unpacked.h"
 
 static struct digest digest(unsigned char first)
 {
@@ -117,11 +121,83 @@ static void what_cannot_be_unpacked(void **state)
 	layers_free(l);
 }
 
+#define MANY 600000u /* two such layers are more than LAYERS_BYTES */
+
+static struct digest content(unsigned i)
+{
+	struct digest d = digest(3);
+	memcpy(d.bytes + 1, &i, sizeof(i));
+	return d;
+}
+
+static struct tar_index *index_of_many(void)
+{
+	struct tar_index_builder b = {0};
+	struct tar_index *ix = NULL;
+	struct err err;
+	char path[32], *text = NULL;
+	size_t len = 0;
+	for (unsigned i = 0; i < MANY; i++) {
+		struct tar_segment segment = {0, (uint64_t)i * 1024 + 512, 1 + i % 7};
+		struct tar_item item = {.kind = TAR_FILE,
+					.path = path,
+					.size = 1 + i % 7,
+					.segments = &segment,
+					.n_segments = 1};
+		(void)snprintf(path, sizeof(path), "d/%u", i);
+		assert_int_equal(tar_index_add(&b, &item, &err), 0);
+	}
+	assert_int_equal(tar_index_finish(&b, MANY * 1024ull, &text, &len, &err), 0);
+	assert_int_equal(tar_index_parse(text, len, MANY * 1024ull, UINT64_MAX, &ix, &err), 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct digest d = content(i);
+		tar_index_set_digest(ix, i, &d);
+	}
+	assert_int_equal(tar_index_complete(ix), 0);
+	return ix;
+}
+
+static void put_many(struct layers *l, const struct digest *layer)
+{
+	struct unpacked *u = calloc(1, sizeof(*u));
+	assert_non_null(u);
+	u->layer = u->tar = *layer;
+	u->index = index_of_many();
+	atomic_init(&u->refs, 1);
+	layers_put_unpacked(l, u);
+	unpacked_unref(u);
+}
+
+/* Of layers that have no room beside each other, the small members are known all the same. */
+static void members_outlive_their_index(void **state)
+{
+	(void)state;
+	struct layers *l;
+	struct digest one = digest(1), two = digest(2), d = content(4711);
+	uint64_t at;
+	assert_int_equal(layers_new(&l), 0);
+	put_many(l, &one);
+	put_many(l, &two);
+	assert_null(layers_unpacked(l, &one));
+	struct small_members *m = layers_members(l, &one);
+	assert_non_null(m);
+	assert_true(digest_equal(&m->tar, &one));
+	assert_true(small_members_find(m, &d, 1 + 4711 % 7, &at));
+	assert_int_equal(at, 4711 * 1024 + 512);
+	assert_false(small_members_find(m, &d, 2 + 4711 % 7, &at));
+	assert_false(small_members_find(m, &two, 1, &at));
+	small_members_unref(m);
+	layers_drop_unpacked(l, &one);
+	assert_null(layers_members(l, &one));
+	layers_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(one_thread_at_a_time),
 	    cmocka_unit_test(trees_are_shared),
+	    cmocka_unit_test(members_outlive_their_index),
 	    cmocka_unit_test(what_cannot_be_unpacked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
