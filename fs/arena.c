@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define MAGIC          UINT64_C(0x6e6f646573776f63)
-#define VERSION        2u
+#define VERSION        3u
 #define SEALS          (F_SEAL_SHRINK | F_SEAL_GROW)
 
 #define META_OFF       ((uint64_t)ARENA_PAGE)
@@ -65,7 +65,7 @@ static uint32_t page_count(const struct arena *a)
 
 static uint32_t class_len(enum arena_class class)
 {
-	return class == ARENA_RECORD ? ARENA_RECORD_LEN : ARENA_GRANULE << (class - ARENA_TEXT_32);
+	return class >= ARENA_RECORD ? ARENA_RECORD_LEN : ARENA_GRANULE << (class - ARENA_TEXT_32);
 }
 
 /* The bits of a word of the mask that stand for blocks. */
@@ -260,6 +260,62 @@ void *arena_at(const struct arena *a, enum arena_class class, uint32_t block)
 	if (class == ARENA_NONE || !locate(a, class, block, &page, &bit))
 		return NULL;
 	return a->base + PAGES_OFF + (uint64_t)block * ARENA_GRANULE;
+}
+
+uint32_t arena_next(const struct arena *a, enum arena_class class, uint32_t block)
+{
+	uint32_t each = class_len(class) / ARENA_GRANULE;
+	uint32_t page = block / GRANULES;
+	uint32_t bit = block == 0 ? 0 : block % GRANULES / each + 1;
+
+	for (; page < page_count(a); page++, bit = 0) {
+		const struct meta *m = meta_of(a, page);
+
+		for (; m->class == class && bit < GRANULES / each; bit++)
+			if ((m->mask[bit / 64] >> (bit % 64) & 1) != 0 && page + bit > 0)
+				return page * GRANULES + bit * each;
+	}
+	return 0;
+}
+
+/* What a page's mask says, in the count and the lists. */
+static void repair_page(struct arena *a, uint32_t page)
+{
+	struct head *h = head_of(a);
+	struct meta *m = meta_of(a, page);
+
+	m->next = m->prev = 0;
+	if (m->class <= ARENA_NONE || m->class >= ARENA_CLASSES) {
+		m->class = ARENA_NONE;
+		m->mask[0] = m->mask[1] = 0;
+	} else {
+		m->mask[0] &= mask_bits(m->class, 0);
+		m->mask[1] &= mask_bits(m->class, 1);
+	}
+	/* Nobody's, so that no block is 0. */
+	if (page == 0 && m->class != ARENA_NONE)
+		m->mask[0] |= 1;
+	m->used = (uint32_t)(__builtin_popcountll(m->mask[0]) + __builtin_popcountll(m->mask[1]));
+	if (m->used > 0) {
+		if (free_bit(a, m->class, page) >= 0)
+			list_push(a, &h->partial[m->class], page);
+		return;
+	}
+	m->class = ARENA_NONE;
+	list_push(a, &h->empty, page);
+	give_back(a, PAGES_OFF + (uint64_t)page * ARENA_PAGE, ARENA_PAGE);
+}
+
+void arena_repair(struct arena *a)
+{
+	struct head *h = head_of(a);
+
+	h->page_count = page_count(a);
+	h->empty = 0;
+	memset(h->partial, 0, sizeof(h->partial));
+	for (uint32_t page = 0; page < h->page_count; page++)
+		repair_page(a, page);
+	trim(a);
 }
 
 enum arena_class arena_text_class(size_t len)

@@ -22,7 +22,7 @@
  * free pages is forgotten, not followed.
  *
  * Crashes: whether a block is in use is one store (a bit of its page's mask);
- * counts and lists can be made again from the masks and classes.
+ * counts and lists are made again from the masks and classes (arena_repair).
  *
  * Threads: none of its own; the user's lock is held around every call.
  */
@@ -49,7 +49,8 @@ enum arena_class {
 	ARENA_TEXT_1K,
 	ARENA_TEXT_2K,
 	ARENA_TEXT_4K,
-	ARENA_RECORD, /* ARENA_RECORD_LEN bytes */
+	ARENA_RECORD, /* ARENA_RECORD_LEN bytes, as the next */
+	ARENA_HANDLE,
 	ARENA_CLASSES
 };
 #define ARENA_RECORD_LEN 128u
@@ -60,6 +61,8 @@ NODISCARD int arena_new(struct arena **ret, struct err *err);
 /* The arena in an existing file, which stays the caller's. -EPROTO: it is none. */
 NODISCARD int arena_attach(int memfd, struct arena **ret, struct err *err);
 void arena_free(struct arena *a); /* NULL is fine */
+/* After arena_attach, where the process before may have ended at any instruction. */
+void arena_repair(struct arena *a);
 int arena_fd(const struct arena *a);
 uint64_t arena_bytes(const struct arena *a); /* of memory taken */
 void *arena_user(const struct arena *a);     /* ARENA_USER_LEN bytes, zero at first */
@@ -70,6 +73,9 @@ NODISCARD int arena_get(struct arena *a, enum arena_class class, uint32_t *ret);
 void arena_put(struct arena *a, enum arena_class class, uint32_t block);
 /* NULL: no block in use of this class. */
 void *arena_at(const struct arena *a, enum arena_class class, uint32_t block);
+/* The next block of the class that is in use, behind `block`, in the order of their
+ * numbers; from 0 on. 0: there is none. */
+uint32_t arena_next(const struct arena *a, enum arena_class class, uint32_t block);
 /* The smallest class for a text; ARENA_NONE for 0 and for more than 4096 bytes. */
 enum arena_class arena_text_class(size_t len);
 

@@ -120,32 +120,33 @@ static void id_close(struct backing_table *t, int32_t id)
 }
 
 /* One open more of a node that is open, by us or by a process before us. */
-static int join(struct backing_table *t, uint64_t node, const struct part *part,
+static int join(struct backing_table *t, uint64_t node, uint64_t unique, const struct part *part,
 		struct backing_open *ret) REQUIRES(t->mu)
 {
 	struct entry *e = entry_find(t, node);
 	struct node_open open;
-	int r = node_open_get(t->nodes, node, &open);
+	int r = node_open_get(t->nodes, node, unique, &open);
 
 	if (r < 0)
 		return r;
 	if (!e)
 		e = entry_add(t, node, part);
 	if (!e) {
-		(void)!node_open_put(t->nodes, node, &open);
+		(void)!node_open_put(t->nodes, open.fh, &open);
 		return -ENOMEM;
 	}
 	e->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
-	*ret = (struct backing_open){e->backing_id, blob_ref(e->blob)};
+	*ret = (struct backing_open){e->backing_id, blob_ref(e->blob), open.fh};
 	return 0;
 }
 
 /* The first open: the kernel is asked with the lock released. The entry and the
  * id go to *ret_left_out if there is no such node. */
-static int decide(struct backing_table *t, uint64_t node, const struct part *part,
+static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const struct part *part,
 		  struct backing_open *ret, struct entry **ret_left_out) REQUIRES(t->mu)
 {
 	struct entry *e = entry_add(t, node, part);
+	struct node_open open = {0};
 	int32_t id = 0;
 	int r;
 
@@ -160,18 +161,19 @@ static int decide(struct backing_table *t, uint64_t node, const struct part *par
 	e->deciding = false;
 	cond_broadcast(&t->decided);
 	e->backing_id = id;
-	r = node_open_set(t->nodes, node, id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY, id);
+	r = node_open_set(t->nodes, node, unique,
+			  id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY, id, &open);
 	if (r < 0) {
 		HASH_DELETE(hh, t->entries, e);
 		*ret_left_out = e;
 		return r;
 	}
-	*ret = (struct backing_open){id, blob_ref(e->blob)};
+	*ret = (struct backing_open){id, blob_ref(e->blob), open.fh};
 	return 0;
 }
 
-void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
-		 uint64_t at, struct backing_open *ret)
+void backing_get(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
+		 struct blob *blob, uint64_t at, struct backing_open *ret)
 {
 	struct part part = {blob, at, size};
 	struct entry *e, *left_out = NULL;
@@ -180,8 +182,8 @@ void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct b
 	lock_take(&t->mu);
 	while ((e = entry_find(t, node)) && e->deciding)
 		cond_wait(&t->decided, &t->mu);
-	if (join(t, node, &part, ret) == -ENOENT)
-		(void)decide(t, node, &part, ret, &left_out);
+	if (join(t, node, unique, &part, ret) == -ENOENT)
+		(void)decide(t, node, unique, &part, ret, &left_out);
 	lock_drop(&t->mu);
 	if (left_out)
 		id_close(t, left_out->backing_id);
@@ -200,25 +202,88 @@ struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_
 	return blob;
 }
 
-void backing_put(struct backing_table *t, uint64_t node)
+void backing_adopt(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		   uint64_t at)
 {
-	struct node_open open = {0};
-	struct entry *e;
-	int r;
+	struct part part = {blob, at, size};
 
 	lock_take(&t->mu);
-	e = entry_find(t, node);
-	r = node_open_put(t->nodes, node, &open);
-	if (e && (e->deciding || open.opens > 0))
-		e = NULL;
-	if (e)
-		HASH_DELETE(hh, t->entries, e);
+	/* No memory: the next READ brings it again. */
+	if (!entry_find(t, node))
+		(void)entry_add(t, node, &part);
 	lock_drop(&t->mu);
+}
 
-	/* An opener may come in between: it gets an id of its own. */
-	if (r == 0 && open.opens == 0 && open.mode == NODE_OPEN_PASSTHROUGH)
-		id_close(t, open.backing_id);
+/* One open less. An opener may come in between: it gets an id of its own. */
+static void put_down(struct backing_table *t, int r, const struct node_open *open, struct entry *e)
+{
+	if (r == 0 && open->opens == 0 && open->mode == NODE_OPEN_PASSTHROUGH)
+		id_close(t, open->backing_id);
 	entry_free(e);
+}
+
+/* The entry that nobody needs any more. */
+static struct entry *entry_take(struct backing_table *t, int r, const struct node_open *open)
+    REQUIRES(t->mu)
+{
+	struct entry *e = r == 0 && open->opens == 0 ? entry_find(t, open->node) : NULL;
+
+	if (!e || e->deciding)
+		return NULL;
+	HASH_DELETE(hh, t->entries, e);
+	return e;
+}
+
+void backing_put(struct backing_table *t, uint64_t fh)
+{
+	struct node_open open = {0};
+
+	lock_take(&t->mu);
+	int r = node_open_put(t->nodes, fh, &open);
+	struct entry *e = entry_take(t, r, &open);
+	lock_drop(&t->mu);
+	put_down(t, r, &open, e);
+}
+
+void backing_undo(struct backing_table *t, uint64_t unique)
+{
+	struct node_open open = {0};
+
+	lock_take(&t->mu);
+	int r = node_open_undo(t->nodes, unique, &open);
+	struct entry *e = entry_take(t, r, &open);
+	lock_drop(&t->mu);
+	put_down(t, r, &open, e);
+}
+
+/* More than there can be openers at once, each of which may have had an id that it did not put
+ * down yet. */
+#define STRAYS_MAX 256
+
+struct strays {
+	int32_t first;
+	bool known[2 * STRAYS_MAX];
+};
+
+static void mark_known(void *ctx, const struct node *node, const struct node_open *open)
+{
+	struct strays *s = ctx;
+	int64_t i = (int64_t)open->backing_id - s->first;
+
+	(void)node;
+	if (open->mode == NODE_OPEN_PASSTHROUGH && i >= 0 && i < (int64_t)ARRAY_LEN(s->known))
+		s->known[i] = true;
+}
+
+void backing_close_strays(struct backing_table *t)
+{
+	int32_t high = nodes_backing_high(t->nodes);
+	struct strays s = {.first = high > STRAYS_MAX ? high - STRAYS_MAX : 1};
+
+	nodes_each_open(t->nodes, mark_known, &s);
+	for (int32_t i = 0; i < (int32_t)ARRAY_LEN(s.known); i++)
+		if (!s.known[i])
+			id_close(t, s.first + i);
 }
 
 bool backing_enabled(const struct backing_table *t)

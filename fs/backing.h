@@ -31,24 +31,34 @@ struct nodes;
 /* fuse_fd is borrowed. enabled: INIT agreed upon passthrough. */
 NODISCARD int backing_new(int fuse_fd, bool enabled, struct nodes *nodes,
 			  struct backing_table **ret);
-void backing_free(struct backing_table *t); /* closes every id; NULL is fine */
+/* The mount has ended: closes every id. NULL is fine. */
+void backing_free(struct backing_table *t);
 
 struct backing_open {
 	int32_t backing_id; /* > 0: passthrough; 0: ordinary */
 	struct blob *blob;  /* the file that serves this node: a reference of the caller's own.
 			     * NULL: no memory, or no such node; nothing was counted, and the
 			     * OPEN must fail, for nothing may fail after it */
+	uint64_t fh;        /* what RELEASE will say */
 };
-/* Counts one open of the node, of `size` bytes, served from `blob`, from `at` on, or, where the
- * node is open already, from the blob it is open with (so that the id's file is reused and not a
- * refetched one). What the kernel refuses falls back to the ordinary mode. */
-void backing_get(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
-		 uint64_t at, struct backing_open *ret);
+/* For the OPEN of this number. Counts one open of the node, of `size` bytes, served from `blob`,
+ * from `at` on, or, where the node is open already, from the blob it is open with (so that the id's
+ * file is reused and not a refetched one). What the kernel refuses falls back to the ordinary mode.
+ */
+void backing_get(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
+		 struct blob *blob, uint64_t at, struct backing_open *ret);
 /* What serves the READs of a node that is open: the file, a new reference or NULL, and
  * where in it the node's bytes lie. */
 struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_at,
 			  uint64_t *ret_size);
-/* RELEASE of one open. */
-void backing_put(struct backing_table *t, uint64_t node);
+/* The same for a node that a process before us opened: from now on this serves it. */
+void backing_adopt(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		   uint64_t at);
+/* RELEASE of one open; again is fine. */
+void backing_put(struct backing_table *t, uint64_t fh);
+/* An OPEN that was sent again: what the process before did for it. */
+void backing_undo(struct backing_table *t, uint64_t unique);
+/* After the process before us is gone: closes the ids that it had registered and not put down. */
+void backing_close_strays(struct backing_table *t);
 /* False once the kernel has refused it for good (EPERM, ENOSYS, …). */
 bool backing_enabled(const struct backing_table *t);

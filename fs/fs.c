@@ -2,13 +2,17 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cache/refs.h"
 #include "fs/backing.h"
 #include "fs/fetch.h"
 #include "fs/fs_impl.h"
+#include "fs/handover.h"
+#include "fs/init.h"
 #include "fs/log.h"
 #include "fs/nodes.h"
 #include "fs/ops.h"
@@ -21,8 +25,6 @@ static int open_parts(struct fs *fs, struct err *err)
 		r = store_open(&fs->o.store, &fs->store, err);
 	if (r == 0)
 		r = refs_open(fs->store, &fs->refs, err);
-	if (r == 0)
-		r = nodes_new(&fs->nodes, err);
 	return r ? r : sites_equip(&fs->sites, fs->store, fs->refs, err);
 }
 
@@ -56,7 +58,6 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 	return 0;
 }
 
-/* INIT has been answered: what passes through is known now. */
 static void on_ready(void *userdata)
 {
 	struct fs *fs = userdata;
@@ -64,33 +65,108 @@ static void on_ready(void *userdata)
 		fs->ready(fs->ready_ctx);
 }
 
-int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx, struct err *err)
+static void on_forget(void *userdata, uint64_t ino, uint64_t count)
+{
+	struct fs *fs = userdata;
+	node_forget(fs->nodes, ino, count);
+}
+
+/* What the kernel has open. */
+struct opened {
+	struct open_node {
+		uint64_t id, size;
+		struct digest digest;
+	} * v;
+	size_t n, room;
+};
+
+static void note_open(void *ctx, const struct node *node, const struct node_open *open)
+{
+	struct opened *o = ctx;
+	(void)open;
+	if (o->n == o->room) {
+		size_t room = 2 * o->room + 64;
+		struct open_node *v = reallocarray(o->v, room, sizeof(*v));
+		if (!v)
+			return;
+		o->v = v;
+		o->room = room;
+	}
+	o->v[o->n++] = (struct open_node){node->id, node->size, node->digest};
+}
+
+/* Holds the blobs of the files that are open, as the process before us did, so that nobody
+ * evicts them. One that is not at hand is brought by the next READ. */
+static void adopt_open_files(struct fs *fs)
+{
+	struct opened o = {0};
+	nodes_each_open(fs->nodes, note_open, &o);
+	for (size_t i = 0; i < o.n; i++) {
+		struct blob *blob = NULL;
+		struct err ignored;
+		if (store_get(fs->store, &o.v[i].digest, &blob, &ignored) == 0)
+			backing_adopt(fs->backing, o.v[i].id, o.v[i].size, blob, 0);
+		blob_unref(blob);
+	}
+	free(o.v);
+}
+
+static int open_session(struct fs *fs, const struct fs_connection *c, struct session **ret,
+			struct err *err)
+{
+	int fd = fcntl(c->fuse_fd, F_DUPFD_CLOEXEC, 0);
+	struct session_options o = {.fd = fd,
+				    .ops = &fs_ops,
+				    .userdata = fs,
+				    .forget = on_forget,
+				    .ready = on_ready,
+				    .handover = fs->handover,
+				    .resend = c->served_before,
+				    .refuse_resent = c->refuse_resent};
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot start the FUSE session");
+	return session_new(&o, ret, err);
+}
+
+int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err)
+{
+	struct nodes *nodes = NULL;
+	struct session *session = NULL;
+	struct backing_table *backing = NULL;
+	struct init_features features;
+	int r = nodes_attach(c->nodes_fd, &nodes, err);
+	if (r == 0)
+		r = handover_attach(c->handover_fd, &fs->handover, err);
+	if (r == 0)
+		r = open_session(fs, c, &session, err);
+	if (r == 0) {
+		init_features(handover_init(fs->handover), &features);
+		r = backing_new(session_fd(session), features.passthrough, nodes, &backing);
+		if (r)
+			r = err_set(err, r, "no memory for a mount's tables");
+	}
+	lock_take(&fs->lock);
+	fs->nodes = nodes;
+	fs->backing = backing;
+	fs->session = session;
+	lock_drop(&fs->lock);
+	open_dirs_start(&fs->open_dirs, c->generation);
+	if (r == 0 && c->served_before) {
+		backing_close_strays(backing);
+		adopt_open_files(fs);
+	}
+	return r;
+}
+
+int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err)
 {
 	fs->ready = ready;
 	fs->ready_ctx = ctx;
-	struct backing_table *backing = NULL;
-	int r = backing_new(fuse_fd, !fs->o.no_passthrough, fs->nodes, &backing);
-	if (r) {
-		close(fuse_fd);
-		return err_set(err, r, "no memory for a mount's tables");
-	}
 	lock_take(&fs->lock);
-	fs->backing = backing;
-	lock_drop(&fs->lock);
-	struct session_options session = {.fd = fuse_fd,
-					  .ops = &fs_ops,
-					  .userdata = fs,
-					  .ready = on_ready,
-					  .no_passthrough = fs->o.no_passthrough};
-	struct session *s = NULL;
-	r = session_new(&session, &s, err);
-	if (r)
-		return r;
-	lock_take(&fs->lock);
-	fs->session = s;
+	struct session *s = fs->session;
 	bool stopping = fs->stopping;
 	lock_drop(&fs->lock);
-	r = store_start(fs->store, err);
+	int r = store_start(fs->store, err);
 	if (r)
 		return r;
 	r = sites_start(&fs->sites, err);
@@ -118,6 +194,7 @@ void fs_free(struct fs *fs)
 	made_files_release(&fs->made_files);
 	sites_close(&fs->sites);
 	nodes_free(fs->nodes);
+	handover_free(fs->handover);
 	refs_close(fs->refs);
 	store_close(fs->store);
 	open_dirs_release(&fs->open_dirs);
@@ -140,14 +217,12 @@ static void make_title(struct fs *fs, char ret[FS_TITLE_MAX])
 
 void fs_status(struct fs *fs, struct fs_status *ret)
 {
-	struct nodes_usage nodes;
+	struct nodes_usage nodes = {0};
 	struct flights_usage flights;
 	struct site *site;
 	memset(ret, 0, sizeof(*ret));
 	make_title(fs, ret->title);
 	store_usage(fs->store, &ret->cache);
-	nodes_usage(fs->nodes, &nodes);
-	ret->nodes = nodes.nodes;
 	for (unsigned i = 0; (site = sites_at(&fs->sites, i)); i++) {
 		flights_usage(fetcher_flights(site->fetcher), &flights);
 		ret->parked += flights.parked;
@@ -155,7 +230,12 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 	}
 	lock_take(&fs->lock);
 	struct backing_table *backing = fs->backing;
+	struct nodes *table = fs->nodes;
 	lock_drop(&fs->lock);
+	if (table)
+		nodes_usage(table, &nodes);
+	ret->nodes = nodes.nodes;
+	ret->open_files = nodes.handles;
 	ret->passthrough = backing && backing_enabled(backing);
 	ret->offline = fs->o.offline;
 	ret->all = fs->o.all;

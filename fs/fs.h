@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fs — one mount as a whole: source, cache, tables and threads. Layer: fs/.
  *
- * Calling sequence (fs/cli/mount.c): fs_new (opens and checks everything that
- * needs no network) → mount_open → fork into the background if asked →
- * fs_serve (starts threads; returns when unmounted or stopped) → fs_free.
- *
- * fs_new starts no thread, so a fork may follow it.
+ * Calling sequence (fs/cli/worker.c): fs_new (opens and checks everything that
+ * needs no network) → fs_connect (takes the connection over, once nobody else serves
+ * it) → fs_serve (starts threads; returns when unmounted or stopped) → fs_free.
  */
 #pragma once
 
@@ -36,13 +34,23 @@ struct fs_options {
 	struct store_options store;
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
 	bool offline;
-	bool no_passthrough;
 };
 
 NODISCARD int fs_new(const struct fs_options *o, struct fs **ret, struct err *err);
-/* Owns fuse_fd from now on. ready(ctx) runs once the mount answers. 0: unmounted or stopped. */
-NODISCARD int fs_serve(struct fs *fs, int fuse_fd, void (*ready)(void *ctx), void *ctx,
-		       struct err *err);
+
+/* A mount in the kernel, and what stays of it when a worker goes. The fds are borrowed. */
+struct fs_connection {
+	int fuse_fd;         /* /dev/fuse, INIT answered */
+	int nodes_fd;        /* of fs/nodes.h */
+	int handover_fd;     /* of fs/handover.h */
+	uint32_t generation; /* how many processes have served the mount, this one included */
+	bool served_before;  /* this very connection */
+	bool refuse_resent;  /* what the process before did not answer is answered with EIO */
+};
+/* -EPROTO: the tables are another version's. */
+NODISCARD int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err);
+/* ready(ctx) runs once requests are answered. 0: unmounted or stopped. */
+NODISCARD int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err);
 /* From any thread: parked requests are answered, fs_serve returns within seconds. */
 void fs_stop(struct fs *fs);
 void fs_free(struct fs *fs); /* NULL is fine */
@@ -51,7 +59,7 @@ void fs_free(struct fs *fs); /* NULL is fine */
 struct fs_status {
 	char title[FS_TITLE_MAX];
 	struct store_usage cache;
-	uint64_t nodes, parked, fetches;
+	uint64_t nodes, open_files, parked, fetches;
 	bool passthrough, offline, all;
 };
 void fs_status(struct fs *fs, struct fs_status *ret);

@@ -13,6 +13,7 @@
 #include "fs/sites.h"
 
 struct backing_table;
+struct handover;
 struct nodes;
 struct refs;
 struct session;
@@ -22,10 +23,11 @@ struct fs {
 	struct store *store;
 	struct refs *refs;
 	struct sites sites;
+	/* Both set under lock once, before the first request: those that answer requests
+	 * need no lock to read them. */
 	struct nodes *nodes;
-	/* Set under lock once, before the first request: those that answer requests
-	 * need no lock to read it. */
 	struct backing_table *backing;
+	struct handover *handover;
 	struct open_dirs open_dirs;
 	struct made_files made_files;
 	struct lock lock;

@@ -18,6 +18,11 @@
 #define UAPI_IOC_BACKING_OPEN  _IOW(229, 1, struct uapi_backing_map) /* the id, > 0 */
 #define UAPI_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
+/* 7.40 too: unanswered requests are sent again on demand, with bit 63 of their number set. */
+#define UAPI_HAS_RESEND    (UINT64_C(1) << 39)
+#define UAPI_NOTIFY_RESEND 7
+#define UAPI_UNIQUE_RESEND (UINT64_C(1) << 63)
+
 struct uapi_backing_map {
 	int32_t fd;
 	uint32_t flags; /* must be 0 */

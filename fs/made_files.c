@@ -1,71 +1,87 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/made_files.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/file.h"
 #include "cache/store.h"
 
+/* For uthash.h: a failure to grow its buckets leaves the entry out. */
+#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
+#include <uthash.h>
+
 struct made_file {
-	LIST_ENTRY(made_file) entry;
+	uint64_t fh;
 	struct blob *blob;
-	const char *text;
+	bool left_out;
+	UT_hash_handle hh;
 };
 
 void made_files_init(struct made_files *m)
 {
 	lock_init(&m->lock);
-	LIST_INIT(&m->open);
+	m->open = NULL;
 }
 
-static void release(struct made_file *f)
+static void made_file_free(struct made_file *f)
 {
+	if (!f)
+		return;
 	blob_unref(f->blob);
 	free(f);
 }
 
 void made_files_release(struct made_files *m)
 {
-	struct made_file *f;
-	lock_take(&m->lock);
-	while ((f = LIST_FIRST(&m->open)) != NULL) {
-		LIST_REMOVE(f, entry);
-		release(f);
+	struct made_file *f, *next;
+	HASH_ITER(hh, m->open, f, next)
+	{
+		HASH_DEL(m->open, f);
+		made_file_free(f);
 	}
-	lock_drop(&m->lock);
 	lock_release(&m->lock);
 }
 
-struct made_file *made_file_new(struct made_files *m, struct blob *blob, const char *text)
+static struct made_file *find(struct made_files *m, uint64_t fh) REQUIRES(m->lock)
 {
-	struct made_file *f = calloc(1, sizeof(*f));
-	if (!f)
-		return NULL;
-	f->blob = blob ? blob_ref(blob) : NULL;
-	f->text = text;
-	lock_take(&m->lock);
-	LIST_INSERT_HEAD(&m->open, f, entry);
-	lock_drop(&m->lock);
+	struct made_file *f = NULL;
+	HASH_FIND(hh, m->open, &fh, sizeof(fh), f);
 	return f;
 }
 
-int64_t made_file_read(const struct made_file *f, void *buf, size_t size, uint64_t offset)
+int made_files_put(struct made_files *m, uint64_t fh, struct blob *blob)
 {
-	if (f->blob)
-		return file_pread_full(blob_fd(f->blob), buf, size, offset);
-	size_t len = strlen(f->text);
-	if (offset >= len)
-		return 0;
-	size_t n = size < len - offset ? size : len - (size_t)offset;
-	memcpy(buf, f->text + offset, n);
-	return (int64_t)n;
+	struct made_file *fresh = calloc(1, sizeof(*fresh));
+	if (!fresh)
+		return -ENOMEM;
+	*fresh = (struct made_file){.fh = fh, .blob = blob_ref(blob)};
+	lock_take(&m->lock);
+	bool known = find(m, fh) != NULL;
+	if (!known)
+		HASH_ADD(hh, m->open, fh, sizeof(fresh->fh), fresh);
+	bool kept = !known && !fresh->left_out;
+	lock_drop(&m->lock);
+	if (!kept)
+		made_file_free(fresh);
+	return kept || known ? 0 : -ENOMEM;
 }
 
-void made_file_close(struct made_files *m, struct made_file *f)
+struct blob *made_files_get(struct made_files *m, uint64_t fh)
 {
 	lock_take(&m->lock);
-	LIST_REMOVE(f, entry);
+	struct made_file *f = find(m, fh);
+	struct blob *blob = f ? blob_ref(f->blob) : NULL;
 	lock_drop(&m->lock);
-	release(f);
+	return blob;
+}
+
+void made_files_close(struct made_files *m, uint64_t fh)
+{
+	lock_take(&m->lock);
+	struct made_file *f = find(m, fh);
+	if (f)
+		HASH_DEL(m->open, f);
+	lock_drop(&m->lock);
+	made_file_free(f);
 }

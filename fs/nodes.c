@@ -42,14 +42,20 @@ const char *record_text(const struct nodes *n, const struct record *rec)
 	return arena_at(n->arena, arena_text_class(rec->text_len), rec->text);
 }
 
-void record_digest(const struct record *rec, struct digest *ret)
+/* Not set: it is none. */
+void digest_restore(uint8_t alg, const uint8_t *bytes, struct digest *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	if (rec->digest_alg != DIGEST_SHA256 && rec->digest_alg != DIGEST_SHA512)
+	if (alg != DIGEST_SHA256 && alg != DIGEST_SHA512)
 		return;
-	ret->alg = rec->digest_alg;
-	ret->len = rec->digest_alg == DIGEST_SHA256 ? 32 : 64;
-	memcpy(ret->bytes, rec->digest, ret->len);
+	ret->alg = alg;
+	ret->len = alg == DIGEST_SHA256 ? 32 : 64;
+	memcpy(ret->bytes, bytes, ret->len);
+}
+
+void record_digest(const struct record *rec, struct digest *ret)
+{
+	digest_restore(rec->digest_alg, rec->digest, ret);
 }
 
 int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec, struct node *ret)
@@ -110,6 +116,20 @@ static int text_store(struct nodes *n, const char *text, size_t len, uint32_t *r
 	return r;
 }
 
+/* Both in one store: a process that takes over must not find the one without the other. */
+static void record_set_text(struct record *rec, uint32_t text, uint16_t len)
+{
+	struct {
+		uint32_t text;
+		uint16_t len;
+		uint8_t alg, flags;
+	} word = {text, len, rec->digest_alg, rec->flags};
+	uint64_t as_one;
+
+	memcpy(&as_one, &word, sizeof(as_one));
+	__atomic_store_n((uint64_t *)(void *)&rec->text, as_one, __ATOMIC_RELEASE);
+}
+
 /* Where content was found last. Without memory, the one before
  * it stays: it was true too. */
 static void update_place(struct nodes *n, struct record *rec, const struct node_key *key)
@@ -127,9 +147,7 @@ static void update_place(struct nodes *n, struct record *rec, const struct node_
 		return;
 	if (text_store(n, place, len, &text) < 0)
 		return;
-	rec->text_len = 0;
-	rec->text = text;
-	rec->text_len = (uint16_t)len;
+	record_set_text(rec, text, (uint16_t)len);
 	arena_put(n->arena, arena_text_class(old_len), old_text);
 }
 
@@ -220,9 +238,50 @@ void record_release(struct nodes *n, uint32_t slot)
 	}
 }
 
-int node_get(struct nodes *n, const struct node_key *key, struct node *ret)
+/* Counted first, remembered then: a process that ends in between leaves a count too
+ * high, never one too low. */
+static void count_lookup(struct nodes *n, uint32_t slot, uint64_t unique)
 {
-	struct record *rec;
+	struct record *rec = record_at(n, slot);
+	struct counted *free_one = NULL;
+
+	__atomic_store_n(&rec->lookups, rec->lookups + 1, __ATOMIC_RELEASE);
+	n->table->lookups++;
+	for (size_t i = 0; unique != 0 && !free_one && i < COUNTED_MAX; i++)
+		if (n->table->counted[i].unique == 0)
+			free_one = &n->table->counted[i];
+	if (!free_one)
+		return;
+	free_one->id = record_id(slot, rec);
+	__atomic_store_n(&free_one->unique, unique & ~NODE_UNIQUE_RESENT, __ATOMIC_RELEASE);
+}
+
+static void uncount(struct nodes *n, uint64_t id, uint64_t count)
+{
+	struct record *rec = record_of(n, id);
+
+	if (!rec || (uint32_t)id == ROOT_SLOT)
+		return;
+	/* Counts may have drifted: what was in flight when a process died. */
+	uint64_t less = count < rec->lookups ? count : rec->lookups;
+
+	rec->lookups -= less;
+	n->table->lookups -= less;
+	record_release(n, (uint32_t)id);
+}
+
+/* What the process before counted for this very request did not arrive. */
+static void take_back(struct nodes *n, uint64_t unique)
+{
+	if ((unique & NODE_UNIQUE_RESENT) == 0)
+		return;
+	uint64_t id = befores_take(&n->counted, unique & ~NODE_UNIQUE_RESENT);
+	if (id != 0)
+		uncount(n, id, 1);
+}
+
+int node_get(struct nodes *n, const struct node_key *key, uint64_t unique, struct node *ret)
+{
 	uint32_t hash, slot;
 	int r;
 
@@ -238,15 +297,26 @@ int node_get(struct nodes *n, const struct node_key *key, struct node *ret)
 		update_place(n, record_at(n, slot), key);
 	if (r < 0)
 		goto out;
-	rec = record_at(n, slot);
-	r = record_copy(n, slot, rec, ret);
-	if (r == 0) {
-		rec->lookups++;
-		n->table->lookups++;
-	}
+	r = record_copy(n, slot, record_at(n, slot), ret);
+	if (r == 0)
+		count_lookup(n, slot, unique);
+	/* Not before: the node might go with it, and come again as another one. */
+	take_back(n, unique);
 out:
 	lock_drop(&n->mu);
 	return r;
+}
+
+void node_answered(struct nodes *n, uint64_t unique)
+{
+	lock_take(&n->mu);
+	for (size_t i = 0; i < COUNTED_MAX; i++) {
+		struct counted *c = &n->table->counted[i];
+
+		if (c->unique == (unique & ~NODE_UNIQUE_RESENT))
+			__atomic_store_n(&c->unique, 0, __ATOMIC_RELEASE);
+	}
+	lock_drop(&n->mu);
 }
 
 int node_find(struct nodes *n, const struct node_key *key, struct node *ret)
@@ -266,18 +336,8 @@ int node_find(struct nodes *n, const struct node_key *key, struct node *ret)
 
 void node_forget(struct nodes *n, uint64_t id, uint64_t count)
 {
-	struct record *rec;
-
 	lock_take(&n->mu);
-	rec = record_of(n, id);
-	if (rec && (uint32_t)id != ROOT_SLOT) {
-		/* Counts may have drifted: what was in flight when a worker died. */
-		uint64_t less = count < rec->lookups ? count : rec->lookups;
-
-		rec->lookups -= less;
-		n->table->lookups -= less;
-		record_release(n, (uint32_t)id);
-	}
+	uncount(n, id, count);
 	lock_drop(&n->mu);
 }
 
@@ -329,65 +389,12 @@ int node_read(struct nodes *n, uint64_t id, struct node *ret)
 	return r;
 }
 
-int node_open_get(struct nodes *n, uint64_t id, struct node_open *ret)
-{
-	struct record *rec;
-	int r = -ESTALE;
-
-	lock_take(&n->mu);
-	rec = record_of(n, id);
-	if (rec && rec->opens == 0)
-		r = -ENOENT;
-	if (rec && rec->opens > 0) {
-		rec->opens++;
-		*ret = (struct node_open){rec->open_mode, rec->backing_id, rec->opens};
-		r = 0;
-	}
-	lock_drop(&n->mu);
-	return r;
-}
-
-int node_open_set(struct nodes *n, uint64_t id, enum node_open_mode mode, int32_t backing_id)
-{
-	struct record *rec;
-	int r = -ESTALE;
-
-	lock_take(&n->mu);
-	rec = record_of(n, id);
-	if (rec && rec->opens > 0)
-		r = -EBUSY;
-	if (rec && rec->opens == 0) {
-		rec->open_mode = (uint8_t)mode;
-		rec->backing_id = backing_id;
-		__atomic_store_n(&rec->opens, 1, __ATOMIC_RELEASE);
-		r = 0;
-	}
-	lock_drop(&n->mu);
-	return r;
-}
-
-int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret)
-{
-	struct record *rec;
-	int r = -ESTALE;
-
-	lock_take(&n->mu);
-	rec = record_of(n, id);
-	if (rec && rec->opens > 0) {
-		rec->opens--;
-		*ret = (struct node_open){rec->open_mode, rec->backing_id, rec->opens};
-		r = 0;
-		record_release(n, (uint32_t)id);
-	}
-	lock_drop(&n->mu);
-	return r;
-}
-
 void nodes_usage(struct nodes *n, struct nodes_usage *ret)
 {
 	lock_take(&n->mu);
 	ret->nodes = n->table->nodes;
 	ret->lookups = n->table->lookups;
+	ret->handles = n->table->handles;
 	ret->bytes = arena_bytes(n->arena);
 	lock_drop(&n->mu);
 }
@@ -460,8 +467,23 @@ int nodes_attach(int memfd, struct nodes **ret, struct err *err)
 		nodes_free(n);
 		return err_set(err, -EPROTO, "the table of nodes is broken");
 	}
+	r = nodes_repair(n);
+	if (r < 0) {
+		nodes_free(n);
+		return err_errno(err, r, "the table of nodes cannot be repaired");
+	}
 	*ret = n;
 	return 0;
+}
+
+int nodes_check(int memfd, struct err *err)
+{
+	struct arena *arena = NULL;
+	int r = arena_attach(memfd, &arena, err);
+
+	if (r == 0)
+		arena_free(arena);
+	return r;
 }
 
 int nodes_fd(const struct nodes *n)
@@ -473,6 +495,8 @@ void nodes_free(struct nodes *n)
 {
 	if (!n)
 		return;
+	befores_release(&n->opened);
+	befores_release(&n->counted);
 	arena_free(n->arena);
 	lock_release(&n->mu);
 	free(n);

@@ -28,7 +28,13 @@
  * used again has another generation, so an id never names a second thing.
  *
  * Backing ids (fs/backing.h) and open counts live in the record of their
- * content node.
+ * content node; each open file of the kernel has a handle here, its fi->fh.
+ *
+ * Another process takes over (nodes_attach) when the one before is gone, wherever it
+ * ended: what it left is repaired. The kernel then sends again what was not answered,
+ * with NODE_UNIQUE_RESENT in its number, and by that number it is known here what was
+ * done for it already, and that is undone: the open, or the count of the lookup. So counts do not
+ *drift. FORGET and RELEASE: see fs/handover.h; a handle is closed once.
  *
  * Threads: any; one internal mutex, a leaf in the lock order; nothing blocks.
  * Limits: NODES_MAX nodes; then node_get is -ENFILE. Names up to NAME_MAX.
@@ -99,17 +105,25 @@ struct node_key {
 	const char *place, *host;
 };
 
-/* A table of its own, or the one in an existing memfd (-EPROTO if that is none;
+/* Of a request that was sent again (Linux 6.9). */
+#define NODE_UNIQUE_RESENT (UINT64_C(1) << 63)
+
+/* A table of its own, or the one in an existing memfd, repaired (-EPROTO if that is none;
  * the memfd stays the caller's). Only one process at a time may use a table:
- * the mutex is not shared. */
+ * the mutex is not shared. nodes_check: whether it is one that we understand; changes
+ * nothing, so a process may ask while another one uses it. */
 NODISCARD int nodes_new(struct nodes **ret, struct err *err);
 NODISCARD int nodes_attach(int memfd, struct nodes **ret, struct err *err);
+NODISCARD int nodes_check(int memfd, struct err *err);
 int nodes_fd(const struct nodes *n); /* borrowed */
 void nodes_free(struct nodes *n);    /* unmaps and closes; NULL is fine */
 
 /* One lookup more, and the record. -ENFILE, -ENOMEM, -ENAMETOOLONG; -ESTALE: no
- * such parent. */
-NODISCARD int node_get(struct nodes *n, const struct node_key *key, struct node *ret);
+ * such parent. unique: the number of the request that it is for, until node_answered says
+ * that its reply has gone out (or was taken back); 0: none. */
+NODISCARD int node_get(struct nodes *n, const struct node_key *key, uint64_t unique,
+		       struct node *ret);
+void node_answered(struct nodes *n, uint64_t unique);
 /* The node of this key if there is one, without counting. -ENOENT. */
 NODISCARD int node_find(struct nodes *n, const struct node_key *key, struct node *ret);
 /* -ESTALE: no such id. */
@@ -142,21 +156,40 @@ void node_detach(struct nodes *n, uint64_t id);
  * opens > 0 the mode and the id stay, and the node is not freed. */
 enum node_open_mode { NODE_OPEN_ORDINARY = 1, NODE_OPEN_PASSTHROUGH };
 struct node_open {
+	uint64_t fh;   /* of this open; never 0 */
+	uint64_t node; /* its id */
 	enum node_open_mode mode;
 	int32_t backing_id; /* of NODE_OPEN_PASSTHROUGH */
 	uint32_t opens;
 };
-/* One open more of a node that is open. -ENOENT: it is not; -ESTALE. */
-NODISCARD int node_open_get(struct nodes *n, uint64_t id, struct node_open *ret);
-/* The first open. -EBUSY: it is open; -ESTALE. */
-NODISCARD int node_open_set(struct nodes *n, uint64_t id, enum node_open_mode mode,
-			    int32_t backing_id);
-/* One open less; ret->opens are left. -ESTALE: no such id, or not open. */
-NODISCARD int node_open_put(struct nodes *n, uint64_t id, struct node_open *ret);
+/* One open more of a node that is open, for the request of this number. -ENOENT: it is
+ * not open; -ESTALE; -ENOMEM, -ENFILE. */
+NODISCARD int node_open_get(struct nodes *n, uint64_t id, uint64_t unique, struct node_open *ret);
+/* The first open. -EBUSY: it is open; -ESTALE; -ENOMEM, -ENFILE. */
+NODISCARD int node_open_set(struct nodes *n, uint64_t id, uint64_t unique, enum node_open_mode mode,
+			    int32_t backing_id, struct node_open *ret);
+/* One open less; ret->opens are left. -ESTALE: no such handle (any more). */
+NODISCARD int node_open_put(struct nodes *n, uint64_t fh, struct node_open *ret);
+/* What the process before had opened for a request that was sent again: the answer never
+ * arrived. As node_open_put; -ENOENT: nothing, or what was made. */
+NODISCARD int node_open_undo(struct nodes *n, uint64_t unique, struct node_open *ret);
+/* Every content node that is open, in no order; under the lock: fn takes none and
+ * does not block. */
+typedef void (*node_open_fn)(void *ctx, const struct node *node, const struct node_open *open);
+void nodes_each_open(struct nodes *n, node_open_fn fn, void *ctx);
+/* The largest backing id that a node had; 0: none had one. */
+int32_t nodes_backing_high(struct nodes *n);
+
+/* An open file whose bytes were made for it (fs/made_files.h): they are the digest's. */
+NODISCARD int node_made_open(struct nodes *n, uint64_t unique, const struct digest *d,
+			     uint64_t *ret_fh);
+NODISCARD int node_made_read(struct nodes *n, uint64_t fh, struct digest *ret); /* -ESTALE */
+void node_made_close(struct nodes *n, uint64_t fh);
 
 struct nodes_usage {
 	uint64_t nodes;   /* in use */
 	uint64_t lookups; /* the kernel's, in all */
+	uint64_t handles; /* open files */
 	uint64_t bytes;   /* of memory */
 };
 void nodes_usage(struct nodes *n, struct nodes_usage *ret);

@@ -166,6 +166,25 @@ int index_init(struct nodes *n)
 	return getrandom(t->hash_key, sizeof(t->hash_key), 0) < 0 ? -errno : 0;
 }
 
+int index_reset(struct nodes *n, uint32_t nodes)
+{
+	struct table *t = n->table;
+	uint32_t buckets = nodes < INDEX_BUCKETS_MIN ? INDEX_BUCKETS_MIN : nodes;
+
+	if (buckets > NODES_MAX)
+		buckets = NODES_MAX;
+	arena_table_shrink(n->arena, 0);
+	for (uint32_t i = 1; i <= buckets; i += ARENA_PAGE / sizeof(uint32_t)) {
+		int r = arena_table_grow(n->arena, i);
+
+		if (r < 0)
+			return r;
+	}
+	t->buckets = buckets;
+	t->indexed = 0;
+	return 0;
+}
+
 bool index_is_valid(const struct nodes *n)
 {
 	return n->table->buckets >= INDEX_BUCKETS_MIN && n->table->buckets <= NODES_MAX;

@@ -11,6 +11,7 @@
 #include "fs/fetch.h"
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
+#include "fs/session.h"
 
 /* A handler needs a tag, a manifest and a blob at the most; what is evicted
  * between two steps is fetched again. */
@@ -68,6 +69,7 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 	}
 	op->fs = fuse_req_userdata(req);
 	op->req = req;
+	op->unique = session_unique();
 	op->ino = ino;
 	op->what = what;
 	op->handler = handler;

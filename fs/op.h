@@ -51,9 +51,10 @@ struct op {
 	const char *what; /* "open", for the log */
 
 	uint64_t ino;
-	char name[256]; /* LOOKUP, GETXATTR */
-	size_t size;    /* GETXATTR, LISTXATTR, READDIR */
-	size_t offset;  /* READDIR */
+	char name[256];  /* LOOKUP, GETXATTR */
+	uint64_t unique; /* the kernel's number for the request; with NODE_UNIQUE_RESENT, perhaps */
+	size_t size;     /* GETXATTR, LISTXATTR, READDIR, READ */
+	uint64_t offset; /* READDIR, READ */
 	struct fuse_file_info fi;
 
 	struct blob *blob; /* what the last flight brought; a reference */

@@ -5,66 +5,101 @@
 
 #include "fs/dirlist.h"
 
+/* For uthash.h: a failure to grow its buckets leaves the entry out. */
+#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
+#include <uthash.h>
+
 struct open_dir {
-	LIST_ENTRY(open_dir) link; /* guarded by the lock of its open_dirs, as below */
+	uint64_t fh;
 	struct dirlist *list;
+	bool left_out;
+	UT_hash_handle hh;
 };
 
 void open_dirs_init(struct open_dirs *o)
 {
 	lock_init(&o->lock);
-	LIST_INIT(&o->open);
+	o->open = NULL;
+	o->last = 0;
+}
+
+void open_dirs_start(struct open_dirs *o, uint32_t generation)
+{
+	lock_take(&o->lock);
+	o->last = (uint64_t)generation << 32;
+	lock_drop(&o->lock);
 }
 
 static void open_dir_free(struct open_dir *d)
 {
+	if (!d)
+		return;
 	dirlist_free(d->list);
 	free(d);
 }
 
 void open_dirs_release(struct open_dirs *o)
 {
-	struct open_dir *d;
-	while ((d = LIST_FIRST(&o->open)) != NULL) {
-		LIST_REMOVE(d, link);
+	struct open_dir *d, *next;
+	HASH_ITER(hh, o->open, d, next)
+	{
+		HASH_DEL(o->open, d);
 		open_dir_free(d);
 	}
 	lock_release(&o->lock);
 }
 
-struct open_dir *open_dir_new(struct open_dirs *o)
+uint64_t open_dirs_number(struct open_dirs *o)
 {
-	struct open_dir *d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
 	lock_take(&o->lock);
-	LIST_INSERT_HEAD(&o->open, d, link);
+	uint64_t fh = ++o->last;
 	lock_drop(&o->lock);
+	return fh;
+}
+
+static struct open_dir *find(struct open_dirs *o, uint64_t fh) REQUIRES(o->lock)
+{
+	struct open_dir *d = NULL;
+	HASH_FIND(hh, o->open, &fh, sizeof(fh), d);
 	return d;
 }
 
-void open_dir_close(struct open_dirs *o, struct open_dir *d)
+const struct dirlist *open_dirs_fill(struct open_dirs *o, uint64_t fh, struct dirlist *list)
 {
+	struct open_dir *fresh = calloc(1, sizeof(*fresh));
+	if (!fresh) {
+		dirlist_free(list);
+		return NULL;
+	}
+	*fresh = (struct open_dir){.fh = fh, .list = list};
 	lock_take(&o->lock);
-	LIST_REMOVE(d, link);
+	struct open_dir *d = find(o, fh);
+	if (!d) {
+		HASH_ADD(hh, o->open, fh, sizeof(fresh->fh), fresh);
+		d = fresh->left_out ? NULL : fresh;
+	}
+	const struct dirlist *there = d ? d->list : NULL;
 	lock_drop(&o->lock);
-	open_dir_free(d);
+	if (d != fresh)
+		open_dir_free(fresh);
+	return there;
 }
 
-void open_dir_fill(struct open_dirs *o, struct open_dir *d, struct dirlist *list)
+const struct dirlist *open_dirs_list(struct open_dirs *o, uint64_t fh)
 {
 	lock_take(&o->lock);
-	struct dirlist *extra = d->list ? list : NULL;
-	if (!d->list)
-		d->list = list;
-	lock_drop(&o->lock);
-	dirlist_free(extra);
-}
-
-const struct dirlist *open_dir_list(struct open_dirs *o, const struct open_dir *d)
-{
-	lock_take(&o->lock);
-	const struct dirlist *list = d->list;
+	struct open_dir *d = find(o, fh);
+	const struct dirlist *list = d ? d->list : NULL;
 	lock_drop(&o->lock);
 	return list;
+}
+
+void open_dirs_close(struct open_dirs *o, uint64_t fh)
+{
+	lock_take(&o->lock);
+	struct open_dir *d = find(o, fh);
+	if (d)
+		HASH_DEL(o->open, d);
+	lock_drop(&o->lock);
+	open_dir_free(d);
 }

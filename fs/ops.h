@@ -20,6 +20,10 @@ struct op;
 /* Whether content could be opened now, as an OPEN would find out. -EINPROGRESS. */
 NODISCARD int ops_check_open(struct op *op, const struct node *node);
 
+/* ops_file.c, for that table */
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* ops_dir.c, for that table */
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

@@ -16,11 +16,6 @@
 #include "fs/ops.h"
 #include "fs/tree.h"
 
-static struct open_dir *handle(const struct fuse_file_info *fi)
-{
-	return (struct open_dir *)(uintptr_t)fi->fh;
-}
-
 static int do_opendir(struct op *op)
 {
 	struct node dir;
@@ -31,22 +26,18 @@ static int do_opendir(struct op *op)
 		r = tree_list(op, &dir, &list);
 	if (r)
 		return r;
-	struct open_dir *d = open_dir_new(all);
-	if (!d) {
-		dirlist_free(list);
-		return -ENOMEM;
-	}
+	uint64_t fh = open_dirs_number(all);
 	bool whole = list && !dirlist_has_unknown(list);
-	if (list)
-		open_dir_fill(all, d, list);
-	op->fi.fh = (uint64_t)(uintptr_t)d;
+	if (list && !open_dirs_fill(all, fh, list))
+		return -ENOMEM;
+	op->fi.fh = fh;
 	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
 			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES ||
 			 dir.kind == NODE_PLATFORMS;
 	op->fi.cache_readdir = immutable && whole;
 	op->fi.keep_cache = immutable && whole;
 	if (op_reply_open(op, 0))
-		open_dir_close(all, d);
+		open_dirs_close(all, fh);
 	return OP_REPLIED;
 }
 
@@ -65,11 +56,11 @@ static int reply_entries(struct op *op, const struct dirlist *list)
 	size_t used = 0;
 	if (!buf)
 		return -ENOMEM;
-	for (size_t i = op->offset; i < dirlist_count(list); i++) {
+	for (size_t i = dirlist_after(list, op->offset); i < dirlist_count(list); i++) {
 		struct dirlist_entry e = dirlist_at(list, i);
 		struct stat st = {.st_ino = e.ino, .st_mode = e.type};
 		size_t n = fuse_add_direntry(op->req, buf + used, op->size - used, e.name, &st,
-					     (off_t)(i + 1));
+					     (off_t)e.cookie);
 		if (n > op->size - used)
 			break;
 		used += n;
@@ -81,8 +72,8 @@ static int reply_entries(struct op *op, const struct dirlist *list)
 static int do_readdir(struct op *op)
 {
 	struct open_dirs *all = &op->fs->open_dirs;
-	struct open_dir *d = handle(&op->fi);
-	if (!open_dir_list(all, d)) {
+	const struct dirlist *there = open_dirs_list(all, op->fi.fh);
+	if (!there) {
 		struct node dir;
 		struct dirlist *list = NULL;
 		int r = node_read(op->fs->nodes, op->ino, &dir);
@@ -90,9 +81,9 @@ static int do_readdir(struct op *op)
 			r = tree_list(op, &dir, &list);
 		if (r)
 			return r;
-		open_dir_fill(all, d, list);
+		there = open_dirs_fill(all, op->fi.fh, list);
 	}
-	return reply_entries(op, open_dir_list(all, d));
+	return there ? reply_entries(op, there) : -ENOMEM;
 }
 
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -102,7 +93,7 @@ void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 		return;
 	op->fi = *fi;
 	op->size = size < OPS_READ_MAX ? size : OPS_READ_MAX;
-	op->offset = off > 0 ? (size_t)off : 0;
+	op->offset = off > 0 ? (uint64_t)off : 0;
 	op_hold_briefly(op);
 	op_start(op);
 }
@@ -111,6 +102,6 @@ void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	struct fs *fs = fuse_req_userdata(req);
-	open_dir_close(&fs->open_dirs, handle(fi));
+	open_dirs_close(&fs->open_dirs, fi->fh);
 	fuse_reply_err(req, 0);
 }

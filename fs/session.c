@@ -27,23 +27,6 @@
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
 
-/* The largest requests of a read-only mount are batches of FORGET, which fit
- * themselves to the buffer, and IOCTL (16 KiB). Pages are touched as used. */
-#define REQUEST_BUFFER      (64u << 10)
-#define MAX_WRITE           4096u /* the kernel's least; it wants room for one in each read */
-#define MAX_BACKGROUND      4096u
-#define MAX_READAHEAD       (1u << 20)
-#define MAX_STACK_DEPTH     1u  /* so that an overlay over the mount still works */
-#define COMPAT_INIT_OUT_LEN 24u /* before 7.23 */
-
-#define WANTED              (FUSE_PARALLEL_DIROPS | FUSE_ASYNC_READ)
-/* AUTO_INVAL_DATA drops pages of a file with two mtimes; CACHE_SYMLINKS keeps
- * a tag's old target past its TTL; READDIRPLUS needs sizes we do not ask for. */
-#define UNWANTED                                                                                   \
-	(FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |                      \
-	 FUSE_CACHE_SYMLINKS | FUSE_SPLICE_READ | FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE |           \
-	 FUSE_WRITEBACK_CACHE)
-
 enum wake { WAKE_REQUEST, WAKE_STOP };
 
 struct session {
@@ -51,20 +34,20 @@ struct session {
 	int fd; /* closed by libfuse, with fuse_session_destroy */
 	int stop_fd;
 	atomic_bool stopping;
-	bool no_passthrough;
+	bool resend, refuse_resent;
+	void (*forget)(void *userdata, uint64_t ino, uint64_t count);
 	void (*ready)(void *userdata);
 	void *userdata;
+	struct handover *handover;
 
 	struct lock mu;
-	struct session_features features; /* guarded by mu */
-	struct session_init init;         /* guarded by mu */
 	int failure; /* guarded by mu: what ended the first thread that failed */
 };
 
-/* Set while this thread has INIT processed. libfuse calls our writev with the
- * userdata of the operations, which does not lead to the session; the reply to
- * INIT is written before fuse_session_process_buf returns. */
-static _Thread_local struct session *init_session;
+/* Set while this thread has INIT processed again: what libfuse answers, the kernel was
+ * told before. */
+static _Thread_local bool init_again;
+static _Thread_local uint64_t current_unique;
 
 static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap) PRINTF(2, 0);
 
@@ -82,96 +65,16 @@ static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 		log_debug("libfuse", "%s", text);
 }
 
-static uint64_t join_flags(uint32_t flags, uint32_t flags2)
-{
-	return flags & FUSE_INIT_EXT ? flags | (uint64_t)flags2 << 32 : flags;
-}
-
-/* What the kernel offers; 0 if this is no INIT that we understand. */
-static uint64_t init_offer(const struct session_init *init, uint32_t *ret_readahead)
-{
-	struct fuse_init_in in = {0};
-	size_t head = sizeof(struct fuse_in_header);
-	size_t len = init->request_len > head ? init->request_len - head : 0;
-
-	memcpy(&in, init->request + head, len < sizeof(in) ? len : sizeof(in));
-	*ret_readahead = in.max_readahead;
-	return join_flags(in.flags, in.flags2);
-}
-
-/* The answer we want, out of the one that libfuse made. */
-static void init_answer(const struct session *s, uint64_t offer, uint32_t readahead,
-			struct uapi_init_out *out)
-{
-	out->flags = (out->flags & ~(uint32_t)UNWANTED) | (uint32_t)(offer & WANTED);
-	out->max_readahead = readahead < MAX_READAHEAD ? readahead : MAX_READAHEAD;
-	out->max_background = MAX_BACKGROUND;
-	out->congestion_threshold = MAX_BACKGROUND / 4 * 3;
-	out->max_write = MAX_WRITE;
-	if ((offer & FUSE_INIT_EXT) == 0) {
-		out->flags2 = 0;
-		return;
-	}
-	out->flags |= FUSE_INIT_EXT;
-	if ((offer & UAPI_PASSTHROUGH) != 0 && !s->no_passthrough) {
-		out->flags2 |= (uint32_t)(UAPI_PASSTHROUGH >> 32);
-		out->max_stack_depth = MAX_STACK_DEPTH;
-	}
-}
-
-static void init_record(struct session *s, const struct fuse_out_header *head,
-			const struct uapi_init_out *out, size_t len)
-{
-	uint64_t flags = join_flags(out->flags, out->flags2);
-
-	lock_take(&s->mu);
-	s->features.proto_major = out->major;
-	s->features.proto_minor = out->minor;
-	s->features.parallel_dirops = (flags & FUSE_PARALLEL_DIROPS) != 0;
-	s->features.passthrough = (flags & UAPI_PASSTHROUGH) != 0;
-	s->features.init_ext = (flags & FUSE_INIT_EXT) != 0;
-	s->features.max_background = out->max_background;
-	s->features.max_readahead = out->max_readahead;
-	memcpy(s->init.reply, head, sizeof(*head));
-	memcpy(s->init.reply + sizeof(*head), out, len);
-	s->init.reply_len = sizeof(*head) + len;
-	lock_drop(&s->mu);
-}
-
-/* Writes the reply to INIT as we want it. Anything else than a full answer (a
- * failure, or the demand for another major version) passes unchanged. */
-static ssize_t write_init_reply(struct session *s, int fd, struct iovec *iov, int count)
-{
-	struct fuse_out_header head;
-	struct uapi_init_out out = {0};
-	struct session_init init;
-	uint32_t readahead;
-	ssize_t n;
-
-	if (count != 2 || iov[0].iov_len != sizeof(head) || iov[1].iov_len < COMPAT_INIT_OUT_LEN ||
-	    iov[1].iov_len > sizeof(out))
-		return writev(fd, iov, count);
-	memcpy(&head, iov[0].iov_base, sizeof(head));
-	if (head.error != 0)
-		return writev(fd, iov, count);
-
-	memcpy(&out, iov[1].iov_base, iov[1].iov_len);
-	session_init(s, &init);
-	uint64_t offer = init_offer(&init, &readahead);
-	init_answer(s, offer, readahead, &out);
-	memcpy(iov[1].iov_base, &out, iov[1].iov_len);
-	n = writev(fd, iov, count);
-	if (n >= 0)
-		init_record(s, &head, &out, iov[1].iov_len);
-	return n;
-}
-
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
+	ssize_t len = 0;
+
 	(void)userdata;
-	if (init_session)
-		return write_init_reply(init_session, fd, iov, count);
-	return writev(fd, iov, count);
+	if (!init_again)
+		return writev(fd, iov, count);
+	for (int i = 0; i < count; i++)
+		len += (ssize_t)iov[i].iov_len;
+	return len;
 }
 
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
@@ -214,7 +117,7 @@ static int wait_readable(int epfd)
 static int64_t receive(struct session *s, int epfd, void *buf)
 {
 	while (!atomic_load(&s->stopping)) {
-		ssize_t n = read(s->fd, buf, REQUEST_BUFFER);
+		ssize_t n = read(s->fd, buf, HANDOVER_BUFFER);
 		int r = 0;
 
 		if (n >= 0)
@@ -238,62 +141,109 @@ static int64_t receive(struct session *s, int epfd, void *buf)
 	return 0;
 }
 
-static void process(struct session *s, void *buf, size_t len)
+/* The forgets of the request in buffer i, from the first on that was not begun. Each
+ * counts as begun before it is done: a process that ends in between leaves a count too
+ * high, never one too low. */
+static void process_forgets(struct session *s, unsigned i)
 {
-	struct fuse_buf request = {.mem = buf, .size = len};
+	const unsigned char *at = handover_buffer(s->handover, i);
+	uint32_t *progress = handover_progress(s->handover, i);
+	struct fuse_in_header head;
+	struct fuse_batch_forget_in batch = {.count = 1};
+	struct fuse_forget_one one;
 
-	fuse_session_process_buf(s->fuse, &request);
-}
-
-static bool init_is_done(struct session *s)
-{
-	bool done;
-
-	lock_take(&s->mu);
-	done = s->init.reply_len > 0;
-	lock_drop(&s->mu);
-	return done;
-}
-
-static void process_init(struct session *s, void *buf, size_t len)
-{
-	lock_take(&s->mu);
-	s->init.request_len = len < SESSION_INIT_MAX ? len : SESSION_INIT_MAX;
-	memcpy(s->init.request, buf, s->init.request_len);
-	lock_drop(&s->mu);
-
-	init_session = s;
-	process(s, buf, len);
-	init_session = NULL;
-}
-
-/* 1: answered. 0: unmounted or stopped before. */
-static int serve_init(struct session *s, int epfd, void *buf)
-{
-	while (!init_is_done(s)) {
-		int64_t n = receive(s, epfd, buf);
-		struct fuse_in_header head;
-
-		if (n <= 0)
-			return (int)n;
-		memcpy(&head, buf, sizeof(head));
-		if (head.opcode == FUSE_INIT)
-			process_init(s, buf, (size_t)n);
-		else
-			process(s, buf, (size_t)n);
+	memcpy(&head, at, sizeof(head));
+	at += sizeof(head);
+	size_t left = head.len <= HANDOVER_BUFFER ? head.len - sizeof(head) : 0;
+	if (head.opcode == FUSE_BATCH_FORGET && left >= sizeof(batch)) {
+		memcpy(&batch, at, sizeof(batch));
+		at += sizeof(batch);
+		left -= sizeof(batch);
 	}
-	return 1;
+	bool single = head.opcode == FUSE_FORGET;
+	size_t each = single ? sizeof(struct fuse_forget_in) : sizeof(one);
+	for (uint32_t k = *progress; k < batch.count && (k + 1) * each <= left; k++) {
+		__atomic_store_n(progress, k + 1, __ATOMIC_RELEASE);
+		one.nodeid = head.nodeid;
+		memcpy(single ? (void *)&one.nlookup : (void *)&one, at + k * each, each);
+		s->forget(s->userdata, one.nodeid, one.nlookup);
+	}
 }
 
-static int serve(struct session *s, int epfd, void *buf)
+static bool is_forget(const struct fuse_in_header *head)
+{
+	return head->opcode == FUSE_FORGET || head->opcode == FUSE_BATCH_FORGET;
+}
+
+static void refuse(struct session *s, const struct fuse_in_header *head)
+{
+	struct fuse_out_header reply = {
+	    .len = sizeof(reply), .error = -EIO, .unique = head->unique};
+
+	log_warning("session", "a request (opcode %u) is refused: workers died of one such",
+		    head->opcode);
+	/* An INTERRUPT has no answer, and one whose caller has gone wants none. */
+	if (head->opcode != FUSE_INTERRUPT)
+		(void)!write(s->fd, &reply, sizeof(reply));
+}
+
+/* The request in buffer i, of len bytes. */
+static void process(struct session *s, unsigned i, size_t len)
+{
+	struct fuse_buf request = {.mem = handover_buffer(s->handover, i), .size = len};
+	struct fuse_in_header head;
+
+	memcpy(&head, request.mem, sizeof(head));
+	if (is_forget(&head)) {
+		process_forgets(s, i);
+	} else if (s->refuse_resent && (head.unique & UAPI_UNIQUE_RESEND) != 0) {
+		refuse(s, &head);
+	} else {
+		current_unique = head.unique;
+		fuse_session_process_buf(s->fuse, &request);
+		current_unique = 0;
+	}
+	handover_done(s->handover, i);
+}
+
+static int serve(struct session *s, int epfd, unsigned i)
 {
 	for (;;) {
-		int64_t n = receive(s, epfd, buf);
+		int64_t n = receive(s, epfd, handover_buffer(s->handover, i));
 
 		if (n <= 0)
 			return (int)n;
-		process(s, buf, (size_t)n);
+		process(s, i, (size_t)n);
 	}
+}
+
+/* libfuse answers nothing before it has seen INIT. */
+static void replay_init(struct session *s)
+{
+	struct handover_init init = *handover_init(s->handover);
+	struct fuse_buf request = {.mem = init.request, .size = init.request_len};
+
+	init_again = true;
+	fuse_session_process_buf(s->fuse, &request);
+	init_again = false;
+}
+
+static int take_over(struct session *s)
+{
+	struct fuse_out_header resend = {.len = sizeof(resend), .error = UAPI_NOTIFY_RESEND};
+
+	replay_init(s);
+	for (unsigned i = 0; i < HANDOVER_BUFFERS; i++) {
+		struct fuse_in_header head;
+
+		memcpy(&head, handover_buffer(s->handover, i), sizeof(head));
+		if (head.len >= sizeof(head) && is_forget(&head))
+			process_forgets(s, i);
+		handover_done(s->handover, i);
+	}
+	if (!s->resend || write(s->fd, &resend, sizeof(resend)) >= 0)
+		return 0;
+	return errno == ENODEV || errno == ENOTCONN ? 0 : -errno;
 }
 
 /* One thread is through: so are all. */
@@ -306,24 +256,29 @@ static void finish(struct session *s, int r)
 	session_stop(s);
 }
 
+struct thread {
+	struct session *session;
+	unsigned i; /* its buffer */
+	pthread_t id;
+};
+
 static void *thread_main(void *arg)
 {
-	struct session *s = arg;
-	AUTO_FREE void *buf = malloc(REQUEST_BUFFER);
+	const struct thread *t = arg;
+	struct session *s = t->session;
 	AUTO_FD int epfd = -1;
-	int r = buf ? poller_open(s, &epfd) : -ENOMEM;
+	int r = poller_open(s, &epfd);
 
-	if (r == 0) {
-		finish(s, serve(s, epfd, buf));
-	} else {
+	if (r == 0)
+		finish(s, serve(s, epfd, t->i));
+	else
 		log_warning("session", "one thread less: %s", strerror(-r));
-	}
 	return NULL;
 }
 
 /* Signals are for the program's own threads, so these block them all. Fewer
  * threads than wanted are no failure: none of them ever blocks. */
-static size_t start_threads(struct session *s, pthread_t *threads, size_t n)
+static size_t start_threads(struct session *s, struct thread *threads, size_t n)
 {
 	sigset_t all, old;
 	size_t i;
@@ -331,7 +286,8 @@ static size_t start_threads(struct session *s, pthread_t *threads, size_t n)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (i = 0; i < n; i++) {
-		int r = pthread_create(&threads[i], NULL, thread_main, s);
+		threads[i] = (struct thread){.session = s, .i = (unsigned)i + 1};
+		int r = pthread_create(&threads[i].id, NULL, thread_main, &threads[i]);
 
 		if (r != 0) {
 			log_warning("session", "%zu threads instead of %zu: %s", i + 1, n + 1,
@@ -345,23 +301,22 @@ static size_t start_threads(struct session *s, pthread_t *threads, size_t n)
 
 int session_run(struct session *s, struct err *err)
 {
-	pthread_t threads[SESSION_THREADS - 1];
-	AUTO_FREE void *buf = malloc(REQUEST_BUFFER);
+	struct thread threads[SESSION_THREADS - 1];
 	AUTO_FD int epfd = -1;
 	size_t started = 0;
-	int r = buf ? poller_open(s, &epfd) : -ENOMEM;
+	int r = poller_open(s, &epfd);
 
 	if (r == 0)
-		r = serve_init(s, epfd, buf);
-	if (r > 0) {
+		r = take_over(s);
+	if (r == 0) {
 		if (s->ready)
 			s->ready(s->userdata);
 		started = start_threads(s, threads, ARRAY_LEN(threads));
-		r = serve(s, epfd, buf);
+		r = serve(s, epfd, 0);
 	}
 	finish(s, r);
 	for (size_t i = 0; i < started; i++)
-		pthread_join(threads[i], NULL);
+		pthread_join(threads[i].id, NULL);
 
 	lock_take(&s->mu);
 	r = s->failure;
@@ -374,18 +329,6 @@ void session_stop(struct session *s)
 	atomic_store(&s->stopping, true);
 	/* Fails only where it need not be done: the counter is full. */
 	(void)eventfd_write(s->stop_fd, 1);
-}
-
-static uint32_t read_sysctl(const char *path)
-{
-	AUTO_FREE char *text = NULL;
-	size_t len = 0;
-
-	/* Not there: a kernel without it. */
-	if (file_read_small(AT_FDCWD, path, 32, &text, &len) < 0)
-		return 0;
-	unsigned long v = strtoul(text, NULL, 10);
-	return v < UINT32_MAX ? (uint32_t)v : UINT32_MAX;
 }
 
 /* Hands fd to libfuse, whose fuse_session_destroy closes it. */
@@ -425,11 +368,12 @@ int session_new(const struct session_options *o, struct session **ret, struct er
 		return err_set(err, -ENOMEM, "no memory for the session");
 	lock_init(&s->mu);
 	s->fd = -1;
+	s->forget = o->forget;
 	s->ready = o->ready;
 	s->userdata = o->userdata;
-	s->no_passthrough = o->no_passthrough;
-	s->features.default_timeout_s = read_sysctl("/proc/sys/fs/fuse/default_request_timeout");
-	s->features.max_timeout_s = read_sysctl("/proc/sys/fs/fuse/max_request_timeout");
+	s->handover = o->handover;
+	s->resend = o->resend;
+	s->refuse_resent = o->refuse_resent;
 	fuse_set_log_func(log_libfuse);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = s->stop_fd < 0 ? -errno : set_nonblocking(fd);
@@ -455,18 +399,9 @@ void session_free(struct session *s)
 	free(s);
 }
 
-void session_features(struct session *s, struct session_features *ret)
+uint64_t session_unique(void)
 {
-	lock_take(&s->mu);
-	*ret = s->features;
-	lock_drop(&s->mu);
-}
-
-void session_init(struct session *s, struct session_init *ret)
-{
-	lock_take(&s->mu);
-	*ret = s->init;
-	lock_drop(&s->mu);
+	return current_unique;
 }
 
 int session_fd(const struct session *s)

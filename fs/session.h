@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* session — the FUSE connection, with its I/O in our hands. Layer: fs/.
  *
- * libfuse parses and dispatches; we read /dev/fuse, and see every reply
- * before it is written (fuse_session_custom_io), because three things that
- * this file system needs stand in the INIT reply and libfuse 3.14 does not
- * send them: parallel directory operations, passthrough, and the stacking
- * depth (docs/architecture.md, "INIT").
+ * libfuse parses and dispatches; we read /dev/fuse (fuse_session_custom_io), because
+ * what libfuse 3.14 does not do must be done: the answer to INIT (fs/init.h), and taking
+ * over a connection from a process that died.
  *
- * Threads: SESSION_THREADS threads read the one fd. The first alone handles
- * everything up to INIT; the others start only then. None may block on the
- * network, a lock held across I/O, or another request.
+ * Taking over, in this order, by one thread before there is another one that reads: INIT
+ * is given to libfuse again, and its answer thrown away; the FORGETs that were read and not
+ * done are done (fs/handover.h); the kernel is asked to send again what has no answer. The
+ * process before must be gone. (A request that is answered before INIT is EIO to its caller,
+ * and one that is read before the demand is delivered twice.)
+ *
+ * Threads: SESSION_THREADS threads read the one fd. None may block on the network, a
+ * lock held across I/O, or another request.
  *
  * Calling sequence
  *
- *	mount_open (fs/mount.h) → fd
+ *	mount_open (fs/mount.h) → fd → init_serve (fs/init.h)
  *	session_new(fd, ops, …) → session_run (returns when unmounted, or after
  *	session_stop) → session_free
  */
@@ -26,39 +29,25 @@
 #include <fuse_lowlevel.h>
 
 #include "base/err.h"
+#include "fs/handover.h"
+#include "fs/init.h"
 
 struct session;
 
-#define SESSION_THREADS 4
+#define SESSION_THREADS HANDOVER_BUFFERS
 
 struct session_options {
-	int fd; /* /dev/fuse, mounted; owned by the session from now on */
+	int fd; /* /dev/fuse, INIT answered; owned by the session from now on */
+	/* Without forget and forget_multi. */
 	const struct fuse_lowlevel_ops *ops;
 	void *userdata;
-	/* Runs once, in the thread that handled INIT, after its reply was written:
-	 * the mount answers. NULL: nothing. */
+	/* The kernel's FORGET of one node. Must not block. */
+	void (*forget)(void *userdata, uint64_t ino, uint64_t count);
+	/* Runs once, when requests begin to be answered. NULL: nothing. */
 	void (*ready)(void *userdata);
-	bool no_passthrough; /* do not offer it (for tests and for --no-passthrough) */
-};
-
-/* What was agreed upon with the kernel. */
-struct session_features {
-	uint32_t proto_major, proto_minor;
-	bool parallel_dirops, passthrough, init_ext;
-	uint32_t max_background;
-	uint32_t max_readahead;
-	/* Seconds, 0: none, as of session_new. The kernel aborts a whole mount one
-	 * of whose requests waits longer. */
-	uint32_t default_timeout_s, max_timeout_s;
-};
-
-/* The INIT request and the reply as written, headers included: a later worker
- * replays them. reply_len is 0 until there was one. */
-#define SESSION_INIT_MAX 512
-struct session_init {
-	size_t request_len, reply_len;
-	unsigned char request[SESSION_INIT_MAX];
-	unsigned char reply[SESSION_INIT_MAX];
+	struct handover *handover; /* borrowed; INIT is in it */
+	bool resend;               /* somebody has served this connection before */
+	bool refuse_resent; /* what is sent again is answered with EIO: it kills those who try */
 };
 
 /* -EMFILE, -ENOMEM, … */
@@ -68,8 +57,7 @@ NODISCARD int session_run(struct session *s, struct err *err);
 /* From any thread, or a signal handler's companion: session_run returns soon. */
 void session_stop(struct session *s);
 void session_free(struct session *s); /* NULL is fine */
-/* Both from any thread; zero before INIT, but for the timeouts. */
-void session_features(struct session *s, struct session_features *ret);
-void session_init(struct session *s, struct session_init *ret);
+/* The kernel's number for the request that this thread is handling; 0: it handles none. */
+uint64_t session_unique(void);
 int session_fd(const struct session *s); /* borrowed: for ioctl */
 struct fuse_session *session_fuse(struct session *s);

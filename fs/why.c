@@ -142,7 +142,7 @@ static int step(struct walk *k, const char *name)
 	k->op->site = NULL; /* the node's, which may be another one than the last step's */
 	int r = tree_lookup(k->op, &k->node, name, &found);
 	if (r == 0)
-		r = node_get(nodes, &found.key, &child);
+		r = node_get(nodes, &found.key, 0, &child);
 	if (r)
 		return r;
 	k->held[k->depth++] = child.id;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,8 +13,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-/* What goes through the pipe: one byte READY, or the text of a failure. */
-#define READY '\001'
+/* What goes through the pipe: one byte, the status and this; then the text of a failure. */
+#define STATUS_BASE 'A'
+#define READY       STATUS_BASE
+#define FAILED      1
 
 static int detach(struct err *err)
 {
@@ -47,18 +50,20 @@ pid_t daemon_fork(int *ret_fd, struct err *err)
 	close(ends[0]);
 	struct err why;
 	if (detach(&why) < 0) {
-		(void)daemon_report(ends[1], why.text);
+		(void)daemon_report(ends[1], FAILED, why.text);
 		_exit(1);
 	}
 	*ret_fd = ends[1];
 	return 0;
 }
 
-int daemon_report(int fd, const char *failure)
+int daemon_report(int fd, int status, const char *failure)
 {
-	static const char ready = READY;
-	int rc = failure != NULL ? file_write_all(fd, failure, strlen(failure))
-				 : file_write_all(fd, &ready, 1);
+	char report[ERR_TEXT_MAX + 1];
+	int n = snprintf(report, sizeof(report), "%c%s", STATUS_BASE + status,
+			 status != 0 ? failure : "");
+	int rc =
+	    file_write_all(fd, report, (size_t)n < sizeof(report) ? (size_t)n : sizeof(report) - 1);
 	close(fd);
 	return rc;
 }
@@ -95,12 +100,14 @@ int daemon_wait(int fd, pid_t child, struct err *err)
 	int status = 0;
 	(void)waitpid(child, &status, 0);
 	if (rc < 0)
-		return err_errno(err, rc, "the process in the background does not report");
-	if (report[0] != '\0')
-		return err_set(err, -EIO, "%s", report);
-	if (WIFSIGNALED(status))
-		return err_set(err, -EIO,
-			       "the process in the background was ended by signal %d (%s)",
-			       WTERMSIG(status), strsignal(WTERMSIG(status)));
-	return err_set(err, -EIO, "the process in the background ended without a word");
+		(void)err_errno(err, rc, "the process in the background does not report");
+	else if (report[0] > STATUS_BASE)
+		(void)err_set(err, -EIO, "%s", report + 1);
+	else if (WIFSIGNALED(status))
+		(void)err_set(err, -EIO,
+			      "the process in the background was ended by signal %d (%s)",
+			      WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		(void)err_set(err, -EIO, "the process in the background ended without a word");
+	return report[0] > STATUS_BASE ? report[0] - STATUS_BASE : FAILED;
 }

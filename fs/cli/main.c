@@ -9,6 +9,7 @@
 #include "fs/cli/help.h"
 #include "fs/cli/process.h"
 #include "fs/cli/suggest.h"
+#include "fs/cli/worker.h"
 
 /* A full disk behind stdout is a failure too. */
 static int finish(int status)
@@ -53,6 +54,9 @@ static int run_command(const struct command *c, int argc, char **argv)
 	return finish(status);
 }
 
+/* Not in the list: a mount starts it by itself. */
+static const struct command serve = {.name = "serve", .id = CLI_SERVE, .run = worker_main};
+
 static int help(int argc, char **argv)
 {
 	if (argc > 2)
@@ -92,6 +96,8 @@ int main(int argc, char **argv)
 	}
 	if (word[0] == '-')
 		return complain(CLI_USAGE, "unknown option %s; see 'wasmocifs --help'", word);
+	if (strcmp(word, "serve") == 0)
+		return run_command(&serve, argc - 1, argv + 1);
 	const struct command *c = command_find(word);
 	return c != NULL ? run_command(c, argc - 1, argv + 1) : unknown_command(word);
 }

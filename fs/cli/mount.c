@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `wasmocifs mount`: from the words of the command line to an open mount. All
- * that can be wrong with what was typed is found before anything is changed. */
-#include "fs/cli/serve.h"
-
+/* `wasmocifs mount`: from the words of the command line to a keeper. All that can be wrong
+ * with what was typed is found before anything is changed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -13,8 +11,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/daemon.h"
+#include "fs/cli/keeper.h"
+#include "fs/cli/notify.h"
 #include "fs/cli/path.h"
 #include "fs/cli/process.h"
 #include "fs/cli/stop.h"
@@ -228,78 +229,51 @@ static int own_ready_fd(int fd, int *ret, struct err *err)
 	return fd >= 0 && *ret < 0 ? err_errno(err, -errno, "--ready-fd %d", fd) : 0;
 }
 
-static int choose_cache(const struct cli_args *args, char **ret, struct err *err)
+static int add_word(struct names *words, const char *word, struct err *err)
 {
-	if (args->cache == NULL)
-		return default_cache(ret, err);
-	*ret = strdup(args->cache);
-	return *ret != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
+	return names_add(words, word, strlen(word)) < 0
+		   ? err_set(err, -ENOMEM, "no memory for a mount")
+		   : 0;
 }
 
-static void free_sources(char **v)
+/* With --all mount(8) has no source to give, and says "none". */
+static int add_operands(const struct cli_args *args, const char *mountpoint, struct names *words,
+			struct err *err)
 {
-	for (size_t i = 0; v != NULL && v[i] != NULL; i++)
-		free(v[i]);
-	free(v);
-}
-
-/* New, NULL at its end. With --all mount(8) has no source to give, and says "none". */
-static int make_sources(const struct cli_args *args, char ***ret, size_t *ret_n, struct err *err)
-{
-	size_t n = 0;
-	int rc = 0;
-	char **v = calloc((size_t)args->n_operands, sizeof(*v));
-	if (v == NULL)
-		return err_set(err, -ENOMEM, "out of memory");
+	int rc = add_word(words, "--", err);
 	for (int i = 0; i + 1 < args->n_operands && rc == 0; i++) {
+		AUTO_FREE char *source = NULL;
 		if (args->all && strcmp(args->operands[i], "none") == 0)
 			continue;
-		rc = absolute_source(args->operands[i], &v[n], err);
-		n += rc == 0;
+		rc = absolute_source(args->operands[i], &source, err);
+		if (rc == 0)
+			rc = add_word(words, source, err);
 	}
-	*ret = v;
-	*ret_n = n;
-	return rc;
+	return rc < 0 ? rc : add_word(words, mountpoint, err);
 }
 
-static int make_fs(const struct cli_args *args, const char *cache, char **sources, size_t n,
-		   struct fs **ret, struct err *err)
-{
-	struct fs_options o = {
-	    .specs = (const char *const *)sources,
-	    .spec_count = n,
-	    .all = args->all,
-	    .allow_hosts = (const char *const *)args->allow_hosts.v,
-	    .allow_host_count = args->allow_hosts.n,
-	    .source = {.auth_file = args->auth_file,
-		       .ca_file = args->ca_file,
-		       .hosts_dir = args->hosts_dir,
-		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
-	    .store = {.dir = cache, .limit = args->cache_size},
-	    .tag_ttl_ms = args->tag_ttl_ms,
-	    .list_ttl_ms = args->list_ttl_ms,
-	    .timeout_ms = args->timeout_ms,
-	    .offline = args->offline,
-	    .no_passthrough = args->no_passthrough,
-	};
-	return fs_new(&o, ret, err);
-}
-
-/* The sources are looked at by fs_new only: fs.h says which of its options stay. */
-static int prepare_fs(const struct cli_args *args, const char *mountpoint, struct fs **ret,
+/* What a worker is started with: NULL at its end, and the caller's to release. */
+static int make_words(const struct cli_args *args, const char *mountpoint, struct names *ret,
 		      struct err *err)
 {
-	AUTO_FREE char *cache = NULL;
-	char **sources = NULL;
-	size_t n = 0;
-	int rc = make_sources(args, &sources, &n, err);
+	int rc = add_word(ret, "wasmocifs", err);
 	if (rc == 0)
-		rc = choose_cache(args, &cache, err);
+		rc = add_word(ret, "serve", err);
+	if (rc == 0) {
+		rc = options_words(CLI_SERVE, args, ret);
+		if (rc < 0)
+			rc = err_errno(err, rc, "the options cannot be handed on");
+	}
 	if (rc == 0)
-		rc = check_paths(args, cache, mountpoint, err);
-	if (rc == 0)
-		rc = make_fs(args, cache, sources, n, ret, err);
-	free_sources(sources);
+		rc = add_operands(args, mountpoint, ret, err);
+	char **v = rc == 0 ? reallocarray(ret->v, ret->n + 1, sizeof(*v)) : NULL;
+	if (rc == 0 && v == NULL)
+		rc = err_set(err, -ENOMEM, "no memory for a mount");
+	if (v != NULL) {
+		v[ret->n] = NULL;
+		ret->v = v;
+		ret->room = ret->n + 1;
+	}
 	return rc;
 }
 
@@ -309,36 +283,65 @@ static void ignore_socket(void *ctx, unsigned minor)
 	(void)minor;
 }
 
-/* In the parent of a daemon: everything is the child's now. */
-static int await_daemon(const struct serving *s, pid_t child)
+struct waiting {
+	int report_fd; /* of fs/cli/daemon.h; -1: in the foreground */
+	int ready_fd;  /* -1: none */
+};
+
+/* Whoever waits has gone away before it could use the mount: not 0. */
+static int on_ready(void *ctx)
 {
-	struct err err;
-	if (daemon_wait(s->report_fd, child, &err) == 0)
-		return CLI_DONE;
-	(void)stop_unmount(s->mountpoint, s->minor);
-	return complain(CLI_FAILED, "%s", err.text);
+	struct waiting *w = ctx;
+	notify_send("READY=1");
+	if (w->ready_fd >= 0) {
+		if (file_write_all(w->ready_fd, "\n", 1) < 0)
+			log_warning("mount", "nobody reads from --ready-fd");
+		close(steal_fd(&w->ready_fd));
+	}
+	return w->report_fd >= 0 ? daemon_report(steal_fd(&w->report_fd), CLI_DONE, NULL) : 0;
 }
 
-static int start(const struct cli_args *args, struct serving *s)
+static int keep(const struct cli_args *args, const char *mountpoint, char **words,
+		struct waiting *w)
+{
+	struct err err = {""};
+	struct keeper_options o = {.mount = {.mountpoint = mountpoint,
+					     .allow_other = args->allow_other,
+					     .noexec = args->noexec,
+					     .no_passthrough = args->no_passthrough,
+					     .no_resend = args->no_resend},
+				   .argv = words,
+				   .ready = on_ready,
+				   .ctx = w};
+	int status = keeper_run(&o, &err);
+	if (status == CLI_DONE)
+		return status;
+	if (w->report_fd >= 0) {
+		(void)daemon_report(steal_fd(&w->report_fd), status, err.text);
+		return status;
+	}
+	if (!args->foreground) {
+		log_error("mount", "%s: %s", mountpoint, err.text);
+		return status;
+	}
+	return complain(status, "%s", err.text);
+}
+
+static int start(const struct cli_args *args, const char *mountpoint, char **words,
+		 struct waiting *w)
 {
 	struct err err;
-	if (mount_state(s->mountpoint, &s->minor) != MOUNT_OURS) {
-		fs_free(s->fs);
-		return complain(CLI_FAILED, "%s: the mount was taken away at once", s->mountpoint);
-	}
 	if (args->foreground)
-		return serve(s);
-	pid_t child = daemon_fork(&s->report_fd, &err);
-	if (child < 0) {
-		(void)stop_unmount(s->mountpoint, s->minor);
-		fs_free(s->fs);
+		return keep(args, mountpoint, words, w);
+	pid_t child = daemon_fork(&w->report_fd, &err);
+	if (child < 0)
 		return complain(CLI_FAILED, "%s", err.text);
+	if (child > 0) {
+		int status = daemon_wait(w->report_fd, child, &err);
+		return status == CLI_DONE ? status : complain(status, "%s", err.text);
 	}
-	/* The parent leaves without freeing what the child uses too. */
-	if (child > 0)
-		_exit(await_daemon(s, child));
 	log_open(args->log_level, args->log_format, true);
-	return serve(s);
+	_exit(keep(args, mountpoint, words, w));
 }
 
 /* What the process needs, and where the mount is to be. */
@@ -356,33 +359,33 @@ static int prepare(const struct cli_args *args, char mountpoint[PATH_MAX], int *
 	return rc < 0 ? rc : check_device(err);
 }
 
-int mount_main(const struct cli_args *args)
+int mount_main(const struct cli_args *given)
 {
 	struct err err;
+	struct cli_args args = *given;
 	char mountpoint[PATH_MAX];
-	struct serving s = {.mountpoint = mountpoint, .report_fd = -1, .ready_fd = -1};
-	if (check_operands(args, &err) < 0)
+	AUTO_FREE char *cache = NULL;
+	struct waiting w = {.report_fd = -1, .ready_fd = -1};
+	struct names words = {0};
+	if (check_operands(&args, &err) < 0)
 		return complain(CLI_USAGE, "mount: %s", err.text);
-	log_open(args->log_level, args->log_format, false);
-	if (prepare(args, mountpoint, &s.ready_fd, &err) < 0)
-		return complain(CLI_FAILED, "%s", err.text);
-
-	int rc = prepare_fs(args, mountpoint, &s.fs, &err);
-	if (rc < 0)
-		return complain(rc == -EINVAL ? CLI_USAGE : CLI_FAILED, "%s", err.text);
-	struct fs_status status;
-	fs_status(s.fs, &status);
-	s.source = status.title;
-	struct mount_options mount = {.mountpoint = mountpoint,
-				      .source = status.title,
-				      .allow_other = args->allow_other,
-				      .noexec = args->noexec};
-	stop_block_signals();
-	/* Not later: one of the places where sockets are may be below the mount. */
-	control_sweep(geteuid(), ignore_socket, NULL);
-	if (mount_open(&mount, &s.fuse_fd, &err) < 0) {
-		fs_free(s.fs);
-		return complain(CLI_FAILED, "%s", err.text);
+	log_open(args.log_level, args.log_format, false);
+	int rc = prepare(&args, mountpoint, &w.ready_fd, &err);
+	if (rc == 0 && args.cache == NULL) {
+		rc = default_cache(&cache, &err);
+		args.cache = cache;
 	}
-	return start(args, &s);
+	if (rc == 0)
+		rc = check_paths(&args, args.cache, mountpoint, &err);
+	if (rc == 0)
+		rc = make_words(&args, mountpoint, &words, &err);
+	int status = rc < 0 ? complain(CLI_FAILED, "%s", err.text) : CLI_DONE;
+	if (rc == 0) {
+		stop_block_signals();
+		/* Not later: one of the places where sockets are may be below the mount. */
+		control_sweep(geteuid(), ignore_socket, NULL);
+		status = start(&args, mountpoint, words.v, &w);
+	}
+	names_release(&words);
+	return status;
 }

@@ -12,7 +12,7 @@
 #include "fs/log.h"
 
 #define AT(field)   offsetof(struct cli_args, field)
-#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS | CLI_WHY)
+#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS | CLI_WHY | CLI_UPGRADE | CLI_ABORT)
 #define OPTIONS_MAX 48
 #define LONG_VAL    256 /* what getopt_long returns for table entry 0 */
 
@@ -27,7 +27,7 @@ static const char *const log_formats[] = {"text", "json", NULL};
 
 static const struct option_spec table[] = {
     {"foreground", 'f', NULL, MOUNTING, "stay in the foreground and log to stderr", OPTION_FLAG,
-     CLI_MOUNT, AT(foreground), 0, NULL},
+     CLI_MOUNT | CLI_SERVE, AT(foreground), 0, NULL},
     {"ready-fd", 0, "N", MOUNTING, "write one byte to file descriptor N once the mount answers",
      OPTION_FD, CLI_MOUNT, AT(ready_fd), 0, NULL},
     {"allow-other", 0, NULL, MOUNTING,
@@ -36,6 +36,9 @@ static const struct option_spec table[] = {
     {"no-passthrough", 0, NULL, MOUNTING,
      "serve large files through the daemon instead of straight from the cache", OPTION_FLAG,
      CLI_MOUNT, AT(no_passthrough), 0, NULL},
+    {"no-resend", 0, NULL, MOUNTING,
+     "mount anew if the process that serves dies, as on kernels before Linux 6.9", OPTION_FLAG,
+     CLI_MOUNT, AT(no_resend), 0, NULL},
     {NULL, 'o', "KEY[=VALUE],…", MOUNTING,
      "the long options without their dashes, and the words of mount(8)", OPTION_WORDS,
      CLI_MOUNT | CLI_HELPER, 0, 0, NULL},
@@ -43,42 +46,42 @@ static const struct option_spec table[] = {
     {"cache", 0, "DIR", CACHE,
      "where fetched content is kept; one user's (default: /var/cache/wasmocifs for root, else "
      "~/.cache/wasmocifs)",
-     OPTION_DIRECTORY, CLI_MOUNT, AT(cache), 0, NULL},
+     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE, AT(cache), 0, NULL},
     {"cache-size", 0, "SIZE", CACHE,
      "what the cache may hold, as 500M or 8G (default: a quarter of the free space, at most 10G)",
-     OPTION_SIZE, CLI_MOUNT, AT(cache_size), 1 << 20, NULL},
+     OPTION_SIZE, CLI_MOUNT | CLI_SERVE, AT(cache_size), 1 << 20, NULL},
     {"offline", 0, NULL, CACHE, "never ask the registry; serve what is cached", OPTION_FLAG,
-     CLI_MOUNT, AT(offline), 0, NULL},
+     CLI_MOUNT | CLI_SERVE, AT(offline), 0, NULL},
     {"tag-ttl", 0, "TIME", CACHE,
      "how long a tag's answer counts, as 500ms, 8s or 5m (default: 30s, at least 1s)",
-     OPTION_DURATION, CLI_MOUNT, AT(tag_ttl_ms), 1000, NULL},
+     OPTION_DURATION, CLI_MOUNT | CLI_SERVE, AT(tag_ttl_ms), 1000, NULL},
     {"list-ttl", 0, "TIME", CACHE, "how long a listing counts (default: 60s, at least 1s)",
-     OPTION_DURATION, CLI_MOUNT, AT(list_ttl_ms), 1000, NULL},
+     OPTION_DURATION, CLI_MOUNT | CLI_SERVE, AT(list_ttl_ms), 1000, NULL},
 
     {"auth-file", 0, "FILE", REGISTRY,
      "credentials, as docker login writes them (default: the files of podman and docker)",
-     OPTION_FILE, CLI_MOUNT, AT(auth_file), 0, NULL},
+     OPTION_FILE, CLI_MOUNT | CLI_SERVE, AT(auth_file), 0, NULL},
     {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) besides the system's",
-     OPTION_CERTIFICATES, CLI_MOUNT, AT(ca_file), 0, NULL},
+     OPTION_CERTIFICATES, CLI_MOUNT | CLI_SERVE, AT(ca_file), 0, NULL},
     {"hosts-dir", 0, "DIR", REGISTRY,
      "mirrors and certificates of each registry, as hosts.toml in directories (default: "
      "/etc/containerd/certs.d)",
-     OPTION_DIRECTORY, CLI_MOUNT, AT(hosts_dir), 0, NULL},
+     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE, AT(hosts_dir), 0, NULL},
     {"all", 0, NULL, REGISTRY,
      "let every registry be entered by its name, as MOUNTPOINT/ghcr.io; SOURCEs may be left out",
-     OPTION_FLAG, CLI_MOUNT, AT(all), 0, NULL},
+     OPTION_FLAG, CLI_MOUNT | CLI_SERVE, AT(all), 0, NULL},
     {"allow-host", 0, "HOST[:PORT]", REGISTRY,
      "with --all: this one too, although its address is not a public one; may be repeated "
      "(without PORT: all its ports)",
-     OPTION_HOSTS, CLI_MOUNT, AT(allow_hosts), 0, NULL},
+     OPTION_HOSTS, CLI_MOUNT | CLI_SERVE, AT(allow_hosts), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
-     OPTION_DURATION, CLI_MOUNT, AT(timeout_ms), 100, NULL},
+     OPTION_DURATION, CLI_MOUNT | CLI_SERVE, AT(timeout_ms), 100, NULL},
 
     {"log-level", 0, "LEVEL", LOGGING, "error, warning, info or debug (default: info)",
-     OPTION_CHOICE, CLI_MOUNT, AT(log_level), 0, log_levels},
-    {"log-format", 0, "FORMAT", LOGGING, "text or json (default: text)", OPTION_CHOICE, CLI_MOUNT,
-     AT(log_format), 0, log_formats},
+     OPTION_CHOICE, CLI_MOUNT | CLI_SERVE, AT(log_level), 0, log_levels},
+    {"log-format", 0, "FORMAT", LOGGING, "text or json (default: text)", OPTION_CHOICE,
+     CLI_MOUNT | CLI_SERVE, AT(log_format), 0, log_formats},
 
     {"lazy", 'l', NULL, GENERAL,
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
@@ -87,6 +90,7 @@ static const struct option_spec table[] = {
      CLI_STATUS | CLI_WHY, AT(json), 0, NULL},
     {"help", 'h', NULL, GENERAL, "show this help", OPTION_FLAG, ALL, AT(help), 0, NULL},
 
+    {"keeper-fd", 0, "N", NULL, NULL, OPTION_FD, CLI_SERVE, AT(keeper_fd), 0, NULL},
     {NULL, 'f', NULL, NULL, NULL, OPTION_FLAG, CLI_HELPER, AT(fake), 0, NULL},
     {NULL, 's', NULL, NULL, NULL, OPTION_FLAG, CLI_HELPER, AT(sloppy), 0, NULL},
     {NULL, 'n', NULL, NULL, NULL, OPTION_IGNORED, CLI_HELPER, 0, 0, NULL},
@@ -120,7 +124,7 @@ bool options_in_words(const struct option_spec *o)
 
 void cli_args_init(struct cli_args *args)
 {
-	*args = (struct cli_args){.ready_fd = -1, .log_level = LOG_LEVEL_INFO};
+	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1, .log_level = LOG_LEVEL_INFO};
 }
 
 void cli_args_release(struct cli_args *args)
@@ -130,7 +134,7 @@ void cli_args_release(struct cli_args *args)
 	free(args->ca_file);
 	free(args->hosts_dir);
 	names_release(&args->allow_hosts);
-	*args = (struct cli_args){.ready_fd = -1};
+	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1};
 }
 
 /* The name that its user wrote: "--cache" or "-o cache". */
@@ -145,9 +149,11 @@ static int store(const struct option_spec *o, const char *written, const char *v
 	case OPTION_DIRECTORY:
 		return value_directory(written, value, to, err);
 	case OPTION_FILE:
-		return value_file(written, value, to, err);
+		return args->believed ? value_directory(written, value, to, err)
+				      : value_file(written, value, to, err);
 	case OPTION_CERTIFICATES:
-		return value_certificates(written, value, to, err);
+		return args->believed ? value_directory(written, value, to, err)
+				      : value_certificates(written, value, to, err);
 	case OPTION_SIZE:
 		return value_size(written, value, (uint64_t)o->least, to, err);
 	case OPTION_DURATION:
@@ -364,6 +370,7 @@ static int bad_option(unsigned command, int said, const char *word, struct err *
 int options_parse(unsigned command, int argc, char **argv, struct cli_args *args, struct err *err)
 {
 	struct parser p;
+	args->believed = command == CLI_SERVE;
 	build(command, &p);
 	opterr = 0;
 	optind = 0; /* glibc: start anew */

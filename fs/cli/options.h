@@ -28,15 +28,19 @@
 #define CLI_STATUS  (1u << 2)
 #define CLI_WHY     (1u << 4)
 #define CLI_HELPER  (1u << 3) /* mount.wasmocifs, as mount(8) calls it */
+#define CLI_SERVE   (1u << 5) /* what a mount starts by itself (fs/cli/worker.h) */
+#define CLI_UPGRADE (1u << 6)
+#define CLI_ABORT   (1u << 7)
 
 struct cli_args {
 	char *cache, *auth_file, *ca_file, *hosts_dir; /* owned; absolute; NULL: not given */
 	struct names allow_hosts;                      /* HOST[:PORT], as they were written */
 	uint64_t cache_size;                           /* bytes; 0: not given */
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms;   /* 0: not given */
-	int ready_fd;                                  /* -1: none */
+	int ready_fd, keeper_fd;                       /* -1: none */
 	unsigned log_level, log_format;                /* of fs/log.h */
-	bool foreground, offline, all, allow_other, no_passthrough, noexec;
+	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
+	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json;
 	bool fake, sloppy; /* of mount(8) */
 	bool help;
@@ -80,5 +84,8 @@ void cli_args_release(struct cli_args *args);
 /* argv[0] is skipped; operands may stand between options, and argv is permuted. */
 NODISCARD int options_parse(unsigned command, int argc, char **argv, struct cli_args *args,
 			    struct err *err);
+/* Adds the words that make options_parse of `command` set the same again, for the options that
+ * it takes. -ENOMEM, -ENAMETOOLONG. */
+NODISCARD int options_words(unsigned command, const struct cli_args *args, struct names *ret);
 /* The value of -o. */
 NODISCARD int options_parse_words(const char *words, struct cli_args *args, struct err *err);

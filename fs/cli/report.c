@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "fs/cli/link.h"
 #include "fs/why.h"
 
 static void format_time(int64_t wall_ms, char out[32])
@@ -20,7 +21,7 @@ static void format_time(int64_t wall_ms, char out[32])
 
 void report_init(struct report *r, struct fs *fs, const char *mountpoint)
 {
-	*r = (struct report){.fs = fs, .mountpoint = mountpoint};
+	*r = (struct report){.fs = fs, .mountpoint = mountpoint, .keeper = getpid(), .link = -1};
 	format_time(clock_wall_ms(), r->started);
 }
 
@@ -103,21 +104,42 @@ static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)
 	}
 }
 
-json_t *report_make(const struct report *r)
+/* What the keeper has said since, if it is there. */
+static void hear_keeper(struct report *r)
+{
+	struct link_message m;
+	int rc;
+	while ((rc = link_receive(r->link, false, &m, NULL)) == 0) {
+		if (m.kind == LINK_REFUSED)
+			(void)err_set(&r->refusal, 0, "%s", m.text);
+	}
+	if (rc == -EPIPE)
+		r->keeper = getpid();
+}
+
+void report_forget_refusal(struct report *r)
+{
+	hear_keeper(r);
+	r->refusal.text[0] = '\0';
+}
+
+json_t *report_make(struct report *r)
 {
 	struct fs_status s;
 	json_t *sources = json_array(), *hosts = json_array();
 	fs_status(r->fs, &s);
 	add_sites(r->fs, sources, hosts);
-	int pid = (int)getpid();
-	return json_pack("{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:o, s:b, s:b,"
-			 " s:I, s:I, s:I}",
-			 "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all,
-			 "version", WASMOCIFS_VERSION, "started", r->started, "state", "serving",
-			 "pid", pid, "worker_pid", pid, "generation", 1, "cache",
-			 make_cache(&s.cache), "hosts", hosts, "passthrough", (int)s.passthrough,
-			 "offline", (int)s.offline, "parked", (json_int_t)s.parked, "fetches",
-			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes);
+	hear_keeper(r);
+	return json_pack(
+	    "{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s?, s:o, s:o, s:b, s:b,"
+	    " s:I, s:I, s:I, s:I}",
+	    "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all, "version",
+	    WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", (int)r->keeper,
+	    "worker_pid", (int)getpid(), "generation", (int)r->generation, "upgrade_error",
+	    r->refusal.text[0] ? r->refusal.text : NULL, "cache", make_cache(&s.cache), "hosts",
+	    hosts, "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
+	    (json_int_t)s.parked, "fetches", (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes,
+	    "open_files", (json_int_t)s.open_files);
 }
 
 json_t *report_why(const struct report *r, const char *path)

@@ -4,7 +4,9 @@
  *
  *	mountpoint, sources[] (those given), all (--all), version, started
  *	state       "serving"; the client adds "stale", "silent" and "detached"
- *	pid, worker_pid, generation
+ *	pid         the process to signal: the keeper, or the worker where that is gone
+ *	worker_pid, generation (how many workers have served this mount)
+ *	upgrade_error   why the last `upgrade` failed, or null
  *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
  *	hosts[]     {host, origin, mirror, state, until, errno, reason, since, requests,
  *	            bytes}: each registry (of --all: those that were entered), and after it
@@ -15,13 +17,14 @@
  *	            name; until (of the last two), errno, reason, since, and the origin of a
  *	            mirror may be null
  *	passthrough, offline
- *	parked, fetches, nodes
+ *	parked, fetches, nodes, open_files
  *
  * Times are UTC, as 2006-01-02T15:04:05Z; sizes are bytes.
  */
 #pragma once
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "fs/fs.h"
 
@@ -29,11 +32,18 @@ struct report {
 	struct fs *fs;          /* borrowed */
 	const char *mountpoint; /* borrowed */
 	char started[32];
+	/* What a worker adds: */
+	pid_t keeper;
+	uint32_t generation;
+	int link;           /* borrowed; of fs/cli/link.h */
+	struct err refusal; /* of the last upgrade */
 };
 
 void report_init(struct report *r, struct fs *fs, const char *mountpoint);
 /* New object, or NULL without memory. From memory only. */
-json_t *report_make(const struct report *r);
+json_t *report_make(struct report *r);
+/* Another upgrade begins. */
+void report_forget_refusal(struct report *r);
 /* The object of `why --json`: what stands in the way of a path below the mountpoint.
  *
  *	path      how far it leads, below the mountpoint

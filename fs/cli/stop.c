@@ -16,7 +16,6 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
-#include "fs/cli/notify.h"
 #include "fs/log.h"
 #include "fs/mount.h"
 
@@ -46,7 +45,7 @@ static bool is_ignored(int sig)
 	return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
-static void signals(sigset_t *set)
+void stop_signals(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
@@ -64,7 +63,7 @@ static const char *signal_name(uint32_t sig)
 void stop_block_signals(void)
 {
 	sigset_t set;
-	signals(&set);
+	stop_signals(&set);
 	sigaddset(&set, SIGALRM);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
@@ -136,7 +135,6 @@ static void take_signal(struct stop *s)
 	if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	log_info("mount", "%s: %s, unmounting", s->mountpoint, signal_name(info.ssi_signo));
-	notify_send("STOPPING=1");
 	stop_serving(s);
 }
 
@@ -174,7 +172,7 @@ int stop_new(struct fs *fs, const char *mountpoint, unsigned minor, struct stop 
 	if (s == NULL)
 		return err_set(err, -ENOMEM, "out of memory");
 	sigset_t set;
-	signals(&set);
+	stop_signals(&set);
 	lock_init(&s->lock);
 	cond_init(&s->idle);
 	s->fs = fs;

@@ -13,6 +13,8 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "base/err.h"
 #include "fs/fs.h"
 
@@ -21,6 +23,8 @@
 
 struct stop;
 
+/* Those that end a mount: not one that nohup, or a shell's "&", has had ignored. */
+void stop_signals(sigset_t *ret);
 /* Also ignores SIGPIPE. */
 void stop_block_signals(void);
 /* fs and mountpoint are borrowed: fs until stop_ending, mountpoint until

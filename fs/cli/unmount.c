@@ -34,8 +34,11 @@ static int open_daemon(const struct mounts_entry *e)
 	json_t *reply = NULL;
 	pid_t pid = 0;
 	/* One that is stuck and does not answer is known all the same. */
-	if (control_ask(e->uid, e->minor, "status", &reply, &pid, NULL) == 0)
+	if (control_ask(e->uid, e->minor, "status", &reply, &pid, NULL) == 0) {
+		json_int_t keeper = json_integer_value(json_object_get(reply, "pid"));
+		pid = keeper > 0 && keeper <= INT_MAX ? (pid_t)keeper : pid;
 		json_decref(reply);
+	}
 	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 

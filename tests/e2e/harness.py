@@ -206,7 +206,7 @@ class Mount:
         """A byte on the ready fd: the mount answers. Its end without a byte: it does not."""
         with os.fdopen(self._ready, "rb", buffering=0) as file:
             if not select.select([file], [], [], timeout * SLOW)[0]:
-                raise Failed(f"not ready: {dump_threads(self.process.pid)}\n{self.log.text()}")
+                raise Failed(f"not ready: {self.dump()}\n{self.log.text()}")
             if not file.read(1):
                 self.wait_exit(timeout)
                 self.log.join()
@@ -222,32 +222,54 @@ class Mount:
     def __str__(self):
         return str(self.path)
 
+    def dump(self):
+        return "\n".join(dump_threads(pid) for pid in [self.process.pid, *children_of(self.process.pid)])
+
     def status(self):
         result = run([self.binary, "status", "--json", self.path], env=self.env, timeout=20 * SLOW).ok()
         found = json.loads(result.out)
         return found[0] if isinstance(found, list) else found
 
     def pid(self):
+        """Of the keeper: the process to signal."""
         return self.process.pid
 
+    def worker(self):
+        """The pid of the process that serves now."""
+        return self.status()["worker_pid"]
+
+    def kill_worker(self):
+        """Wherever it is. Another one will follow; the pid of the dead one."""
+        workers = children_of(self.process.pid)
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return workers
+
     def fds(self):
-        """{number: what it is} of the daemon."""
+        """{number: what it is} of the worker."""
         found = {}
-        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+        for entry in os.scandir(f"/proc/{self.worker()}/fd"):
             with contextlib.suppress(OSError):
                 found[int(entry.name)] = os.readlink(entry.path)
         return found
 
     def wait_exit(self, timeout=20):
         if not select.select([self.pidfd], [], [], timeout * SLOW)[0]:
-            raise Failed(f"the daemon does not end:\n{dump_threads(self.process.pid)}\n{self.log.text()}")
+            raise Failed(f"the daemon does not end:\n{self.dump()}\n{self.log.text()}")
         return self.process.wait()
 
     def kill(self):
-        """As if it crashed."""
+        """As if both its processes crashed."""
         self.ended_badly_on_purpose = True
+        workers = [(os.pidfd_open(pid), pid) for pid in children_of(self.process.pid)]
         self.process.kill()
-        return self.wait_exit()
+        code = self.wait_exit()
+        for pidfd, pid in workers:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            assert select.select([pidfd], [], [], 20 * SLOW)[0], f"{pid} does not die"
+            os.close(pidfd)
+        return code
 
     def is_mounted(self):
         return str(self.path) in mountinfo()
@@ -262,7 +284,7 @@ class Mount:
         assert not self.is_mounted()
 
     def _give_up(self):
-        self.given_up = f"a test took longer than {GUARD} s:\n" + dump_threads(self.process.pid)
+        self.given_up = f"a test took longer than {GUARD} s:\n" + self.dump()
         sys.stderr.write(self.given_up)
         self.abort()
 
@@ -283,8 +305,7 @@ class Mount:
         elif self.process.returncode != 0 and not self.ended_badly_on_purpose:
             wrong.append(f"the daemon ended with {self.process.returncode}")
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         self.log.join()
         if self.is_mounted():
             if not self.ended_badly_on_purpose:

@@ -523,7 +523,7 @@ def test_the_helper_leaves_nothing(mount, registry):
     serve(registry, artifacts.container({"hello.wasm": MODULE, "x": b"a needle in a haystack"}))
     m = mount()
     read(m / "demo/app:v1/files/x")
-    assert not children_of(m.process.pid)
+    assert not children_of(m.worker())
     assert all("/blobs/" in str(path) for path in files_holding(m.cache, b"a needle in a haystack"))
 
 
@@ -569,9 +569,9 @@ def test_cached_trees_do_not_wait_behind_unpacking(mount, registry):
         serve(registry, raw_image(bomb(900 + i << 20)), f"big{i}")
     m = mount(None, "--cache-size", "8G")
     children = [Child(["ls", m / f"demo/app:big{i}/files"]) for i in range(3)]
-    until(lambda: len(children_of(m.process.pid)) == 2, what="two layers to be unpacked")
+    until(lambda: len(children_of(m.worker())) == 2, what="two layers to be unpacked")
     assert read(m / "demo/app:small/files/x") == b"x"
-    assert children_of(m.process.pid), "meanwhile"
+    assert children_of(m.worker()), "meanwhile"
     for child in children:
         child.send(signal.SIGKILL).ends()
 

@@ -103,7 +103,7 @@ def test_a_helper_that_is_broken(mount, registry, image, home, kind):
     assert registry.address in line and "docker-credential-keeper" in line and "config.json" in line
     assert authorizations(registry) == [] and len(home.asked()) == 1, "not started again and again"
     assert m.status()["hosts"][0]["state"] != "down", "the registry is not to blame"
-    assert children_of(m.pid()) == []
+    assert children_of(m.worker()) == []
     no_secret_in(m)
 
 
@@ -131,7 +131,7 @@ def test_a_helper_that_hangs(mount, registry, image, home):
         read(m / "demo/app:v1/main.wasm")
     assert time.monotonic() - start < 8 * SLOW
     assert m.log.wait("docker-credential-keeper")
-    until(lambda: children_of(m.pid()) == [], what="the helper's end")
+    until(lambda: children_of(m.worker()) == [], what="the helper's end")
     assert authorizations(registry) == []
 
 
@@ -143,7 +143,7 @@ def test_unmount_does_not_wait_for_a_helper(mount, registry, image, home):
     with ThreadPoolExecutor(1) as pool:
         failed = pool.submit(lambda: pytest.raises(OSError, read, m / "demo/app:v1/main.wasm"))
         until(home.asked, what="the helper")
-        helper, = children_of(m.pid())
+        helper, = children_of(m.worker())
         start = time.monotonic()
         m.abort()
         m.wait_exit()
@@ -168,7 +168,7 @@ def test_a_helper_that_reads_the_mount(mount, registry, image, home, work):
         assert read(path) == cached.layer.data
         assert time.monotonic() - start < 1 * SLOW
         assert failed.result().value.errno in (ETIMEDOUT, EACCES)
-    until(lambda: children_of(m.pid()) == [], what="the helper's end")
+    until(lambda: children_of(m.worker()) == [], what="the helper's end")
 
 
 def test_many_readers_one_helper_one_token(mount, registry, tokens, home):

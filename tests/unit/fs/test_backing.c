@@ -116,7 +116,7 @@ static uint64_t new_node(struct nodes *n, uint8_t byte)
 	struct node_key key = {.kind = NODE_CONTENT, .digest = &d, .size = LARGE};
 	struct node node;
 
-	assert_int_equal(node_get(n, &key, &node), 0);
+	assert_int_equal(node_get(n, &key, 0, &node), 0);
 	return node.id;
 }
 
@@ -153,14 +153,15 @@ static struct backing_open get(struct world *w, uint64_t node, uint64_t size, st
 {
 	struct backing_open open;
 
-	backing_get(w->table, node, size, blob, 0, &open);
+	backing_get(w->table, node, 0, size, blob, 0, &open);
 	assert_non_null(open.blob);
 	return open;
 }
 
 static void put(struct world *w, uint64_t node, struct backing_open *open)
 {
-	backing_put(w->table, node);
+	(void)node;
+	backing_put(w->table, open->fh);
 	blob_unref(open->blob);
 }
 
@@ -219,9 +220,9 @@ static void test_refused_for_good(void **state)
 		refuse = errnos[i];
 		assert_int_equal(backing_new(FUSE_FD, true, w->nodes, &t), 0);
 		for (int n = 0; n < 2; n++) {
-			backing_get(t, w->node, LARGE, &w->a, 0, &open);
+			backing_get(t, w->node, 0, LARGE, &w->a, 0, &open);
 			assert_int_equal(open.backing_id, 0);
-			backing_put(t, w->node);
+			backing_put(t, open.fh);
 			blob_unref(open.blob);
 		}
 		assert_false(backing_enabled(t));
@@ -257,10 +258,10 @@ static void test_not_agreed_upon(void **state)
 
 	assert_int_equal(backing_new(FUSE_FD, false, w->nodes, &t), 0);
 	assert_false(backing_enabled(t));
-	backing_get(t, w->node, LARGE, &w->a, 0, &open);
+	backing_get(t, w->node, 0, LARGE, &w->a, 0, &open);
 	assert_int_equal(open.backing_id, 0);
 	assert_int_equal(asked, 0);
-	backing_put(t, w->node);
+	backing_put(t, open.fh);
 	blob_unref(open.blob);
 	backing_free(t);
 }
@@ -270,7 +271,7 @@ static void test_no_such_node(void **state)
 	struct world *w = *state;
 	struct backing_open open;
 
-	backing_get(w->table, 77, LARGE, &w->a, 0, &open);
+	backing_get(w->table, 77, 0, LARGE, &w->a, 0, &open);
 	assert_null(open.blob);
 	assert_int_equal(open.backing_id, 0);
 	uint64_t at, size;
@@ -296,11 +297,12 @@ static void test_another_process_takes_over(void **state)
 	struct backing_table *t;
 
 	assert_int_equal(backing_new(FUSE_FD, true, w->nodes, &t), 0);
-	backing_get(t, w->node, LARGE, &w->b, 0, &two);
+	backing_get(t, w->node, 0, LARGE, &w->b, 0, &two);
 	assert_int_equal(two.backing_id, one.backing_id);
 	assert_ptr_equal(two.blob, &w->b);
-	backing_put(t, w->node);
-	backing_put(t, w->node);
+	backing_put(t, one.fh);
+	backing_put(t, two.fh);
+	backing_put(t, two.fh); /* done again */
 	assert_int_equal(open_ids, 0);
 	blob_unref(one.blob);
 	blob_unref(two.blob);

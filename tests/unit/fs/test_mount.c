@@ -281,10 +281,24 @@ static void test_user_without_helper(void **state)
 	as_user(user_without_helper);
 }
 
+static void test_refusals(void **state)
+{
+	struct mount_options mo = {.mountpoint = "/nonexistent/mountpoint", .source = "x"};
+	struct err err;
+	int fd;
+
+	(void)state;
+	assert_int_equal(mount_open(&mo, &fd, &err), -ENOENT);
+	mo.mountpoint = "/dev/null";
+	assert_int_equal(mount_open(&mo, &fd, &err), -ENOTDIR);
+	assert_string_equal(err.text, "/dev/null is not a directory");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_parse),
+	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_parse_escapes),
 	    cmocka_unit_test(test_parse_refuses),
 	    cmocka_unit_test(test_find_takes_the_topmost),

@@ -46,7 +46,7 @@ static uint64_t get_dir(struct nodes *n, uint64_t parent, enum node_kind kind, c
 	struct node_key key = dir_key(parent, kind, name);
 	struct node node;
 
-	assert_int_equal(node_get(n, &key, &node), 0);
+	assert_int_equal(node_get(n, &key, 0, &node), 0);
 	assert_string_equal(node.name, name);
 	assert_int_equal(node.kind, kind);
 	assert_int_equal(node.parent, parent);
@@ -59,7 +59,7 @@ static int try_content(struct nodes *n, enum node_kind kind, uint64_t v, uint64_
 	struct digest d = digest_from(v);
 	struct node_key key = {.kind = kind, .digest = &d, .size = size, .place = repo};
 
-	return node_get(n, &key, ret);
+	return node_get(n, &key, 0, ret);
 }
 
 static uint64_t get_content(struct nodes *n, enum node_kind kind, uint64_t v, uint64_t size,
@@ -187,7 +187,7 @@ static void test_stale_ids_stay_stale(void **state)
 	assert_int_equal((uint32_t)b, (uint32_t)a);
 	assert_int_not_equal(b, a);
 	assert_false(exists(n, a));
-	assert_int_equal(node_get(n, &below, &node), -ESTALE);
+	assert_int_equal(node_get(n, &below, 0, &node), -ESTALE);
 	assert_int_equal(node_repo(n, a, repo), -ESTALE);
 	assert_int_equal(node_content_repo(n, a, repo), -ESTALE);
 	assert_int_equal(node_manifest(n, a, &d), -ESTALE);
@@ -279,10 +279,10 @@ static void test_name_limits(void **state)
 	memset(name, 'n', sizeof(name));
 	struct node_key key = {
 	    .parent = ROOT, .kind = NODE_REFERENCE, .name = name, .name_len = 255};
-	assert_int_equal(node_get(n, &key, &node), 0);
+	assert_int_equal(node_get(n, &key, 0, &node), 0);
 	assert_int_equal(strlen(node.name), 255);
 	key.name_len = 256;
-	assert_int_equal(node_get(n, &key, &node), -ENAMETOOLONG);
+	assert_int_equal(node_get(n, &key, 0, &node), -ENAMETOOLONG);
 	nodes_free(n);
 }
 
@@ -344,28 +344,52 @@ static void test_opens(void **state)
 {
 	struct nodes *n = new_table();
 	uint64_t id = get_content(n, NODE_CONTENT, 1, 10, "r");
-	struct node_open open;
+	struct node_open one, two, open;
 
 	(void)state;
-	assert_int_equal(node_open_get(n, id, &open), -ENOENT);
-	assert_int_equal(node_open_put(n, id, &open), -ESTALE);
-	assert_int_equal(node_open_set(n, id, NODE_OPEN_PASSTHROUGH, 42), 0);
-	assert_int_equal(node_open_set(n, id, NODE_OPEN_ORDINARY, 0), -EBUSY);
-	assert_int_equal(node_open_get(n, id, &open), 0);
-	assert_int_equal(open.mode, NODE_OPEN_PASSTHROUGH);
-	assert_int_equal(open.backing_id, 42);
-	assert_int_equal(open.opens, 2);
+	assert_int_equal(node_open_get(n, id, 1, &open), -ENOENT);
+	assert_int_equal(node_open_put(n, 77, &open), -ESTALE);
+	assert_int_equal(node_open_set(n, id, 2, NODE_OPEN_PASSTHROUGH, 42, &one), 0);
+	assert_int_equal(one.opens, 1);
+	assert_int_equal(nodes_backing_high(n), 42);
+	assert_int_equal(node_open_set(n, id, 3, NODE_OPEN_ORDINARY, 0, &open), -EBUSY);
+	assert_int_equal(node_open_get(n, id, 4, &two), 0);
+	assert_int_equal(two.mode, NODE_OPEN_PASSTHROUGH);
+	assert_int_equal(two.backing_id, 42);
+	assert_int_equal(two.opens, 2);
+	assert_true(one.fh != two.fh && one.fh != 0 && one.node == id);
 	/* A FORGET that overtakes the last RELEASE frees nothing that is open. */
 	node_forget(n, id, 1);
 	assert_true(exists(n, id));
-	assert_int_equal(node_open_put(n, id, &open), 0);
+	assert_int_equal(node_open_put(n, one.fh, &open), 0);
 	assert_int_equal(open.opens, 1);
-	assert_int_equal(node_open_put(n, id, &open), 0);
+	assert_int_equal(node_open_put(n, one.fh, &open), -ESTALE);
+	assert_int_equal(node_open_put(n, two.fh, &open), 0);
 	assert_int_equal(open.opens, 0);
+	assert_int_equal(open.node, id);
 	assert_int_equal(open.backing_id, 42);
 	assert_false(exists(n, id));
-	assert_int_equal(node_open_get(n, id, &open), -ESTALE);
-	assert_int_equal(node_open_set(n, id, NODE_OPEN_ORDINARY, 0), -ESTALE);
+	assert_int_equal(node_open_get(n, id, 5, &open), -ESTALE);
+	assert_int_equal(node_open_set(n, id, 6, NODE_OPEN_ORDINARY, 0, &open), -ESTALE);
+	nodes_free(n);
+}
+
+static void test_made(void **state)
+{
+	struct nodes *n = new_table();
+	struct digest d = digest_from(3), got;
+	uint64_t one, two;
+
+	(void)state;
+	assert_int_equal(node_made_open(n, 8, &d, &one), 0);
+	assert_int_equal(node_made_open(n, 10, &d, &two), 0);
+	assert_true(one != two);
+	assert_int_equal(node_made_read(n, one, &got), 0);
+	assert_true(digest_equal(&got, &d));
+	node_made_close(n, one);
+	node_made_close(n, one);
+	assert_int_equal(node_made_read(n, one, &got), -ESTALE);
+	assert_int_equal(node_made_read(n, two, &got), 0);
 	nodes_free(n);
 }
 
@@ -422,7 +446,7 @@ static void model_step(struct nodes *n, struct model *m, unsigned *seed)
 	struct node_key key = dir_key(ROOT, i % 2 ? NODE_NAMESPACE : NODE_REFERENCE, name);
 	switch (rand_r(seed) % 3) {
 	case 0:
-		assert_int_equal(node_get(n, &key, &node), 0);
+		assert_int_equal(node_get(n, &key, 0, &node), 0);
 		if (m[i].id != 0)
 			assert_int_equal(node.id, m[i].id);
 		m[i].id = node.id;
@@ -522,10 +546,12 @@ static void use_broken(struct nodes *n, const uint64_t *ids, size_t count)
 		(void)!node_content_repo(n, ids[i], repo);
 		(void)!node_image(n, ids[i], &node);
 		(void)!node_bind(n, ids[i], &d);
-		(void)!node_open_get(n, ids[i], &open);
+		(void)!node_open_get(n, ids[i], i, &open);
 		(void)!node_open_put(n, ids[i], &open);
+		(void)!node_open_set(n, ids[i], i, NODE_OPEN_ORDINARY, 0, &open);
+		(void)!node_made_read(n, ids[i], &d);
 		struct node_key key = dir_key(ids[i], NODE_NAMESPACE, "child");
-		if (node_get(n, &key, &node) == 0)
+		if (node_get(n, &key, 0, &node) == 0)
 			node_forget(n, node.id, 1);
 		(void)!try_content(n, NODE_CONTENT, i, i, "some/repository", &node);
 	}
@@ -600,9 +626,9 @@ static void *churn(void *arg)
 
 		(void)snprintf(name, sizeof(name), "%d", rand_r(&seed) % 50);
 		struct node_key key = dir_key(ROOT, NODE_NAMESPACE, name);
-		assert_int_equal(node_get(n, &key, &dir), 0);
+		assert_int_equal(node_get(n, &key, 0, &dir), 0);
 		struct node_key deeper = dir_key(dir.id, NODE_TAG, name);
-		assert_int_equal(node_get(n, &deeper, &below), 0);
+		assert_int_equal(node_get(n, &deeper, 0, &below), 0);
 		assert_int_equal(node_repo(n, below.id, repo), 0);
 		assert_string_equal(repo, name);
 		node_forget(n, dir.id, 1);
@@ -641,6 +667,7 @@ int main(void)
 	    cmocka_unit_test(test_content_repo_is_the_latest),
 	    cmocka_unit_test(test_detach),
 	    cmocka_unit_test(test_opens),
+	    cmocka_unit_test(test_made),
 	    cmocka_unit_test(test_memory_comes_back),
 	    cmocka_unit_test(test_random_operations),
 	    cmocka_unit_test(test_attach),

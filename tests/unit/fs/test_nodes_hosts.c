@@ -27,7 +27,7 @@ static uint64_t get_dir(struct nodes *n, uint64_t parent, enum node_kind kind, c
 	struct node node;
 	struct node_key key = {
 	    .parent = parent, .kind = kind, .name = name, .name_len = strlen(name)};
-	assert_int_equal(node_get(n, &key, &node), 0);
+	assert_int_equal(node_get(n, &key, 0, &node), 0);
 	return node.id;
 }
 
@@ -78,22 +78,22 @@ static void test_content_has_its_host(void **state)
 	struct digest d = digest_of_text();
 	struct node_key key = {.kind = NODE_CONTENT, .digest = &d, .size = 5, .place = "a/b"};
 	struct node first, second;
-	assert_int_equal(node_get(n, &key, &first), 0);
+	assert_int_equal(node_get(n, &key, 0, &first), 0);
 	assert_host(n, first.id, "", false);
 	key.host = "ghcr.io";
 	key.place = "c";
-	assert_int_equal(node_get(n, &key, &second), 0);
+	assert_int_equal(node_get(n, &key, 0, &second), 0);
 	assert_int_equal(first.id, second.id);
 	assert_host(n, first.id, "ghcr.io", false);
 	assert_int_equal(node_content_repo(n, first.id, repo), 0);
 	assert_string_equal(repo, "c");
 	key.host = NULL;
 	key.place = NULL; /* nothing is said: what is known stays */
-	assert_int_equal(node_get(n, &key, &second), 0);
+	assert_int_equal(node_get(n, &key, 0, &second), 0);
 	assert_host(n, first.id, "ghcr.io", false);
 	key.host = "localhost_5000_";
 	key.place = "d/e sha256:00 1";
-	assert_int_equal(node_get(n, &key, &second), 0);
+	assert_int_equal(node_get(n, &key, 0, &second), 0);
 	assert_host(n, first.id, "localhost_5000_", false);
 	assert_int_equal(node_content_place(n, first.id, repo), 0);
 	assert_string_equal(repo, key.place);
@@ -101,7 +101,7 @@ static void test_content_has_its_host(void **state)
 	assert_string_equal(repo, "d/e");
 	key.host = NULL;
 	key.place = "";
-	assert_int_equal(node_get(n, &key, &second), 0);
+	assert_int_equal(node_get(n, &key, 0, &second), 0);
 	assert_host(n, first.id, "", false);
 	assert_int_equal(node_content_repo(n, first.id, repo), 0);
 	assert_string_equal(repo, "");

@@ -36,11 +36,12 @@ static void test_ready(void **state)
 	int fd = -1;
 	pid_t pid = daemon_fork(&fd, &err);
 	if (pid == 0) {
-		(void)daemon_report(fd, check_detached());
+		const char *wrong = check_detached();
+		(void)daemon_report(fd, wrong != NULL, wrong);
 		_exit(0);
 	}
 	assert_true(pid > 0);
-	if (daemon_wait(fd, pid, &err) < 0)
+	if (daemon_wait(fd, pid, &err) != 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
@@ -52,10 +53,10 @@ static void test_failure(void **state)
 	int fd = -1;
 	pid_t pid = daemon_fork(&fd, &err);
 	if (pid == 0) {
-		(void)daemon_report(fd, "the registry is on fire");
+		(void)daemon_report(fd, 2, "the registry is on fire");
 		_exit(1);
 	}
-	assert_int_equal(daemon_wait(fd, pid, &err), -EIO);
+	assert_int_equal(daemon_wait(fd, pid, &err), 2);
 	assert_string_equal(err.text, "the registry is on fire");
 	assert_int_equal(waitpid(pid, NULL, 0), -1);
 }
@@ -70,12 +71,12 @@ static void test_death(void **state)
 		(void)raise(SIGKILL);
 		_exit(1);
 	}
-	assert_int_equal(daemon_wait(fd, pid, &err), -EIO);
+	assert_int_equal(daemon_wait(fd, pid, &err), 1);
 	assert_non_null(strstr(err.text, "signal 9"));
 	pid = daemon_fork(&fd, &err);
 	if (pid == 0)
 		_exit(3);
-	assert_int_equal(daemon_wait(fd, pid, &err), -EIO);
+	assert_int_equal(daemon_wait(fd, pid, &err), 1);
 	assert_non_null(strstr(err.text, "without a word"));
 }
 
@@ -87,7 +88,7 @@ static void test_parent_gone(void **state)
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	close(ends[0]);
 	(void)signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(daemon_report(ends[1], NULL), -EPIPE);
+	assert_int_equal(daemon_report(ends[1], 0, NULL), -EPIPE);
 }
 
 int main(void)

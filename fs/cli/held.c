@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/held.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "fs/handover.h"
+#include "fs/init.h"
+#include "fs/mount.h"
+#include "fs/nodes.h"
+
+void held_release(struct held *h)
+{
+	auto_close_(&h->fuse_fd);
+	nodes_free(h->nodes);
+	handover_free(h->handover);
+	h->nodes = NULL;
+	h->handover = NULL;
+	h->fuse_fd = -1;
+}
+
+int held_open(struct held *h, const struct held_options *o, struct err *err)
+{
+	struct mount_options mount = {.mountpoint = o->mountpoint,
+				      .source = h->title,
+				      .allow_other = o->allow_other,
+				      .noexec = o->noexec};
+	struct init_features features;
+	int rc = nodes_new(&h->nodes, err);
+	if (rc == 0)
+		rc = handover_new(&h->handover, err);
+	if (rc == 0)
+		rc = mount_open(&mount, &h->fuse_fd, err);
+	if (rc == 0 && mount_state(o->mountpoint, &h->minor) != MOUNT_OURS)
+		rc = err_set(err, -ENODEV, "%s: the mount was taken away at once", o->mountpoint);
+	if (rc == 0)
+		rc = init_serve(h->fuse_fd, o->no_passthrough, handover_init(h->handover), err);
+	if (rc < 0)
+		return rc;
+	init_features(handover_init(h->handover), &features);
+	h->resend = features.resend && !o->no_resend;
+	h->served = false;
+	return 0;
+}
+
+bool held_is_gone(const struct held *h)
+{
+	struct pollfd p = {.fd = h->fuse_fd, .events = POLLIN};
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0;
+}

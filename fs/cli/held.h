@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* held — a mount in the kernel, and the tables that its workers hand over: what must not die with
+ * a worker. Layer: fs/cli; for the keeper. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "fs/cli/link.h"
+
+struct handover;
+struct nodes;
+
+struct held_options {
+	const char *mountpoint;
+	bool allow_other, noexec, no_passthrough;
+	bool no_resend; /* behave as on a kernel that cannot send again */
+};
+
+struct held {
+	char title[LINK_TEXT_MAX]; /* of the sources, for people: what the mount is called */
+	int fuse_fd;
+	unsigned minor; /* of the mount's device */
+	struct nodes *nodes;
+	struct handover *handover;
+	bool resend; /* the kernel can send again what was not answered */
+	bool served; /* by a worker, ever */
+};
+
+#define HELD_NONE ((struct held){.fuse_fd = -1})
+
+/* Mounts, and answers INIT. Under its title. Errors of mount_open and init_serve. */
+NODISCARD int held_open(struct held *h, const struct held_options *o, struct err *err);
+/* Somebody has unmounted it, or ended the connection. */
+bool held_is_gone(const struct held *h);
+void held_release(struct held *h); /* keeps the title; again is fine */

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One loop: what has happened (a message, a death, a signal, a time that has come) changes a
+ * few words of state, and what they ask for is done then. */
+#include "fs/cli/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fs/cli/command.h"
+#include "fs/cli/held.h"
+#include "fs/cli/link.h"
+#include "fs/cli/notify.h"
+#include "fs/cli/spawn.h"
+#include "fs/cli/stop.h"
+#include "fs/handover.h"
+#include "fs/log.h"
+#include "fs/nodes.h"
+
+#define NEVER          INT64_MAX
+#define PAUSE_FIRST_MS 100
+#define PAUSE_KILLED   200 /* of one that was killed from outside: the most */
+/* Workers that crash one after the other as soon as they serve do so of what they were sent
+ * again: the next answers it with EIO. */
+#define CRASHES_MAX 3
+
+struct keeper {
+	const struct keeper_options *o;
+	int signal_fd;
+	int program;            /* of the workers */
+	int old_program;        /* -1, or the one before an upgrade that is not through yet */
+	struct spawned current; /* serves */
+	struct spawned next;    /* gets prepared */
+	struct held held;
+	uint32_t generation;
+	unsigned young;   /* workers that have died young, one after the other */
+	unsigned crashes; /* the same, by what they did themselves */
+	bool stopping, was_ready, is_ready;
+	int64_t start_at;   /* a worker is to be started then */
+	int64_t give_up_at; /* none is ready */
+	int64_t kill_at;    /* stopping */
+	bool over;
+	int status;
+	struct err *err;
+};
+
+static void end(struct keeper *k, int status, const char *why)
+{
+	k->over = true;
+	k->status = status;
+	(void)err_set(k->err, -EIO, "%s", why);
+}
+
+/* What a dead worker has read cannot be had again: whoever waits for it gets ENOTCONN, and
+ * whatever is looked up from now on is served. */
+static int renew(struct keeper *k)
+{
+	log_warning(
+	    "keeper",
+	    "%s: mounting anew: this kernel cannot send again what the worker before had not "
+	    "answered (Linux 6.9 can), so files that are open now fail",
+	    k->o->mount.mountpoint);
+	(void)stop_unmount(k->o->mount.mountpoint, k->held.minor);
+	held_release(&k->held);
+	return held_open(&k->held, &k->o->mount, k->err);
+}
+
+/* ---- workers ---- */
+
+static void start_next(struct keeper *k)
+{
+	struct err err;
+	k->start_at = NEVER;
+	if (spawn_start(k->program, k->o->argv, &k->next, &err) == 0)
+		return;
+	log_error("keeper", "%s: %s", k->o->mount.mountpoint, err.text);
+	if (!k->was_ready)
+		end(k, CLI_FAILED, err.text);
+	k->start_at = clock_ms() + KEEPER_PAUSE_MAX_MS;
+}
+
+static int64_t pause_ms(unsigned young, bool killed)
+{
+	int64_t most = killed ? PAUSE_KILLED : KEEPER_PAUSE_MAX_MS;
+	int64_t ms = young < 2 ? 0 : PAUSE_FIRST_MS;
+	for (unsigned i = 2; i < young && ms < most; i++)
+		ms *= 2;
+	return ms < most ? ms : most;
+}
+
+static void take_program_back(struct keeper *k)
+{
+	if (k->old_program < 0)
+		return;
+	close(k->program);
+	k->program = k->old_program;
+	k->old_program = -1;
+}
+
+static void refuse_upgrade(struct keeper *k, const char *why)
+{
+	log_error("keeper", "%s: the upgrade has failed: %s", k->o->mount.mountpoint, why);
+	take_program_back(k);
+	if (k->current.pid != 0)
+		(void)link_say(k->current.link, LINK_REFUSED, 0, why);
+}
+
+/* One that was getting prepared, and will not be. */
+static void next_failed(struct keeper *k, int status, bool killed, const char *why)
+{
+	spawn_kill(&k->next);
+	if (k->stopping)
+		return;
+	if (k->current.pid != 0) {
+		refuse_upgrade(k, why);
+		return;
+	}
+	if (!k->was_ready) {
+		end(k, status, why);
+		return;
+	}
+	log_error("keeper", "%s: no worker: %s", k->o->mount.mountpoint, why);
+	take_program_back(k);
+	k->young++;
+	k->start_at = clock_ms() + pause_ms(k->young, killed);
+}
+
+static void current_died(struct keeper *k)
+{
+	char how[SPAWN_END_MAX];
+	bool killed, was_ready = k->is_ready;
+	int64_t age = clock_ms() - k->current.started_ms;
+	bool well = spawn_reap(&k->current, &killed, how);
+	k->is_ready = false;
+	if (well || k->stopping || held_is_gone(&k->held)) {
+		k->over = true;
+		return;
+	}
+	if (!k->was_ready) {
+		char why[SPAWN_END_MAX + 64];
+		snprintf(why, sizeof(why), "the worker ended before the mount answered (%s)", how);
+		end(k, CLI_FAILED, why);
+		return;
+	}
+	if (!was_ready && k->old_program >= 0)
+		refuse_upgrade(k, how);
+	k->young = age < KEEPER_YOUNG_MS ? k->young + 1 : 0;
+	k->crashes = age < KEEPER_YOUNG_MS && !killed ? k->crashes + 1 : 0;
+	int64_t pause = pause_ms(k->young, killed);
+	log_warning("keeper", "%s: the worker died (%s); starting another%s",
+		    k->o->mount.mountpoint, how, pause > 1000 ? " in a while" : "");
+	int64_t now = clock_ms();
+	k->start_at = now + pause;
+	k->give_up_at = k->give_up_at == NEVER ? now + KEEPER_DOWN_MS : k->give_up_at;
+}
+
+static int hand_over(struct keeper *k)
+{
+	struct held *h = &k->held;
+	int fds[LINK_FDS] = {h->fuse_fd, nodes_fd(h->nodes), handover_fd(h->handover)};
+	struct link_message m = {.version = LINK_VERSION,
+				 .kind = LINK_SERVE,
+				 .number = k->generation + 1,
+				 .minor = h->minor,
+				 .pid = (int32_t)getpid()};
+	m.flags = (h->served ? LINK_SERVED_BEFORE : 0) |
+		  (k->crashes >= CRASHES_MAX ? LINK_REFUSE_RESENT : 0);
+	if (m.flags & LINK_REFUSE_RESENT)
+		log_error("keeper",
+			  "%s: %u workers crashed as soon as they served; what they were "
+			  "asked is answered with EIO now",
+			  k->o->mount.mountpoint, k->crashes);
+	int rc = link_send(k->next.link, &m, fds);
+	if (rc < 0)
+		return err_errno(k->err, rc, "cannot hand the mount to a worker");
+	k->generation++;
+	h->served = true;
+	return 0;
+}
+
+/* From here on it is the one that serves, and nobody else is. */
+static void promote(struct keeper *k)
+{
+	struct held *h = &k->held;
+	int rc = 0;
+	spawn_kill(&k->current);
+	k->is_ready = false;
+	if (h->fuse_fd < 0)
+		rc = held_open(h, &k->o->mount, k->err);
+	else if (h->served && !h->resend)
+		rc = renew(k);
+	if (rc == 0)
+		rc = hand_over(k);
+	if (rc < 0 && !k->was_ready) {
+		end(k, CLI_FAILED, k->err->text);
+		return;
+	}
+	if (rc < 0) {
+		next_failed(k, CLI_FAILED, false, k->err->text);
+		return;
+	}
+	k->current = k->next;
+	k->current.started_ms = clock_ms();
+	k->next = SPAWNED_NONE;
+	if (k->give_up_at == NEVER)
+		k->give_up_at = clock_ms() + KEEPER_DOWN_MS;
+}
+
+static void on_ready(struct keeper *k)
+{
+	k->is_ready = true;
+	k->give_up_at = NEVER;
+	if (k->old_program >= 0)
+		close(k->old_program);
+	k->old_program = -1;
+	if (k->generation > 1)
+		log_info("keeper", "%s: worker %u serves", k->o->mount.mountpoint, k->generation);
+	if (k->was_ready)
+		return;
+	k->was_ready = true;
+	if (k->o->ready(k->o->ctx) != 0)
+		(void)kill(getpid(), SIGTERM);
+}
+
+static void start_upgrade(struct keeper *k, const char *path)
+{
+	struct err err;
+	int program = -1;
+	if (k->next.pid != 0 || k->old_program >= 0)
+		(void)err_set(&err, -EBUSY, "another upgrade is under way");
+	else
+		program = spawn_program(path, &err);
+	if (program < 0) {
+		(void)link_say(k->current.link, LINK_REFUSED, 0, err.text);
+		return;
+	}
+	log_info("keeper", "%s: upgrading to %s", k->o->mount.mountpoint, path);
+	k->old_program = k->program;
+	k->program = program;
+	start_next(k);
+	if (k->next.pid == 0)
+		refuse_upgrade(k, "no worker can be started");
+}
+
+/* ---- what happens ---- */
+
+static void take_message(struct keeper *k, struct spawned *w, const struct link_message *m)
+{
+	bool is_next = w == &k->next;
+	switch (m->kind) {
+	case LINK_PREPARED:
+		if (!is_next || w->prepared)
+			return;
+		w->prepared = true;
+		if (k->held.title[0] == '\0')
+			snprintf(k->held.title, sizeof(k->held.title), "%s", m->text);
+		promote(k);
+		return;
+	case LINK_READY:
+		if (!is_next)
+			on_ready(k);
+		return;
+	case LINK_FAILED:
+		if (is_next)
+			next_failed(k, (int)m->number, false, m->text);
+		else if (k->was_ready)
+			log_error("keeper", "%s: the worker: %s", k->o->mount.mountpoint, m->text);
+		else
+			end(k, (int)m->number, m->text);
+		return;
+	case LINK_UPGRADE:
+		if (!is_next)
+			start_upgrade(k, m->text);
+		return;
+	default:
+		return;
+	}
+}
+
+static void take_messages(struct keeper *k, struct spawned *w)
+{
+	struct link_message m;
+	pid_t pid = w->pid;
+	int rc = 0;
+	while (!k->over && w->pid == pid && (rc = link_receive(w->link, false, &m, NULL)) == 0)
+		take_message(k, w, &m);
+	/* Its death, which follows, says more. */
+	if (w->pid == pid && rc < 0 && rc != -EAGAIN)
+		auto_close_(&w->link);
+}
+
+static void next_died(struct keeper *k)
+{
+	char how[SPAWN_END_MAX], why[SPAWN_END_MAX + 64];
+	bool killed;
+	(void)spawn_reap(&k->next, &killed, how);
+	snprintf(why, sizeof(why), "the worker ended before it was prepared (%s)", how);
+	next_failed(k, CLI_FAILED, killed, why);
+}
+
+static void take_signal(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+	if (read(k->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info) || k->stopping)
+		return;
+	k->stopping = true;
+	notify_send("STOPPING=1");
+	spawn_kill(&k->next);
+	k->start_at = NEVER;
+	if (k->current.pid == 0) {
+		k->over = true;
+		return;
+	}
+	(void)kill(k->current.pid, SIGTERM);
+	k->kill_at = clock_ms() + KEEPER_STOP_MS;
+}
+
+static void take_times(struct keeper *k)
+{
+	int64_t now = clock_ms();
+	if (now >= k->start_at && k->next.pid == 0)
+		start_next(k);
+	if (k->next.pid != 0 && now >= k->next.started_ms + KEEPER_PREPARE_MS)
+		next_failed(k, CLI_FAILED, false, "a worker does not get prepared");
+	if (now >= k->kill_at)
+		k->over = true;
+	if (now >= k->give_up_at && !k->stopping)
+		end(k, CLI_FAILED, "no worker can serve the mount; it is given up");
+}
+
+static int timeout_ms(const struct keeper *k)
+{
+	int64_t at = k->start_at;
+	at = k->give_up_at < at ? k->give_up_at : at;
+	at = k->kill_at < at ? k->kill_at : at;
+	if (k->next.pid != 0 && k->next.started_ms + KEEPER_PREPARE_MS < at)
+		at = k->next.started_ms + KEEPER_PREPARE_MS;
+	if (at == NEVER)
+		return -1;
+	int64_t left = at - clock_ms();
+	return left > 0 ? (int)left : 0;
+}
+
+static void step(struct keeper *k)
+{
+	struct pollfd p[5] = {{.fd = k->signal_fd, .events = POLLIN},
+			      {.fd = k->current.link, .events = POLLIN},
+			      {.fd = k->next.link, .events = POLLIN},
+			      {.fd = k->current.pidfd, .events = POLLIN},
+			      {.fd = k->next.pidfd, .events = POLLIN}};
+	if (poll(p, ARRAY_LEN(p), timeout_ms(k)) < 0 && errno != EINTR) {
+		end(k, CLI_FAILED, "the keeper cannot wait");
+		return;
+	}
+	pid_t current = k->current.pid, next = k->next.pid;
+	if (p[0].revents != 0)
+		take_signal(k);
+	/* What they had to say before they died. */
+	if (p[1].revents != 0 && !k->over && k->current.pid == current)
+		take_messages(k, &k->current);
+	if (p[2].revents != 0 && !k->over && k->next.pid == next)
+		take_messages(k, &k->next);
+	if (p[3].revents != 0 && !k->over && k->current.pid == current)
+		current_died(k);
+	if (p[4].revents != 0 && !k->over && k->next.pid == next)
+		next_died(k);
+	if (!k->over)
+		take_times(k);
+}
+
+int keeper_run(const struct keeper_options *o, struct err *err)
+{
+	struct keeper k = {.o = o,
+			   .program = spawn_program("/proc/self/exe", err),
+			   .old_program = -1,
+			   .current = SPAWNED_NONE,
+			   .next = SPAWNED_NONE,
+			   .held = HELD_NONE,
+			   .start_at = 0,
+			   .give_up_at = NEVER,
+			   .kill_at = NEVER,
+			   .status = CLI_DONE,
+			   .err = err};
+	sigset_t set;
+	stop_signals(&set);
+	k.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k.program < 0)
+		return CLI_FAILED;
+	if (k.signal_fd < 0)
+		end(&k, CLI_FAILED, "cannot watch for signals");
+	while (!k.over)
+		step(&k);
+	spawn_kill(&k.next);
+	spawn_kill(&k.current);
+	bool gone = k.held.fuse_fd < 0 || stop_unmount(o->mount.mountpoint, k.held.minor);
+	if (k.status == CLI_DONE && !gone)
+		k.status = CLI_FAILED;
+	held_release(&k.held);
+	auto_close_(&k.signal_fd);
+	auto_close_(&k.program);
+	auto_close_(&k.old_program);
+	return k.status;
+}

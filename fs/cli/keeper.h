@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* keeper — the process that a mount belongs to: it holds the connection to the kernel, and
+ * sees to it that a worker serves it. Layer: fs/cli.
+ *
+ * It does next to nothing, so that it does not die: one thread, no libfuse, no network, no
+ * cache. All that a request touches is in the worker, a process of its own, which it starts
+ * (fs/cli/worker.h) as `wasmocifs serve` with the options of the mount.
+ *
+ * Life of a mount
+ *
+ *	a worker is prepared (source, cache: what can be wrong is found before there is a
+ *	mount) → mounted, INIT answered → SERVE → READY: whoever started us is told
+ *
+ *	the worker dies           the next is prepared, and serves as soon as it is: nobody
+ *	                          notices (fs/session.h). Those that die young are started
+ *	                          again later and later, up to KEEPER_PAUSE_MAX_MS
+ *	none serves for KEEPER_DOWN_MS
+ *	                          the mount is given up: detached, and the connection ended,
+ *	                          so that nobody waits in it for ever
+ *	upgrade                   the same way: the worker of the new program is prepared, then
+ *	                          the old one is killed. If the new one does not get ready,
+ *	                          the old program's serve again
+ *	the kernel cannot send requests again (before Linux 6.9)
+ *	                          a dead worker's requests are lost: the mount is made anew on
+ *	                          its mountpoint, and the log says so
+ *	SIGTERM, SIGINT, SIGHUP   the worker is told (fs/cli/stop.h), and killed if it is not
+ *	                          gone after KEEPER_STOP_MS
+ *	unmounted                 the worker ends with status 0, and so do we
+ *	the keeper dies           the worker serves on, and nobody comes after it
+ *
+ * The program of the workers is held open, so a worker that dies is followed by one of
+ * the same, whatever lies at its path by now.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "fs/cli/held.h"
+
+#define KEEPER_PAUSE_MAX_MS 5000
+#define KEEPER_YOUNG_MS     2000 /* a worker that dies before it is as old has died young */
+#define KEEPER_DOWN_MS      60000
+#define KEEPER_PREPARE_MS   20000 /* for a worker to get prepared, and then ready */
+#define KEEPER_STOP_MS      5500
+
+struct keeper_options {
+	struct held_options mount;
+	/* Of the worker, NULL at its end; a word "--keeper-fd=N" is put behind the first two. */
+	char **argv;
+	/* Runs once, when the mount answers. Not 0: nobody wants it any more. */
+	int (*ready)(void *ctx);
+	void *ctx;
+};
+
+/* Returns when the mount is gone: the exit status of the program, and why, in err, if that is
+ * not 0. Signals must be blocked (stop_block_signals); before there are threads. */
+int keeper_run(const struct keeper_options *o, struct err *err);

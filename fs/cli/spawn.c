@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fs/cli/link.h"
+
+int spawn_program(const char *path, struct err *err)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, -errno, "%s", path) : fd;
+}
+
+/* The words, with the descriptor of the link behind the first two. New. */
+static char **with_link(char **argv, char *word)
+{
+	size_t n = 0;
+	while (argv[n] != NULL)
+		n++;
+	char **v = calloc(n + 2, sizeof(*v));
+	if (v == NULL)
+		return NULL;
+	memcpy(v, argv, 2 * sizeof(*v));
+	v[2] = word;
+	memcpy(v + 3, argv + 2, (n - 2) * sizeof(*v));
+	return v;
+}
+
+/* In the child, which has one thread as its parent has. */
+static void run(int program, char **argv, int link)
+{
+	/* Nothing of the keeper's, nor of whoever started it, lives on in a worker. */
+	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (fcntl(link, F_SETFD, 0) == 0)
+		(void)execveat(program, "", argv, environ, AT_EMPTY_PATH);
+	struct err err;
+	(void)err_errno(&err, -errno, "cannot run the program");
+	(void)link_say(link, LINK_FAILED, 1, err.text);
+	_exit(127);
+}
+
+int spawn_start(int program, char **argv, struct spawned *ret, struct err *err)
+{
+	char word[32];
+	int ends[2];
+	*ret = SPAWNED_NONE;
+	int rc = link_pair(ends);
+	if (rc < 0)
+		return err_errno(err, rc, "cannot start a worker");
+	AUTO_FD int ours = ends[0];
+	AUTO_FD int theirs = ends[1];
+	snprintf(word, sizeof(word), "--keeper-fd=%d", theirs);
+	AUTO_FREE char **words = with_link(argv, word);
+	pid_t pid = words != NULL ? fork() : -1;
+	if (pid == 0)
+		run(program, words, theirs);
+	if (pid < 0)
+		return err_errno(err, words != NULL ? -errno : -ENOMEM, "cannot start a worker");
+	*ret = (struct spawned){
+	    .pid = pid, .pidfd = pidfd_open(pid, 0), .program = program, .started_ms = clock_ms()};
+	if (ret->pidfd < 0) {
+		rc = err_errno(err, -errno, "cannot watch a worker");
+		ret->link = steal_fd(&ours);
+		spawn_kill(ret);
+		return rc;
+	}
+	ret->link = steal_fd(&ours);
+	return 0;
+}
+
+static void forget(struct spawned *w)
+{
+	auto_close_(&w->pidfd);
+	auto_close_(&w->link);
+	*w = SPAWNED_NONE;
+}
+
+bool spawn_reap(struct spawned *w, bool *ret_killed, char ret[SPAWN_END_MAX])
+{
+	int status = 0;
+	pid_t r;
+	do
+		r = waitpid(w->pid, &status, 0);
+	while (r < 0 && errno == EINTR);
+	*ret_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	if (WIFSIGNALED(status))
+		snprintf(ret, SPAWN_END_MAX, "signal %d, %s%s", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+	else
+		snprintf(ret, SPAWN_END_MAX, "exit status %d", WEXITSTATUS(status));
+	bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	forget(w);
+	return well;
+}
+
+void spawn_kill(struct spawned *w)
+{
+	char ignored[SPAWN_END_MAX];
+	bool killed;
+	if (w->pid == 0)
+		return;
+	(void)kill(w->pid, SIGKILL);
+	(void)spawn_reap(w, &killed, ignored);
+}

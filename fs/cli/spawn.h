@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spawn — starting and ending a worker process. Layer: fs/cli; for the keeper, which has
+ * one thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct spawned {
+	pid_t pid; /* 0: there is none */
+	int pidfd, link;
+	int program; /* O_PATH: what it runs; borrowed */
+	int64_t started_ms;
+	bool prepared;
+};
+
+#define SPAWNED_NONE ((struct spawned){.pid = 0, .pidfd = -1, .link = -1, .program = -1})
+
+/* This very program, or the one at a path: O_PATH. */
+NODISCARD int spawn_program(const char *path, struct err *err);
+/* argv: as of struct keeper_options. */
+NODISCARD int spawn_start(int program, char **argv, struct spawned *ret, struct err *err);
+/* After its pidfd is readable. What ended it, in words; true: it ended well (status 0). */
+#define SPAWN_END_MAX 128
+bool spawn_reap(struct spawned *w, bool *ret_killed, char ret[SPAWN_END_MAX]);
+/* Kills and reaps it. None is fine. */
+void spawn_kill(struct spawned *w);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/worker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "fs/cli/command.h"
+#include "fs/cli/link.h"
+#include "fs/cli/report.h"
+#include "fs/cli/stop.h"
+#include "fs/control.h"
+#include "fs/log.h"
+
+struct serving {
+	struct fs *fs;
+	char title[FS_TITLE_MAX];
+	const char *mountpoint; /* borrowed */
+	int link;
+	struct link_message task; /* LINK_SERVE */
+	struct report report;
+};
+
+static json_t *op_status(void *ctx, const json_t *request, struct err *err)
+{
+	(void)request;
+	json_t *reply = report_make(ctx);
+	if (reply == NULL)
+		(void)err_set(err, -ENOMEM, "the state of the mount cannot be put into words");
+	return reply;
+}
+
+static json_t *op_why(void *ctx, const json_t *request, struct err *err)
+{
+	const struct report *r = ctx;
+	json_t *reply = report_why(r, json_string_value(json_object_get(request, "path")));
+	if (reply == NULL)
+		(void)err_set(err, -ENOMEM, "what is known of it cannot be put into words");
+	return reply;
+}
+
+/* "path": of the program that is to serve from now on. How it went, `status` tells. */
+static json_t *op_upgrade(void *ctx, const json_t *request, struct err *err)
+{
+	struct report *r = ctx;
+	const char *path = json_string_value(json_object_get(request, "path"));
+	if (path == NULL || path[0] != '/' || strlen(path) >= LINK_TEXT_MAX) {
+		(void)err_set(err, -EINVAL, "which program? an absolute path is needed");
+		return NULL;
+	}
+	report_forget_refusal(r);
+	int rc = link_say(r->link, LINK_UPGRADE, 0, path);
+	if (rc < 0) {
+		(void)err_errno(err, rc, "the keeper of this mount is gone; mount it anew");
+		return NULL;
+	}
+	return json_pack("{s:i}", "generation", (int)r->generation);
+}
+
+static const struct control_op ops[] = {
+    {"status", op_status}, {"why", op_why}, {"upgrade", op_upgrade}};
+
+/* In a thread of fs_serve, once. */
+static void on_ready(void *ctx)
+{
+	const struct serving *s = ctx;
+	log_info("mount", "%s is mounted on %s", s->title, s->mountpoint);
+	(void)link_say(s->link, LINK_READY, 0, "");
+}
+
+static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err)
+{
+	struct fs_options o = {
+	    .specs = (const char *const *)args->operands,
+	    .spec_count = (size_t)args->n_operands - 1,
+	    .all = args->all,
+	    .allow_hosts = (const char *const *)args->allow_hosts.v,
+	    .allow_host_count = args->allow_hosts.n,
+	    .source = {.auth_file = args->auth_file,
+		       .ca_file = args->ca_file,
+		       .hosts_dir = args->hosts_dir,
+		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
+	    .store = {.dir = args->cache, .limit = args->cache_size},
+	    .tag_ttl_ms = args->tag_ttl_ms,
+	    .list_ttl_ms = args->list_ttl_ms,
+	    .timeout_ms = args->timeout_ms,
+	    .offline = args->offline,
+	};
+	return fs_new(&o, ret, err);
+}
+
+/* Until nobody else serves the mount. */
+static int await_task(struct serving *s, struct fs_connection *ret, struct err *err)
+{
+	int fds[LINK_FDS];
+	struct fs_status status;
+	fs_status(s->fs, &status);
+	memcpy(s->title, status.title, sizeof(s->title));
+	int rc = link_say(s->link, LINK_PREPARED, 0, status.title);
+	if (rc == 0)
+		rc = link_receive(s->link, true, &s->task, fds);
+	if (rc == 0 && s->task.kind != LINK_SERVE)
+		rc = -EPROTO;
+	if (rc < 0)
+		return err_errno(err, rc, "the keeper does not hand the mount over");
+	*ret = (struct fs_connection){
+	    .fuse_fd = fds[0],
+	    .nodes_fd = fds[1],
+	    .handover_fd = fds[2],
+	    .generation = s->task.number,
+	    .served_before = (s->task.flags & LINK_SERVED_BEFORE) != 0,
+	    .refuse_resent = (s->task.flags & LINK_REFUSE_RESENT) != 0,
+	};
+	return 0;
+}
+
+/* What is left of the connection is the session's, and the tables have descriptors of
+ * their own. */
+static int connect_fs(struct serving *s, struct err *err)
+{
+	struct fs_connection c = {.fuse_fd = -1, .nodes_fd = -1, .handover_fd = -1};
+	int rc = await_task(s, &c, err);
+	if (rc == 0)
+		rc = fs_connect(s->fs, &c, err);
+	auto_close_(&c.fuse_fd);
+	auto_close_(&c.nodes_fd);
+	auto_close_(&c.handover_fd);
+	return rc;
+}
+
+/* 0: the mount has ended, or was told to. */
+static int run(struct serving *s, struct err *err)
+{
+	struct control *control = NULL;
+	struct stop *stop = NULL;
+	int rc = connect_fs(s, err);
+	if (rc < 0)
+		return rc;
+	report_init(&s->report, s->fs, s->mountpoint);
+	s->report.keeper = s->task.pid;
+	s->report.generation = s->task.number;
+	s->report.link = s->link;
+	rc = stop_new(s->fs, s->mountpoint, s->task.minor, &stop, err);
+	if (rc == 0)
+		rc = control_new(s->task.minor, ops, ARRAY_LEN(ops), &s->report, &control, err);
+	if (rc == 0)
+		rc = fs_serve(s->fs, on_ready, s, err);
+	if (stop != NULL)
+		stop_ending(stop);
+	if (rc == 0 && !stop_unmount(s->mountpoint, s->task.minor))
+		rc = err_set(err, -EBUSY, "%s cannot be unmounted", s->mountpoint);
+	control_free(control);
+	fs_free(s->fs);
+	s->fs = NULL;
+	stop_free(stop);
+	return rc;
+}
+
+int worker_main(const struct cli_args *args)
+{
+	struct err err;
+	if (args->keeper_fd < 0 || args->n_operands < 1 || args->cache == NULL)
+		return complain(CLI_USAGE, "serve is what a mount starts by itself; "
+					   "see 'wasmocifs mount --help'");
+	struct serving s = {.mountpoint = args->operands[args->n_operands - 1],
+			    .link = args->keeper_fd};
+	/* It was started by a descriptor, and would be called by its number. */
+	(void)prctl(PR_SET_NAME, "wasmocifs");
+	log_open(args->log_level, args->log_format, !args->foreground);
+	stop_block_signals();
+	int rc = make_fs(args, &s.fs, &err);
+	int status = rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	if (rc == 0)
+		rc = run(&s, &err);
+	if (rc == 0) {
+		log_info("mount", "%s is unmounted", s.mountpoint);
+		return CLI_DONE;
+	}
+	fs_free(s.fs);
+	(void)link_say(s.link, LINK_FAILED, (uint32_t)status, err.text);
+	return CLI_FAILED;
+}
