@@ -43,6 +43,31 @@ static const struct command table[] = {
 	.run = unmount_main,
     },
     {
+	.name = "abort",
+	.id = CLI_ABORT,
+	.operands = "MOUNTPOINT",
+	.summary = "end one that hangs, whoever waits in it",
+	.text =
+	    "Ends a mount that nothing else ends: its connection to the kernel is cut, so that\n"
+	    "every process that waits in it goes on with an error, and it is detached. What is\n"
+	    "cached stays. Works while the processes of the mount are stuck, and asks them\n"
+	    "nothing.\n",
+	.examples = "  wasmocifs abort /mnt/oci\n",
+	.run = abort_main,
+    },
+    {
+	.name = "upgrade",
+	.id = CLI_UPGRADE,
+	.operands = "MOUNTPOINT",
+	.summary = "let this version serve it, while it is in use",
+	.text =
+	    "Lets this very program serve a mount that another version of it serves. Files stay\n"
+	    "open, transfers go on, and nobody who uses the mount gets an error. If this\n"
+	    "version cannot serve it, the other one goes on.\n",
+	.examples = "  wasmocifs upgrade /mnt/oci\n",
+	.run = upgrade_main,
+    },
+    {
 	.name = "status",
 	.id = CLI_STATUS,
 	.operands = "[options] [MOUNTPOINT]",

@@ -25,6 +25,8 @@ const struct command *command_find(const char *name); /* NULL: unknown */
 
 int mount_main(const struct cli_args *args);
 int unmount_main(const struct cli_args *args);
+int abort_main(const struct cli_args *args);
+int upgrade_main(const struct cli_args *args);
 int status_main(const struct cli_args *args);
 int why_main(const struct cli_args *args);
 /* As mount.wasmocifs; exit status of mount(8). */

@@ -14,7 +14,9 @@
 
 #include "base/clock.h"
 #include "fs/cli/command.h"
+#include "fs/cli/heartbeat.h"
 #include "fs/cli/held.h"
+#include "fs/cli/keeper_file.h"
 #include "fs/cli/link.h"
 #include "fs/cli/notify.h"
 #include "fs/cli/spawn.h"
@@ -44,7 +46,9 @@ struct keeper {
 	bool stopping, was_ready, is_ready;
 	int64_t start_at;   /* a worker is to be started then */
 	int64_t give_up_at; /* none is ready */
-	int64_t kill_at;    /* stopping */
+	int64_t kill_at;    /* the worker is to be gone */
+	int file;           /* of fs/cli/keeper_file.h; -1 */
+	struct heartbeat heart;
 	bool over;
 	int status;
 	struct err *err;
@@ -67,6 +71,7 @@ static int renew(struct keeper *k)
 	    "answered (Linux 6.9 can), so files that are open now fail",
 	    k->o->mount.mountpoint);
 	(void)stop_unmount(k->o->mount.mountpoint, k->held.minor);
+	keeper_file_remove(k->held.minor, steal_fd(&k->file));
 	held_release(&k->held);
 	return held_open(&k->held, &k->o->mount, k->err);
 }
@@ -195,7 +200,9 @@ static void promote(struct keeper *k)
 		rc = held_open(h, &k->o->mount, k->err);
 	else if (h->served && !h->resend)
 		rc = renew(k);
-	if (rc == 0)
+	if (rc == 0 && k->file < 0)
+		k->file = rc = keeper_file_make(h->minor, k->err);
+	if (rc >= 0)
 		rc = hand_over(k);
 	if (rc < 0 && !k->was_ready) {
 		end(k, CLI_FAILED, k->err->text);
@@ -334,9 +341,35 @@ static void take_times(struct keeper *k)
 		end(k, CLI_FAILED, "no worker can serve the mount; it is given up");
 }
 
+/* The mount does not answer, though its worker lives: it is stuck. */
+static void take_heartbeat(struct keeper *k)
+{
+	if (!k->is_ready || k->stopping) {
+		heartbeat_stop(&k->heart);
+		return;
+	}
+	if (heartbeat_look(&k->heart, k->o->mount.mountpoint, k->held.minor))
+		return;
+	log_error("keeper", "%s: no answer in %d s; the worker is replaced", k->o->mount.mountpoint,
+		  HEARTBEAT_WAIT_MS / 1000);
+	heartbeat_stop(&k->heart);
+	(void)kill(k->current.pid, SIGKILL);
+}
+
+/* The connection has ended, so the worker ends too, if it can. */
+static void take_end(struct keeper *k)
+{
+	k->stopping = true;
+	spawn_kill(&k->next);
+	k->start_at = k->give_up_at = NEVER;
+	k->kill_at = k->kill_at == NEVER ? clock_ms() + KEEPER_END_MS : k->kill_at;
+	k->over = k->over || k->current.pid == 0;
+}
+
 static int timeout_ms(const struct keeper *k)
 {
 	int64_t at = k->start_at;
+	at = k->heart.next_at < at ? k->heart.next_at : at;
 	at = k->give_up_at < at ? k->give_up_at : at;
 	at = k->kill_at < at ? k->kill_at : at;
 	if (k->next.pid != 0 && k->next.started_ms + KEEPER_PREPARE_MS < at)
@@ -349,11 +382,14 @@ static int timeout_ms(const struct keeper *k)
 
 static void step(struct keeper *k)
 {
-	struct pollfd p[5] = {{.fd = k->signal_fd, .events = POLLIN},
-			      {.fd = k->current.link, .events = POLLIN},
-			      {.fd = k->next.link, .events = POLLIN},
-			      {.fd = k->current.pidfd, .events = POLLIN},
-			      {.fd = k->next.pidfd, .events = POLLIN}};
+	/* Of the connection only its end is looked at, once. */
+	struct pollfd p[] = {{.fd = k->signal_fd, .events = POLLIN},
+			     {.fd = k->current.link, .events = POLLIN},
+			     {.fd = k->next.link, .events = POLLIN},
+			     {.fd = k->current.pidfd, .events = POLLIN},
+			     {.fd = k->next.pidfd, .events = POLLIN},
+			     {.fd = k->stopping ? -1 : k->held.fuse_fd, .events = 0},
+			     {.fd = k->heart.pidfd, .events = POLLIN}};
 	if (poll(p, ARRAY_LEN(p), timeout_ms(k)) < 0 && errno != EINTR) {
 		end(k, CLI_FAILED, "the keeper cannot wait");
 		return;
@@ -370,8 +406,12 @@ static void step(struct keeper *k)
 		current_died(k);
 	if (p[4].revents != 0 && !k->over && k->next.pid == next)
 		next_died(k);
-	if (!k->over)
+	if (p[5].revents != 0 && !k->over)
+		take_end(k);
+	if (!k->over) {
+		take_heartbeat(k);
 		take_times(k);
+	}
 }
 
 int keeper_run(const struct keeper_options *o, struct err *err)
@@ -385,6 +425,8 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 			   .start_at = 0,
 			   .give_up_at = NEVER,
 			   .kill_at = NEVER,
+			   .file = -1,
+			   .heart = HEARTBEAT_NONE,
 			   .status = CLI_DONE,
 			   .err = err};
 	sigset_t set;
@@ -396,8 +438,10 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 		end(&k, CLI_FAILED, "cannot watch for signals");
 	while (!k.over)
 		step(&k);
+	heartbeat_stop(&k.heart);
 	spawn_kill(&k.next);
 	spawn_kill(&k.current);
+	keeper_file_remove(k.held.minor, steal_fd(&k.file));
 	bool gone = k.held.fuse_fd < 0 || stop_unmount(o->mount.mountpoint, k.held.minor);
 	if (k.status == CLI_DONE && !gone)
 		k.status = CLI_FAILED;

@@ -25,6 +25,9 @@
  *	                          its mountpoint, and the log says so
  *	SIGTERM, SIGINT, SIGHUP   the worker is told (fs/cli/stop.h), and killed if it is not
  *	                          gone after KEEPER_STOP_MS
+ *	it lives and does not answer
+ *	                          the mount is asked now and then (fs/cli/heartbeat.h): the
+ *	                          worker is killed, and the next one answers
  *	unmounted                 the worker ends with status 0, and so do we
  *	the keeper dies           the worker serves on, and nobody comes after it
  *
@@ -41,6 +44,7 @@
 #define KEEPER_DOWN_MS      60000
 #define KEEPER_PREPARE_MS   20000 /* for a worker to get prepared, and then ready */
 #define KEEPER_STOP_MS      5500
+#define KEEPER_END_MS       3000 /* for a worker whose connection has ended */
 
 struct keeper_options {
 	struct held_options mount;

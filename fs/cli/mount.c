@@ -371,6 +371,7 @@ int mount_main(const struct cli_args *given)
 		return complain(CLI_USAGE, "mount: %s", err.text);
 	log_open(args.log_level, args.log_format, false);
 	int rc = prepare(&args, mountpoint, &w.ready_fd, &err);
+	bool checked = rc == 0; /* what is wrong from here on was typed */
 	if (rc == 0 && args.cache == NULL) {
 		rc = default_cache(&cache, &err);
 		args.cache = cache;
@@ -379,8 +380,11 @@ int mount_main(const struct cli_args *given)
 		rc = check_paths(&args, args.cache, mountpoint, &err);
 	if (rc == 0)
 		rc = make_words(&args, mountpoint, &words, &err);
-	int status = rc < 0 ? complain(CLI_FAILED, "%s", err.text) : CLI_DONE;
-	if (rc == 0) {
+	int status = CLI_DONE;
+	if (rc < 0) {
+		status =
+		    complain(rc == -EINVAL && checked ? CLI_USAGE : CLI_FAILED, "%s", err.text);
+	} else {
 		stop_block_signals();
 		/* Not later: one of the places where sockets are may be below the mount. */
 		control_sweep(geteuid(), ignore_socket, NULL);

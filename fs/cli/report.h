@@ -3,7 +3,8 @@
  * (an interface: members are added, never changed). Layer: fs/cli.
  *
  *	mountpoint, sources[] (those given), all (--all), version, started
- *	state       "serving"; the client adds "stale", "silent" and "detached"
+ *	state       "serving"; the client adds "restarting" (no worker at the moment),
+ *	            "stale" (no process at all), "silent" and "detached"
  *	pid         the process to signal: the keeper, or the worker where that is gone
  *	worker_pid, generation (how many workers have served this mount)
  *	upgrade_error   why the last `upgrade` failed, or null

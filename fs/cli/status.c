@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/cli/command.h"
+#include "fs/cli/keeper_file.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
@@ -28,7 +29,7 @@ static json_t *ask(const struct mounts_entry *e)
 	json_t *mount = NULL;
 	int rc = control_ask(e->uid, e->minor, "status", &mount, NULL, NULL);
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
-		return make_stub(e, "stale");
+		return make_stub(e, keeper_file_pid(e->uid, e->minor) > 0 ? "restarting" : "stale");
 	if (rc < 0)
 		return make_stub(e, "silent");
 	/* It may have been moved since. */
@@ -116,6 +117,11 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 				"the process of the mount on %s has died; clear it away: "
 				"wasmocifs unmount %s",
 				e->mountpoint, e->mountpoint);
+	if (strcmp(state, "restarting") == 0)
+		return complain(CLI_FAILED,
+				"the process that served the mount on %s has died, and another one "
+				"is on its way; ask again",
+				e->mountpoint);
 	if (geteuid() != 0 && geteuid() != e->uid)
 		return complain(CLI_FAILED,
 				"the mount on %s belongs to user %u; only they and root "

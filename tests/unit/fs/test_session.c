@@ -227,7 +227,6 @@ static void on_ready(void *userdata)
 static void on_forget(void *userdata, uint64_t ino, uint64_t count)
 {
 	struct world *w = userdata;
-
 	(void)ino;
 	atomic_fetch_add(&w->forgets, (unsigned)count);
 }

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `wasmocifs upgrade`: from now on this very program serves the mount. The process that serves
+ * it hands the wish to its keeper (fs/cli/keeper.h); how it went is seen in its status. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fs/cli/command.h"
+#include "fs/cli/mounts.h"
+#include "fs/cli/path.h"
+#include "fs/control.h"
+
+#define WAIT_MS  45000 /* longer than a worker may take to get prepared and ready */
+#define PAUSE_MS 50
+
+static int own_path(char ret[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+	if (n < 0)
+		return -errno;
+	ret[n] = '\0';
+	return 0;
+}
+
+/* Whether a process runs the same file as we do. */
+static bool runs_this(pid_t pid)
+{
+	char path[64];
+	struct stat ours, its;
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat("/proc/self/exe", &ours) == 0 && stat(path, &its) == 0 &&
+	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+/* What is known after a later worker has come, or has not. */
+static int await(const struct mounts_entry *e, json_int_t before)
+{
+	int64_t until = clock_ms() + WAIT_MS;
+	while (clock_ms() < until) {
+		json_t *now = NULL;
+		struct err why = {""};
+		json_int_t generation = 0;
+		pid_t worker = 0;
+		if (control_ask(e->uid, e->minor, "status", &now, &worker, NULL) == 0) {
+			const char *text = json_string_value(json_object_get(now, "upgrade_error"));
+			generation = json_integer_value(json_object_get(now, "generation"));
+			(void)err_set(&why, 0, "%s", text != NULL ? text : "");
+			json_decref(now);
+		}
+		if (why.text[0] != '\0')
+			return complain(CLI_FAILED,
+					"the mount on %s is served as before; the upgrade has "
+					"failed: %s",
+					e->mountpoint, why.text);
+		if (generation > before && runs_this(worker))
+			return CLI_DONE;
+		(void)poll(NULL, 0, PAUSE_MS);
+	}
+	return complain(CLI_FAILED,
+			"the mount on %s does not come to be served by this program; see "
+			"its log",
+			e->mountpoint);
+}
+
+static int upgrade(const struct mounts_entry *e)
+{
+	struct err err = {""};
+	char path[PATH_MAX];
+	json_t *reply = NULL;
+	int rc = own_path(path);
+	if (rc < 0)
+		return complain(CLI_FAILED, "this program cannot be found: %s", strerror(-rc));
+	rc = control_ask_about(e->uid, e->minor, "upgrade", path, &reply, NULL, &err);
+	if (rc < 0)
+		return complain(CLI_FAILED, "the mount on %s cannot be upgraded: %s", e->mountpoint,
+				err.text);
+	json_int_t before = json_integer_value(json_object_get(reply, "generation"));
+	json_decref(reply);
+	int status = await(e, before);
+	if (status == CLI_DONE)
+		printf("the mount on %s is served by version " WASMOCIFS_VERSION " now\n",
+		       e->mountpoint);
+	return status;
+}
+
+int upgrade_main(const struct cli_args *args)
+{
+	struct err err;
+	struct mounts mounts;
+	const struct mounts_entry *mount = NULL;
+	char path[PATH_MAX];
+	if (args->n_operands != 1 || args->operands[0][0] == '\0')
+		return complain(CLI_USAGE,
+				"upgrade: give one MOUNTPOINT: wasmocifs upgrade /mnt/oci");
+	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
+		return complain(CLI_FAILED, "%s", err.text);
+	int status;
+	int rc = path_resolve(args->operands[0], &mounts, path, &mount);
+	if (rc < 0)
+		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
+	else if (mount == NULL || strcmp(mount->mountpoint, path) != 0)
+		status = complain(CLI_FAILED, "%s is not a wasmocifs mount; see 'wasmocifs status'",
+				  path);
+	else
+		status = upgrade(mount);
+	mounts_release(&mounts);
+	return status;
+}
