@@ -240,6 +240,8 @@ int blobs_add(struct store *s, const struct digest *d, int fd, const struct file
 		free(fresh);
 	if (b == NULL)
 		return -ENOMEM;
+	if (state == BLOB_DISK)
+		hashed_put(&s->hashed, d, id);
 	if (touch_due)
 		touch_later(b);
 	*ret = b;
@@ -302,7 +304,10 @@ bool blobs_published(struct store *s, struct blob *b)
 	lock_take(&s->lock);
 	b->state = BLOB_DISK;
 	bool wanted = b->in_table;
+	struct file_id id = b->id;
 	lock_drop(&s->lock);
+	if (wanted)
+		hashed_put(&s->hashed, &b->digest, &id);
 	return wanted;
 }
 

@@ -29,6 +29,7 @@ static void store_free(void *ctx)
 	space_release(&s->space);
 	dirs_release(&s->dirs);
 	cond_release(&s->changed);
+	hashed_release(&s->hashed);
 	lock_release(&s->lock);
 	free(s);
 }
@@ -62,6 +63,7 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 	}
 	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : default_floor(&s->dirs));
 	s->memory_budget = o->memory_budget != 0 ? o->memory_budget : STORE_MEMORY_DEFAULT;
+	hashed_init(&s->hashed);
 	s->stall_ms = PARTIAL_STALL_MS;
 	s->sync_ms = PARTIAL_SYNC_MS;
 	lock_init(&s->lock);
@@ -72,6 +74,11 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 	worker_init(&s->worker, STORE_TICK_MS, tick, store_free, s);
 	*ret = s;
 	return 0;
+}
+
+void store_share_hashed(struct store *s, void *memory)
+{
+	hashed_use(&s->hashed, memory);
 }
 
 int store_start(struct store *s, struct err *err)
@@ -127,6 +134,8 @@ int store_get(struct store *s, const struct digest *d, struct blob **ret, struct
 		return fd;
 	struct file_id id;
 	file_id_of(&st, &id);
+	if (found == -ENOENT && hashed_find(&s->hashed, d, &known))
+		found = -EAGAIN;
 	if (found == -ENOENT || !file_id_equal(&id, &known))
 		return err_set(err, -EAGAIN, "not hashed yet");
 	int rc = blobs_add(s, d, steal_fd(&fd), &id, BLOB_DISK, ret);

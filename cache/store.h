@@ -15,10 +15,10 @@
  *	PARTIAL    a struct partial has it open; a lock on the file keeps other
  *	           processes out and dies with its holder; bytes on disk are
  *	           untrusted, and are hashed again when a fetch resumes
- *	PRESENT    in blobs/, not yet hashed by this process: store_get gives
- *	           -EAGAIN, store_verify hashes it (disk time, no network)
- *	VERIFIED   struct blob: an open file whose bytes matched. Eviction and
- *	           other processes only unlink names, so it stays readable.
+ *	PRESENT    in blobs/, not yet hashed by this process (or, of one mount, one before it):
+ *store_get gives -EAGAIN, store_verify hashes it (disk time, no network) VERIFIED   struct blob: an
+ *open file whose bytes matched. Eviction and other processes only unlink names, so it stays
+ *readable.
  *
  * A commit syncs what matched and makes it VERIFIED: the caller may serve it at
  * once, while a thread of the store renames it into blobs/. A crash in between
@@ -77,6 +77,10 @@ struct store_options {
 #define STORE_MEMORY_DEFAULT (64ull << 20)
 
 NODISCARD int store_open(const struct store_options *o, struct store **ret, struct err *err);
+/* STORE_HASHED_LEN bytes, zero at first, for the processes of one mount that follow one another:
+ * what one of them has hashed, the next does not hash again. NULL: give them back. */
+#define STORE_HASHED_LEN (576u << 10)
+void store_share_hashed(struct store *s, void *memory);
 /* Starts the store's own thread: sweeps begin. The first blob that is written
  * would start it too. Until then there is none, so a process may fork. */
 NODISCARD int store_start(struct store *s, struct err *err);

@@ -21,6 +21,7 @@
 
 #include "base/lock.h"
 #include "cache/dirs.h"
+#include "cache/hashed.h"
 #include "cache/space.h"
 #include "cache/store.h"
 #include "cache/worker.h"
@@ -84,6 +85,7 @@ struct store {
 	struct dirs dirs;
 	struct space space;
 	struct worker worker;
+	struct hashed hashed;
 	uint64_t memory_budget;
 	int64_t stall_ms, sync_ms; /* PARTIAL_STALL_MS and _SYNC_MS; tests shorten them */
 

@@ -111,6 +111,8 @@ static void adopt_open_files(struct fs *fs)
 	free(o.v);
 }
 
+_Static_assert(STORE_HASHED_LEN <= HANDOVER_MEMORY, "what was hashed");
+
 static int open_session(struct fs *fs, const struct fs_connection *c, struct session **ret,
 			struct err *err)
 {
@@ -140,6 +142,7 @@ int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err)
 	if (r == 0)
 		r = open_session(fs, c, &session, err);
 	if (r == 0) {
+		store_share_hashed(fs->store, handover_memory(fs->handover));
 		init_features(handover_init(fs->handover), &features);
 		r = backing_new(session_fd(session), features.passthrough, nodes, &backing);
 		if (r)
@@ -194,6 +197,8 @@ void fs_free(struct fs *fs)
 	made_files_release(&fs->made_files);
 	sites_close(&fs->sites);
 	nodes_free(fs->nodes);
+	if (fs->store)
+		store_share_hashed(fs->store, NULL);
 	handover_free(fs->handover);
 	refs_close(fs->refs);
 	store_close(fs->store);

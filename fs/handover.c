@@ -21,7 +21,7 @@ struct head {
 };
 
 #define HEAD_LEN 4096u
-#define FILE_LEN (HEAD_LEN + HANDOVER_BUFFERS * HANDOVER_BUFFER)
+#define FILE_LEN (HEAD_LEN + HANDOVER_BUFFERS * HANDOVER_BUFFER + HANDOVER_MEMORY)
 _Static_assert(sizeof(struct head) <= HEAD_LEN, "head");
 
 struct handover {
@@ -129,4 +129,9 @@ void handover_done(struct handover *h, unsigned i)
 {
 	__atomic_store_n((uint32_t *)handover_buffer(h, i), 0, __ATOMIC_RELEASE);
 	__atomic_store_n(handover_progress(h, i), 0, __ATOMIC_RELEASE);
+}
+
+void *handover_memory(struct handover *h)
+{
+	return h->base + FILE_LEN - HANDOVER_MEMORY;
 }

@@ -45,6 +45,10 @@ NODISCARD int handover_attach(int memfd, struct handover **ret, struct err *err)
 int handover_fd(const struct handover *h); /* borrowed */
 void handover_free(struct handover *h);    /* NULL is fine */
 
+/* HANDOVER_MEMORY bytes, zero at first, for the cache: what of it was hashed. */
+#define HANDOVER_MEMORY (576u << 10)
+void *handover_memory(struct handover *h);
+
 struct handover_init *handover_init(struct handover *h);
 /* HANDOVER_BUFFER bytes; i below HANDOVER_BUFFERS. */
 void *handover_buffer(struct handover *h, unsigned i);

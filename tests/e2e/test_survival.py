@@ -32,7 +32,11 @@ def test_a_worker_dies_and_another_follows(mount, registry):
     before = m.status()
     assert before["generation"] == 1 and before["pid"] == m.pid() != before["worker_pid"]
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    path = os.path.realpath(m / "demo/app:v1/main.wasm")
+    until(lambda: os.listxattr(path) and m.status()["cache"]["blobs"] >= 2, what="the blob in the cache")
     m.kill_worker()
+    # What one worker has hashed the next does not hash again.
+    assert os.getxattr(path, "user.oci.verified") == b"1"
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
     after = next_worker(m, 1)
     assert after["generation"] == 2 and after["pid"] == before["pid"] and after["worker_pid"] != before["worker_pid"]

@@ -73,6 +73,40 @@ static void published_blob_is_read_only_and_hashed_by_the_next(void **state)
 	blob_unref(b);
 }
 
+/* The processes of one mount hash a file once between them, as long as it stays the file. */
+static void next_process_believes_what_is_shared(void **state)
+{
+	struct fixture *f = *state;
+	struct digest fetched, found;
+	struct blob *b = NULL;
+	AUTO_FREE char *memory = calloc(1, STORE_HASHED_LEN);
+	assert_non_null(memory);
+	fetch(f, LEN, 2, &found);
+	reopen_store(f);
+	store_share_hashed(f->store, memory);
+	fetch(f, LEN, 1, &fetched);
+	assert_int_equal(store_verify(f->store, &found, &f->call, &b, &f->err), 0);
+	blob_unref(b);
+	settle(f);
+	store_share_hashed(f->store, NULL);
+
+	reopen_store(f);
+	assert_int_equal(store_get(f->store, &fetched, &b, &f->err), -EAGAIN);
+	store_share_hashed(f->store, memory);
+	assert_int_equal(store_get(f->store, &fetched, &b, &f->err), 0);
+	assert_bytes(b, LEN, 1);
+	blob_unref(b);
+	assert_int_equal(store_get(f->store, &found, &b, &f->err), 0);
+	blob_unref(b);
+	store_share_hashed(f->store, NULL);
+
+	reopen_store(f);
+	store_share_hashed(f->store, memory);
+	assert_int_equal(truncate(blob_file(f, &found), LEN - 1), 0);
+	assert_int_equal(store_get(f->store, &found, &b, &f->err), -EAGAIN);
+	store_share_hashed(f->store, NULL);
+}
+
 static void empty_blob_is_a_blob(void **state)
 {
 	struct fixture *f = *state;
@@ -489,6 +523,7 @@ int main(void)
 	    WITH_STORE(nothing_there_is_enoent),
 	    WITH_STORE(fetched_blob_is_verified_at_once),
 	    WITH_STORE(published_blob_is_read_only_and_hashed_by_the_next),
+	    WITH_STORE(next_process_believes_what_is_shared),
 	    WITH_STORE(empty_blob_is_a_blob),
 	    WITH_STORE(sha512_has_a_place_of_its_own),
 	    WITH_STORE(tampering_is_found_by_a_fresh_store),
