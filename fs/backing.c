@@ -17,13 +17,7 @@
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
 #include "fs/nodes.h"
-
-/* For uthash.h: a failure to grow its buckets leaves the entry out; keys are
- * node ids, which are small numbers of our own making. */
-#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
-#define HASH_FUNCTION(key, len, hash)                                                              \
-	((hash) = (unsigned)(*(key)*UINT64_C(0x9e3779b97f4a7c15) >> 32))
-#include <uthash.h>
+#include "fs/number_hash.h"
 
 struct entry {
 	uint64_t node;

@@ -6,10 +6,7 @@
 #include <stdlib.h>
 
 #include "cache/store.h"
-
-/* For uthash.h: a failure to grow its buckets leaves the entry out. */
-#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
-#include <uthash.h>
+#include "fs/number_hash.h"
 
 struct made_file {
 	uint64_t fh;

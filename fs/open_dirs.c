@@ -4,10 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/dirlist.h"
-
-/* For uthash.h: a failure to grow its buckets leaves the entry out. */
-#define uthash_nonfatal_oom(entry) ((entry)->left_out = true)
-#include <uthash.h>
+#include "fs/number_hash.h"
 
 struct open_dir {
 	uint64_t fh;
