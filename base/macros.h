@@ -71,3 +71,15 @@ static inline int steal_fd(int *fd)
 	*fd = -1;
 	return stolen;
 }
+
+/* Whether a sanitizer is compiled in: its runtime needs more than we do. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif

@@ -2,39 +2,15 @@
 #include "fs/archive_confine.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
-#define CAPABILITIES_MAX 64
-
-static int drop_capabilities(void)
-{
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-	/* Those that there are not, and all of one who has none, fail. */
-	for (unsigned long c = 0; c < CAPABILITIES_MAX; c++)
-		(void)prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
-}
+#include "fs/capabilities.h"
 
 static int limit_resources(void)
 {
@@ -101,7 +77,7 @@ int archive_confine(struct err *err)
 {
 	/* Who is not root has no network for want of socket(2) only. */
 	(void)unshare(CLONE_NEWNET);
-	int r = drop_capabilities();
+	int r = capabilities_keep(NULL, 0);
 	if (r < 0)
 		return err_errno(err, -EIO, "cannot give up capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||

@@ -310,7 +310,7 @@ static void read_layout(fuse_req_t req, size_t size, off_t off)
 {
 	size_t len = strlen(TREE_OCI_LAYOUT);
 	size_t at = off < (off_t)len ? (size_t)off : len;
-	fuse_reply_buf(req, TREE_OCI_LAYOUT + at, size < len - at ? size : len - at);
+	fuse_reply_buf(req, &TREE_OCI_LAYOUT[at], size < len - at ? size : len - at);
 }
 
 static bool is_open_here(struct fs *fs, fuse_ino_t ino, uint64_t fh, struct part *ret)

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "fs/handover.h"
 #include "fs/init.h"
+#include "fs/log.h"
 #include "fs/mount.h"
 #include "fs/nodes.h"
 
@@ -49,4 +50,20 @@ bool held_is_gone(const struct held *h)
 {
 	struct pollfd p = {.fd = h->fuse_fd, .events = POLLIN};
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0;
+}
+
+bool held_unmount(const struct held *h, const char *mountpoint)
+{
+	bool gone = h->fuse_fd < 0;
+	for (int lazy = 0; lazy < 2 && !gone; lazy++) {
+		unsigned there;
+		struct err err;
+		int rc = 0;
+		if (mount_state(mountpoint, &there) == MOUNT_OURS && there == h->minor)
+			rc = mount_close(mountpoint, lazy, &err);
+		gone = rc == 0;
+		if (rc < 0 && (lazy || rc != -EBUSY))
+			log_warning("mount", "%s", err.text);
+	}
+	return gone;
 }

@@ -33,4 +33,7 @@ struct held {
 NODISCARD int held_open(struct held *h, const struct held_options *o, struct err *err);
 /* Somebody has unmounted it, or ended the connection. */
 bool held_is_gone(const struct held *h);
+/* Unmounts, at once if nothing is in the way, else lazily; only what is ours. True: nothing of it
+ * is left on the path. */
+bool held_unmount(const struct held *h, const char *mountpoint);
 void held_release(struct held *h); /* keeps the title; again is fine */

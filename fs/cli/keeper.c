@@ -70,7 +70,7 @@ static int renew(struct keeper *k)
 	    "%s: mounting anew: this kernel cannot send again what the worker before had not "
 	    "answered (Linux 6.9 can), so files that are open now fail",
 	    k->o->mount.mountpoint);
-	(void)stop_unmount(k->o->mount.mountpoint, k->held.minor);
+	(void)held_unmount(&k->held, k->o->mount.mountpoint);
 	keeper_file_remove(k->held.minor, steal_fd(&k->file));
 	held_release(&k->held);
 	return held_open(&k->held, &k->o->mount, k->err);
@@ -380,6 +380,13 @@ static int timeout_ms(const struct keeper *k)
 	return left > 0 ? (int)left : 0;
 }
 
+/* Helpers that a dead worker was waiting for. */
+static void end_orphans(const struct keeper *k)
+{
+	const pid_t ours[] = {k->current.pid, k->next.pid, k->heart.pid, k->heart.left};
+	spawn_end_orphans(ours, ARRAY_LEN(ours));
+}
+
 static void step(struct keeper *k)
 {
 	/* Of the connection only its end is looked at, once. */
@@ -412,6 +419,7 @@ static void step(struct keeper *k)
 		take_heartbeat(k);
 		take_times(k);
 	}
+	end_orphans(k);
 }
 
 int keeper_run(const struct keeper_options *o, struct err *err)
@@ -436,15 +444,19 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 		return CLI_FAILED;
 	if (k.signal_fd < 0)
 		end(&k, CLI_FAILED, "cannot watch for signals");
+	spawn_adopt_orphans();
 	while (!k.over)
 		step(&k);
 	heartbeat_stop(&k.heart);
 	spawn_kill(&k.next);
 	spawn_kill(&k.current);
+	end_orphans(&k);
 	keeper_file_remove(k.held.minor, steal_fd(&k.file));
-	bool gone = k.held.fuse_fd < 0 || stop_unmount(o->mount.mountpoint, k.held.minor);
+	bool gone = held_unmount(&k.held, o->mount.mountpoint);
 	if (k.status == CLI_DONE && !gone)
 		k.status = CLI_FAILED;
+	if (gone && k.was_ready)
+		log_info("mount", "%s is unmounted", o->mount.mountpoint);
 	held_release(&k.held);
 	auto_close_(&k.signal_fd);
 	auto_close_(&k.program);

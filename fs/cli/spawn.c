@@ -9,11 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "fs/cli/link.h"
+
+#define CHILDREN_MAX (64u << 10) /* bytes of pids */
 
 int spawn_program(const char *path, struct err *err)
 {
@@ -111,4 +115,37 @@ void spawn_kill(struct spawned *w)
 		return;
 	(void)kill(w->pid, SIGKILL);
 	(void)spawn_reap(w, &killed, ignored);
+}
+
+void spawn_adopt_orphans(void)
+{
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+static bool is_kept(pid_t pid, const pid_t *keep, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+void spawn_end_orphans(const pid_t *keep, size_t n)
+{
+	char path[64];
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	if (file_read_small(AT_FDCWD, path, CHILDREN_MAX, &text, &len) < 0)
+		return;
+	for (char *at = text, *after; *at != '\0'; at = after) {
+		long pid = strtol(at, &after, 10);
+		if (after == at)
+			return;
+		if (pid <= 1 || is_kept((pid_t)pid, keep, n))
+			continue;
+		(void)kill((pid_t)pid, SIGKILL);
+		(void)waitpid((pid_t)pid, NULL, WNOHANG);
+	}
 }

@@ -28,3 +28,9 @@ NODISCARD int spawn_start(int program, char **argv, struct spawned *ret, struct 
 bool spawn_reap(struct spawned *w, bool *ret_killed, char ret[SPAWN_END_MAX]);
 /* Kills and reaps it. None is fine. */
 void spawn_kill(struct spawned *w);
+
+/* What a dead worker had started becomes this process's (spawn_adopt_orphans), and nobody wants
+ * it any more: spawn_end_orphans kills and reaps all children but those of `keep` (pids; 0 is
+ * none). One that does not die at once is reaped by a later call. */
+void spawn_adopt_orphans(void);
+void spawn_end_orphans(const pid_t *keep, size_t n);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -17,7 +16,6 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "fs/log.h"
-#include "fs/mount.h"
 
 #define TICK_MS 60000
 
@@ -27,16 +25,11 @@ struct stop {
 	struct fs *fs;    /* guarded by lock; NULL once fs_serve has returned */
 	bool stopping;    /* guarded by lock; fs_stop is being called */
 	const char *mountpoint;
-	unsigned minor;
 	int signal_fd;
 	int wake_fd; /* eventfd: ending or freed */
 	_Atomic bool ending, freed;
 	pthread_t thread;
 };
-
-/* For the handler: there is one mount in a process. */
-static const char *hard_mountpoint; /* set before the timer is */
-static _Atomic bool unmounted;      /* the path may be somebody else's by now */
 
 /* What nohup or a shell's "&" has had ignored stays so. */
 static bool is_ignored(int sig)
@@ -69,36 +62,17 @@ void stop_block_signals(void)
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 }
 
-bool stop_unmount(const char *mountpoint, unsigned minor)
-{
-	for (int lazy = 0; lazy < 2 && !unmounted; lazy++) {
-		unsigned there;
-		struct err err;
-		int rc = 0;
-		if (mount_state(mountpoint, &there) == MOUNT_OURS && there == minor)
-			rc = mount_close(mountpoint, lazy, &err);
-		if (rc == 0)
-			unmounted = true;
-		else if (lazy || rc != -EBUSY)
-			log_warning("mount", "%s", err.text);
-	}
-	return unmounted;
-}
-
 /* Only what a signal handler may do. */
 static void end_hard(int sig)
 {
 	(void)sig;
-	if (!unmounted)
-		(void)umount2(hard_mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW);
-	_exit(unmounted ? 0 : 1);
+	_exit(1);
 }
 
 /* The alarm is for this thread, and for nobody else: they all block it. */
-static void arm(struct stop *s)
+static void arm(void)
 {
 	sigset_t set;
-	hard_mountpoint = s->mountpoint;
 	(void)sigaction(SIGALRM, &(struct sigaction){.sa_handler = end_hard}, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
@@ -111,7 +85,7 @@ static void arm(struct stop *s)
 static void end_forced(const struct stop *s)
 {
 	log_error("mount", "%s: work that does not end is left behind", s->mountpoint);
-	_exit(stop_unmount(s->mountpoint, s->minor) ? 0 : 1);
+	_exit(1);
 }
 
 static void stop_serving(struct stop *s)
@@ -134,7 +108,7 @@ static void take_signal(struct stop *s)
 	struct signalfd_siginfo info;
 	if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
-	log_info("mount", "%s: %s, unmounting", s->mountpoint, signal_name(info.ssi_signo));
+	log_info("mount", "%s: %s, ending", s->mountpoint, signal_name(info.ssi_signo));
 	stop_serving(s);
 }
 
@@ -152,7 +126,7 @@ static void *watch(void *arg)
 			(void)eventfd_read(s->wake_fd, &ignored);
 		bool signalled = n > 0 && fds[0].revents != 0;
 		if ((signalled || s->ending) && until_ms == INT64_MAX) {
-			arm(s);
+			arm();
 			until_ms = clock_ms() + STOP_GRACE_MS;
 		}
 		if (signalled)
@@ -165,8 +139,7 @@ static void *watch(void *arg)
 	return NULL;
 }
 
-int stop_new(struct fs *fs, const char *mountpoint, unsigned minor, struct stop **ret,
-	     struct err *err)
+int stop_new(struct fs *fs, const char *mountpoint, struct stop **ret, struct err *err)
 {
 	struct stop *s = calloc(1, sizeof(*s));
 	if (s == NULL)
@@ -177,7 +150,6 @@ int stop_new(struct fs *fs, const char *mountpoint, unsigned minor, struct stop 
 	cond_init(&s->idle);
 	s->fs = fs;
 	s->mountpoint = mountpoint;
-	s->minor = minor;
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int rc = s->signal_fd < 0 || s->wake_fd < 0 ? -errno : 0;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/link.h"
+#include "fs/cli/privileges.h"
 #include "fs/cli/report.h"
 #include "fs/cli/stop.h"
 #include "fs/control.h"
@@ -130,6 +131,16 @@ static int connect_fs(struct serving *s, struct err *err)
 	return rc;
 }
 
+/* One that cannot is no worse off than before. */
+static void drop_privileges(const struct serving *s)
+{
+	struct fs_status status;
+	struct err err;
+	fs_status(s->fs, &status);
+	if (privileges_drop(status.passthrough, &err) < 0)
+		log_warning("mount", "%s: %s", s->mountpoint, err.text);
+}
+
 /* 0: the mount has ended, or was told to. */
 static int run(struct serving *s, struct err *err)
 {
@@ -142,15 +153,14 @@ static int run(struct serving *s, struct err *err)
 	s->report.keeper = s->task.pid;
 	s->report.generation = s->task.number;
 	s->report.link = s->link;
-	rc = stop_new(s->fs, s->mountpoint, s->task.minor, &stop, err);
+	drop_privileges(s);
+	rc = stop_new(s->fs, s->mountpoint, &stop, err);
 	if (rc == 0)
 		rc = control_new(s->task.minor, ops, ARRAY_LEN(ops), &s->report, &control, err);
 	if (rc == 0)
 		rc = fs_serve(s->fs, on_ready, s, err);
 	if (stop != NULL)
 		stop_ending(stop);
-	if (rc == 0 && !stop_unmount(s->mountpoint, s->task.minor))
-		rc = err_set(err, -EBUSY, "%s cannot be unmounted", s->mountpoint);
 	control_free(control);
 	fs_free(s->fs);
 	s->fs = NULL;
@@ -174,10 +184,8 @@ int worker_main(const struct cli_args *args)
 	int status = rc == -EINVAL ? CLI_USAGE : CLI_FAILED;
 	if (rc == 0)
 		rc = run(&s, &err);
-	if (rc == 0) {
-		log_info("mount", "%s is unmounted", s.mountpoint);
+	if (rc == 0)
 		return CLI_DONE;
-	}
 	fs_free(s.fs);
 	(void)link_say(s.link, LINK_FAILED, (uint32_t)status, err.text);
 	return CLI_FAILED;

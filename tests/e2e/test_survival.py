@@ -6,14 +6,17 @@ import hashlib
 import json
 import mmap
 import os
+import pathlib
 import random
+import signal
 import threading
 
 import pytest
 
 import samples
-from harness import Child, partials, read, scaled, until
+from harness import Child, children_of, partials, read, scaled, until
 from registry import behaviours as b
+from registry.auth import Basic
 
 
 def next_worker(m, generation):
@@ -136,6 +139,47 @@ def test_working_directories_and_names_stay(mount, registry):
         assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
         assert "files" in os.listdir(inside)
     os.close(inside)
+
+
+def test_helpers_of_a_dead_worker_do_not_outlive_it(mount, registry, work):
+    """A credential helper that hangs: its worker is killed, and nobody waits for it any more."""
+    samples.push_wasm(registry.store, "demo/app")
+    registry.auth = Basic("me", "secret")
+    helper = work / "bin" / "docker-credential-hangs"
+    helper.parent.mkdir()
+    helper.write_text("#!/bin/sh\nexec sleep 1000\n")
+    helper.chmod(0o755)
+    auth = work / "auth.json"
+    auth.write_text(json.dumps({"credHelpers": {registry.address: "hangs"}}))
+    auth.chmod(0o600)
+    m = mount(None, "--auth-file", auth, env={"PATH": f"{helper.parent}:{os.environ['PATH']}"})
+    reader = Child(["cat", m / "demo/app:v1/main.wasm"])
+    for _ in range(3):
+        hanging, = until(lambda: [pid for pid in children_of(m.worker()) if is_helper(pid)], what="the helper")
+        generation = m.status()["generation"]
+        m.kill_worker()
+        until(lambda: not pathlib.Path(f"/proc/{hanging}").exists(), what="the helper's end")
+        next_worker(m, generation)
+    reader.send(signal.SIGKILL).ends(5)
+
+
+def is_helper(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    return False
+
+
+def test_what_a_worker_may_do(mount, registry):
+    """It keeps what passthrough and root's files need, and no way back."""
+    samples.push_wasm(registry.store, "demo/app")
+    m = mount()
+    status = dict(line.split(":\t", 1) for line in
+                  pathlib.Path(f"/proc/{m.worker()}/status").read_text().splitlines() if ":\t" in line)
+    kept = int(status["CapEff"].strip(), 16)
+    assert kept & ~(1 << 2 | 1 << 21) == 0 and kept == int(status["CapPrm"].strip(), 16), status
+    assert int(status["CapBnd"].strip(), 16) == kept and int(status["CapAmb"].strip(), 16) == 0
+    assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    assert m.status()["passthrough"] is True
 
 
 class Load:
