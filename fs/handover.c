@@ -16,6 +16,7 @@
 struct head {
 	uint64_t magic;
 	uint32_t version;
+	uint32_t generation;
 	uint32_t progress[HANDOVER_BUFFERS];
 	struct handover_init init;
 };
@@ -134,4 +135,9 @@ void handover_done(struct handover *h, unsigned i)
 void *handover_memory(struct handover *h)
 {
 	return h->base + FILE_LEN - HANDOVER_MEMORY;
+}
+
+uint32_t *handover_generation(struct handover *h)
+{
+	return &head_of(h)->generation;
 }

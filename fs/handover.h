@@ -45,6 +45,8 @@ NODISCARD int handover_attach(int memfd, struct handover **ret, struct err *err)
 int handover_fd(const struct handover *h); /* borrowed */
 void handover_free(struct handover *h);    /* NULL is fine */
 
+/* How many workers have served the mount; 0 at first. The keeper's. */
+uint32_t *handover_generation(struct handover *h);
 /* HANDOVER_MEMORY bytes, zero at first, for the cache: what of it was hashed. */
 #define HANDOVER_MEMORY (576u << 10)
 void *handover_memory(struct handover *h);

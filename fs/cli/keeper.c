@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "fs/cli/command.h"
+#include "fs/cli/fdstore.h"
 #include "fs/cli/heartbeat.h"
 #include "fs/cli/held.h"
 #include "fs/cli/keeper_file.h"
@@ -40,9 +41,11 @@ struct keeper {
 	struct spawned current; /* serves */
 	struct spawned next;    /* gets prepared */
 	struct held held;
-	uint32_t generation;
-	unsigned young;   /* workers that have died young, one after the other */
-	unsigned crashes; /* the same, by what they did themselves */
+	uint32_t generation; /* of the worker that serves, or did */
+	bool stored;         /* a service manager holds the connection */
+	bool leaving;        /* the mount is to stay */
+	unsigned young;      /* workers that have died young, one after the other */
+	unsigned crashes;    /* the same, by what they did themselves */
 	bool stopping, was_ready, is_ready;
 	int64_t start_at;   /* a worker is to be started then */
 	int64_t give_up_at; /* none is ready */
@@ -71,6 +74,8 @@ static int renew(struct keeper *k)
 	    "answered (Linux 6.9 can), so files that are open now fail",
 	    k->o->mount.mountpoint);
 	(void)held_unmount(&k->held, k->o->mount.mountpoint);
+	if (k->stored)
+		fdstore_forget();
 	keeper_file_remove(k->held.minor, steal_fd(&k->file));
 	held_release(&k->held);
 	return held_open(&k->held, &k->o->mount, k->err);
@@ -184,7 +189,7 @@ static int hand_over(struct keeper *k)
 	int rc = link_send(k->next.link, &m, fds);
 	if (rc < 0)
 		return err_errno(k->err, rc, "cannot hand the mount to a worker");
-	k->generation++;
+	*handover_generation(h->handover) = ++k->generation;
 	h->served = true;
 	return 0;
 }
@@ -233,6 +238,7 @@ static void on_ready(struct keeper *k)
 	k->was_ready = true;
 	if (k->o->ready(k->o->ctx) != 0)
 		(void)kill(getpid(), SIGTERM);
+	k->stored = fdstore_keep(&k->held);
 }
 
 static void start_upgrade(struct keeper *k, const char *path)
@@ -316,6 +322,13 @@ static void take_signal(struct keeper *k)
 	struct signalfd_siginfo info;
 	if (read(k->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info) || k->stopping)
 		return;
+	k->leaving = info.ssi_signo == KEEPER_LEAVE_SIGNAL && k->stored;
+	if (k->leaving) {
+		log_info("keeper", "%s: the mount stays, for the next process of this unit",
+			 k->o->mount.mountpoint);
+		k->over = true;
+		return;
+	}
 	k->stopping = true;
 	notify_send("STOPPING=1");
 	spawn_kill(&k->next);
@@ -429,7 +442,7 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 			   .old_program = -1,
 			   .current = SPAWNED_NONE,
 			   .next = SPAWNED_NONE,
-			   .held = HELD_NONE,
+			   .held = *o->held,
 			   .start_at = 0,
 			   .give_up_at = NEVER,
 			   .kill_at = NEVER,
@@ -439,12 +452,16 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 			   .err = err};
 	sigset_t set;
 	stop_signals(&set);
+	sigaddset(&set, KEEPER_LEAVE_SIGNAL);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	k.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (k.program < 0)
 		return CLI_FAILED;
 	if (k.signal_fd < 0)
 		end(&k, CLI_FAILED, "cannot watch for signals");
 	spawn_adopt_orphans();
+	if (k.held.fuse_fd >= 0)
+		k.generation = *handover_generation(k.held.handover);
 	while (!k.over)
 		step(&k);
 	heartbeat_stop(&k.heart);
@@ -452,8 +469,10 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 	spawn_kill(&k.current);
 	end_orphans(&k);
 	keeper_file_remove(k.held.minor, steal_fd(&k.file));
-	bool gone = held_unmount(&k.held, o->mount.mountpoint);
-	if (k.status == CLI_DONE && !gone)
+	bool gone = !k.leaving && held_unmount(&k.held, o->mount.mountpoint);
+	if (gone && k.stored)
+		fdstore_forget();
+	if (k.status == CLI_DONE && !gone && !k.leaving)
 		k.status = CLI_FAILED;
 	if (gone && k.was_ready)
 		log_info("mount", "%s is unmounted", o->mount.mountpoint);

@@ -28,6 +28,8 @@
  *	it lives and does not answer
  *	                          the mount is asked now and then (fs/cli/heartbeat.h): the
  *	                          worker is killed, and the next one answers
+ *	KEEPER_LEAVE_SIGNAL       where a service manager holds the connection (fs/cli/fdstore.h):
+ *	                          the processes end, the mount stays for the next keeper
  *	unmounted                 the worker ends with status 0, and so do we
  *	the keeper dies           the worker serves on, and nobody comes after it
  *
@@ -39,6 +41,7 @@
 #include "base/err.h"
 #include "fs/cli/held.h"
 
+#define KEEPER_LEAVE_SIGNAL SIGUSR2
 #define KEEPER_PAUSE_MAX_MS 5000
 #define KEEPER_YOUNG_MS     2000 /* a worker that dies before it is as old has died young */
 #define KEEPER_DOWN_MS      60000
@@ -48,6 +51,7 @@
 
 struct keeper_options {
 	struct held_options mount;
+	struct held *held; /* HELD_NONE, or what a keeper before us held; owned by keeper_run */
 	/* Of the worker, NULL at its end; a word "--keeper-fd=N" is put behind the first two. */
 	char **argv;
 	/* Runs once, when the mount answers. Not 0: nobody wants it any more. */

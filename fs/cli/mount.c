@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/daemon.h"
+#include "fs/cli/fdstore.h"
 #include "fs/cli/keeper.h"
 #include "fs/cli/notify.h"
 #include "fs/cli/path.h"
@@ -106,7 +107,9 @@ static int clear_stale(const struct mounts_entry *e, struct err *err)
 	return rc;
 }
 
-static int check_mountpoint(const char *written, char ret[PATH_MAX], struct err *err)
+/* kept: the mount that is there may be the one that we are to go on with. */
+static int check_mountpoint(const char *written, const struct held *kept, char ret[PATH_MAX],
+			    struct err *err)
 {
 	struct mounts mounts;
 	const struct mounts_entry *mount = NULL;
@@ -118,13 +121,14 @@ static int check_mountpoint(const char *written, char ret[PATH_MAX], struct err 
 	if (rc < 0)
 		rc = err_errno(err, rc, "%s", written);
 	else if (mount != NULL && strcmp(mount->mountpoint, ret) == 0)
-		rc = clear_stale(mount, err);
+		rc =
+		    kept->fuse_fd >= 0 && mount->minor == kept->minor ? 1 : clear_stale(mount, err);
 	else if (mount != NULL)
 		rc = err_set(err, -EINVAL, "%s lies in the wasmocifs mount on %s; mount elsewhere",
 			     ret, mount->mountpoint);
 	mounts_release(&mounts);
-	if (rc < 0)
-		return rc;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	if (stat(ret, &st) < 0 && errno == ENOENT)
 		return err_set(err, -ENOENT, "%s does not exist; make it first: mkdir -p %s", ret,
 			       ret);
@@ -301,8 +305,8 @@ static int on_ready(void *ctx)
 	return w->report_fd >= 0 ? daemon_report(steal_fd(&w->report_fd), CLI_DONE, NULL) : 0;
 }
 
-static int keep(const struct cli_args *args, const char *mountpoint, char **words,
-		struct waiting *w)
+static int keep(const struct cli_args *args, const char *mountpoint, struct held *kept,
+		char **words, struct waiting *w)
 {
 	struct err err = {""};
 	struct keeper_options o = {.mount = {.mountpoint = mountpoint,
@@ -310,6 +314,7 @@ static int keep(const struct cli_args *args, const char *mountpoint, char **word
 					     .noexec = args->noexec,
 					     .no_passthrough = args->no_passthrough,
 					     .no_resend = args->no_resend},
+				   .held = kept,
 				   .argv = words,
 				   .ready = on_ready,
 				   .ctx = w};
@@ -327,12 +332,12 @@ static int keep(const struct cli_args *args, const char *mountpoint, char **word
 	return complain(status, "%s", err.text);
 }
 
-static int start(const struct cli_args *args, const char *mountpoint, char **words,
-		 struct waiting *w)
+static int start(const struct cli_args *args, const char *mountpoint, struct held *kept,
+		 char **words, struct waiting *w)
 {
 	struct err err;
 	if (args->foreground)
-		return keep(args, mountpoint, words, w);
+		return keep(args, mountpoint, kept, words, w);
 	pid_t child = daemon_fork(&w->report_fd, &err);
 	if (child < 0)
 		return complain(CLI_FAILED, "%s", err.text);
@@ -341,12 +346,12 @@ static int start(const struct cli_args *args, const char *mountpoint, char **wor
 		return status == CLI_DONE ? status : complain(status, "%s", err.text);
 	}
 	log_open(args->log_level, args->log_format, true);
-	_exit(keep(args, mountpoint, words, w));
+	_exit(keep(args, mountpoint, kept, words, w));
 }
 
 /* What the process needs, and where the mount is to be. */
-static int prepare(const struct cli_args *args, char mountpoint[PATH_MAX], int *ret_ready_fd,
-		   struct err *err)
+static int prepare(const struct cli_args *args, const struct held *kept, char mountpoint[PATH_MAX],
+		   int *ret_ready_fd, struct err *err)
 {
 	if (!args->foreground)
 		close_inherited(args->ready_fd);
@@ -355,7 +360,7 @@ static int prepare(const struct cli_args *args, char mountpoint[PATH_MAX], int *
 	if (rc == 0)
 		rc = own_ready_fd(args->ready_fd, ret_ready_fd, err);
 	if (rc == 0)
-		rc = check_mountpoint(mountpoint_of(args), mountpoint, err);
+		rc = check_mountpoint(mountpoint_of(args), kept, mountpoint, err);
 	return rc < 0 ? rc : check_device(err);
 }
 
@@ -367,10 +372,14 @@ int mount_main(const struct cli_args *given)
 	AUTO_FREE char *cache = NULL;
 	struct waiting w = {.report_fd = -1, .ready_fd = -1};
 	struct names words = {0};
+	struct held kept = HELD_NONE;
 	if (check_operands(&args, &err) < 0)
 		return complain(CLI_USAGE, "mount: %s", err.text);
 	log_open(args.log_level, args.log_format, false);
-	int rc = prepare(&args, mountpoint, &w.ready_fd, &err);
+	/* A unit's process stays in the foreground. */
+	if (args.foreground)
+		(void)fdstore_take(&kept);
+	int rc = prepare(&args, &kept, mountpoint, &w.ready_fd, &err);
 	bool checked = rc == 0; /* what is wrong from here on was typed */
 	if (rc == 0 && args.cache == NULL) {
 		rc = default_cache(&cache, &err);
@@ -388,7 +397,7 @@ int mount_main(const struct cli_args *given)
 		stop_block_signals();
 		/* Not later: one of the places where sockets are may be below the mount. */
 		control_sweep(geteuid(), ignore_socket, NULL);
-		status = start(&args, mountpoint, words.v, &w);
+		status = start(&args, mountpoint, &kept, words.v, &w);
 	}
 	names_release(&words);
 	return status;

@@ -8,12 +8,14 @@ import pathlib
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import samples
-from harness import Child, Clock, children_of, mountinfo, raises, read, run, scaled, until
+from harness import Child, Clock, children_of, mountinfo, raises, read, run, scaled, umount2, until
 from registry import behaviours as b
 from test_survival import Load, next_worker
 
@@ -205,3 +207,110 @@ def test_a_request_that_kills_is_refused(mount, registry, image):
     assert code == 1 and "Input/output error" in err
     gate.remove()
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+class Manager:
+    """A service manager that keeps descriptors, as systemd does: FDSTORE=1 in, LISTEN_FDS out."""
+
+    def __init__(self, path):
+        self.path, self.kept, self.ready = path, {}, 0
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.env = {"NOTIFY_SOCKET": str(path), "FDSTORE": "3"}
+
+    def hear(self, wanted, timeout=20):
+        """Until all words of `wanted` were said."""
+        self.socket.settimeout(timeout)
+        left = list(wanted)
+        while left:
+            data, ancillary, _, _ = self.socket.recvmsg(4096, 1024)
+            words = dict(line.split("=", 1) for line in data.decode().splitlines())
+            if words.get("FDSTORE") == "1":
+                self.kept[words["FDNAME"]] = socket_fd(ancillary)
+            if words.get("FDSTOREREMOVE") == "1":
+                os.close(self.kept.pop(words["FDNAME"]))
+            left = [word for word in left if word.split("=", 1) not in [list(item) for item in words.items()]]
+
+    def close(self):
+        for fd in self.kept.values():
+            os.close(fd)
+        self.socket.close()
+
+
+def socket_fd(ancillary):
+    (_, _, data), = ancillary
+    return int.from_bytes(data[:4], sys.byteorder)
+
+
+@pytest.fixture
+def manager(work):
+    made = Manager(work / "notify")
+    yield made
+    made.close()
+
+
+def start_with_kept(m, manager):
+    """The next process of the unit: the descriptors from 3 on, and variables that say so."""
+    names = list(manager.kept)
+    script = ("import fcntl, os, sys\n"
+              "names, fds = sys.argv[1].split(':'), [int(n) for n in sys.argv[2].split(',')]\n"
+              "high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]\n"
+              "ready = fcntl.fcntl(int(sys.argv[3]), fcntl.F_DUPFD, 100)\n"
+              "for i, fd in enumerate(high): os.dup2(fd, 3 + i)\n"
+              "os.dup2(ready, 3 + len(high))\n"
+              "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=sys.argv[1])\n"
+              "os.execv(sys.argv[4], [a.replace('READY', str(3 + len(high))) for a in sys.argv[4:]])\n")
+    m._ready, theirs = os.pipe()
+    fds = [manager.kept[name] for name in names]
+    m.process = subprocess.Popen([sys.executable, "-c", script, ":".join(names), ",".join(map(str, fds)), str(theirs),
+                                  str(m.binary), "mount", "-f", "--ready-fd", "READY", *m.args],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 pass_fds=(theirs, *fds), env=m.env)
+    os.close(theirs)
+    os.close(m.pidfd)
+    m.pidfd = os.pidfd_open(m.process.pid)
+    m.log.follow(m.process.stdout)
+    return m.wait_ready()
+
+
+def test_a_unit_is_restarted_under_a_reader(mount, registry, manager):
+    image = samples.push_wasm(registry.store, "demo/app", size=3 << 20)
+    gate = registry.on("GET", "/blobs/", b.silent())
+    m = mount(env=manager.env)
+    manager.hear(["READY=1", "FDNAME=wasmocifs-fuse", "FDNAME=wasmocifs-nodes", "FDNAME=wasmocifs-handover"])
+    os.stat(m / "demo/app:v1/main.wasm")
+    inside = os.open(m / "demo/app", os.O_RDONLY | os.O_DIRECTORY)
+    reader = Child(["sha256sum", m / "demo/app:v1/main.wasm"]).waiting("open")
+    m.process.send_signal(signal.SIGUSR2)
+    assert m.wait_exit() == 0 and m.is_mounted()
+    m.log.join()
+    start_with_kept(m, manager)
+    gate.remove()
+    assert reader.ends(30)[1].startswith(image.layer.hex)
+    assert m.status()["generation"] == 2
+    assert "tags" in os.listdir(inside)
+    os.close(inside)
+    m.process.send_signal(signal.SIGTERM)
+    manager.hear(["STOPPING=1", "FDSTOREREMOVE=1"])
+    assert m.wait_exit() == 0 and not m.is_mounted()
+
+
+def test_a_unit_restarted_after_its_mount_went(mount, registry, manager):
+    """What was kept is of no use: it is mounted anew, and the manager told."""
+    image = samples.push_wasm(registry.store, "demo/app")
+    m = mount(env=manager.env)
+    manager.hear(["READY=1", "FDNAME=wasmocifs-handover"])
+    m.process.send_signal(signal.SIGUSR2)
+    assert m.wait_exit() == 0 and m.is_mounted()
+    assert umount2(m.path, 2) == 0
+    m.log.join()
+    start_with_kept(m, manager)
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert m.status()["generation"] == 1 and m.log.find("what was kept of the mount cannot be used")
+
+
+def test_without_a_manager_the_signal_ends_it(mount, registry):
+    samples.push_wasm(registry.store, "demo/app")
+    m = mount()
+    m.process.send_signal(signal.SIGUSR2)
+    assert m.wait_exit() == 0 and not m.is_mounted()

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/fdstore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "fs/cli/notify.h"
+#include "fs/handover.h"
+#include "fs/init.h"
+#include "fs/log.h"
+#include "fs/nodes.h"
+
+#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
+#define FDS_MAX  64
+
+enum { FUSE, NODES, HANDOVER, COUNT };
+static const char *const names[COUNT] = {"wasmocifs-fuse", "wasmocifs-nodes", "wasmocifs-handover"};
+
+bool fdstore_keep(const struct held *h)
+{
+	const int fds[COUNT] = {h->fuse_fd, nodes_fd(h->nodes), handover_fd(h->handover)};
+	const char *room = getenv("FDSTORE");
+	bool all = room != NULL && strtol(room, NULL, 10) >= COUNT;
+	for (size_t i = 0; all && i < COUNT; i++) {
+		char state[128];
+		/* The end of the connection is looked at by the keeper: FDPOLL is for others. */
+		snprintf(state, sizeof(state), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", names[i]);
+		all = notify_send_fd(state, fds[i]);
+	}
+	return all;
+}
+
+void fdstore_forget(void)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		char state[128];
+		snprintf(state, sizeof(state), "FDSTOREREMOVE=1\nFDNAME=%s", names[i]);
+		notify_send(state);
+	}
+}
+
+/* Descriptors of the variables, by our names; the rest is closed. */
+static void listen_fds(int got[COUNT])
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	const char *at = getenv("LISTEN_FDNAMES");
+	for (size_t i = 0; i < COUNT; i++)
+		got[i] = -1;
+	if (pid == NULL || count == NULL || at == NULL || strtol(pid, NULL, 10) != getpid())
+		return;
+	long n = strtol(count, NULL, 10);
+	for (long k = 0; k < n && k < FDS_MAX; k++) {
+		int fd = FIRST_FD + (int)k;
+		size_t len = strcspn(at, ":");
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		bool taken = false;
+		for (size_t i = 0; i < COUNT && !taken; i++) {
+			taken = strlen(names[i]) == len && strncmp(names[i], at, len) == 0 &&
+				got[i] < 0;
+			if (taken)
+				got[i] = fd;
+		}
+		if (!taken)
+			close(fd);
+		at += len + (at[len] == ':');
+	}
+}
+
+/* "fuse_connection:	57", which Linux has since 6.9 or so, as it can send again. */
+static bool read_minor(int fuse_fd, unsigned *ret)
+{
+	char path[64];
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fuse_fd);
+	if (file_read_small(AT_FDCWD, path, 4096, &text, &len) < 0)
+		return false;
+	const char *at = strstr(text, "fuse_connection:");
+	return at != NULL && sscanf(at, "fuse_connection: %u", ret) == 1;
+}
+
+bool fdstore_take(struct held *ret)
+{
+	struct init_features features;
+	struct err err = {""};
+	int fds[COUNT];
+	*ret = HELD_NONE;
+	listen_fds(fds);
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_FDNAMES");
+	bool some = fds[FUSE] >= 0 || fds[NODES] >= 0 || fds[HANDOVER] >= 0;
+	ret->fuse_fd = fds[FUSE];
+	bool ok = fds[FUSE] >= 0 && !held_is_gone(ret) && read_minor(fds[FUSE], &ret->minor) &&
+		  nodes_attach(fds[NODES], &ret->nodes, &err) == 0 &&
+		  handover_attach(fds[HANDOVER], &ret->handover, &err) == 0;
+	auto_close_(&fds[NODES]);
+	auto_close_(&fds[HANDOVER]);
+	if (ok) {
+		init_features(handover_init(ret->handover), &features);
+		ret->resend = features.resend;
+		ret->served = true;
+		return true;
+	}
+	if (some)
+		log_warning("keeper", "what was kept of the mount cannot be used: %s",
+			    err.text[0] != '\0' ? err.text : "it has ended");
+	held_release(ret);
+	if (some)
+		fdstore_forget();
+	return false;
+}
