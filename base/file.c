@@ -144,15 +144,8 @@ static int read_up_to(int fd, size_t first_room, size_t max, char **ret, size_t 
 	return 0;
 }
 
-int file_read_small(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+static int read_small(int fd, size_t max, char **ret, size_t *ret_len)
 {
-	/* O_NONBLOCK: a FIFO must not hang us. */
-	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
-	bool beneath = dirfd != AT_FDCWD && path[0] != '/';
-	AUTO_FD int fd =
-	    beneath ? file_open_beneath(dirfd, path, flags, 0) : open_at(dirfd, path, flags, 0);
-	if (fd < 0)
-		return fd;
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return -errno;
@@ -161,4 +154,21 @@ int file_read_small(int dirfd, const char *path, size_t max, char **ret, size_t 
 	if ((uint64_t)st.st_size > max)
 		return -EFBIG;
 	return read_up_to(fd, (size_t)st.st_size, max, ret, ret_len);
+}
+
+/* O_NONBLOCK: a FIFO must not hang us. */
+#define READ_SMALL (O_RDONLY | O_NONBLOCK | O_NOCTTY)
+
+int file_read_small(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	bool beneath = dirfd != AT_FDCWD && path[0] != '/';
+	AUTO_FD int fd = beneath ? file_open_beneath(dirfd, path, READ_SMALL, 0)
+				 : open_at(dirfd, path, READ_SMALL, 0);
+	return fd < 0 ? fd : read_small(fd, max, ret, ret_len);
+}
+
+int file_read_followed(const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	AUTO_FD int fd = open(path, READ_SMALL | O_CLOEXEC);
+	return fd < 0 ? -errno : read_small(fd, max, ret, ret_len);
 }

@@ -22,3 +22,5 @@ NODISCARD int file_open_beneath(int dirfd, const char *path, int flags, mode_t m
  * NUL-terminated buffer. -EFBIG beyond max; -ELOOP for a symlink; -EISDIR or
  * -EINVAL for what is no file. */
 NODISCARD int file_read_small(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
+/* The same of a path that a person chose, whose symlinks are meant. */
+NODISCARD int file_read_followed(const char *path, size_t max, char **ret, size_t *ret_len);

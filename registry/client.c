@@ -9,20 +9,12 @@
 #include "base/clock.h"
 #include "registry/client_impl.h"
 #include "registry/endpoint_files.h"
+#include "registry/host_name.h"
 #include "registry/retry.h"
 
 #define HUB      "docker.io"
 #define HUB_HOST "registry-1.docker.io"
 #define PROBE_MS 500
-
-void client_name(const struct source_spec *spec, char out[URL_ORIGIN_MAX])
-{
-	bool v6 = strchr(spec->host, ':') != NULL;
-	int n = snprintf(out, URL_ORIGIN_MAX, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
-
-	if (spec->port)
-		snprintf(out + n, URL_ORIGIN_MAX - (size_t)n, ":%u", spec->port);
-}
 
 static bool is_hub(const char *host)
 {
@@ -37,7 +29,7 @@ static void set_own_address(struct client *c, const struct source_spec *spec)
 	c->https = spec->https;
 	c->http_too = spec->http;
 	c->api = "/v2";
-	client_name(spec, c->title);
+	host_name_write(spec, c->title);
 }
 
 /* Whom a mirror is asked for, as containerd says it ("ns=ghcr.io"). */
@@ -55,7 +47,7 @@ static void set_namespace(struct client *c, const struct source_spec *spec)
 	if (is_hub(spec->host))
 		snprintf(text, sizeof(text), "%s", HUB);
 	else
-		client_name(spec, text);
+		host_name_write(spec, text);
 	out += sprintf(out, "ns=");
 	for (const char *s = text; *s; s++) {
 		if (strchr("-._~", *s) || (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z')) {

@@ -71,6 +71,7 @@ struct question {
 	uint64_t first, last;
 	bool quick;      /* streamed, and little: it does not wait behind what is much */
 	size_t body_max; /* of a success: read whole, or if 0 left to be streamed */
+	bool anonymous;  /* nobody logs in for it, and no login is shown */
 	bool plain_500;  /* a 500 is an answer like any other */
 	bool in_passing; /* with less time than is due: silence is not held against the host */
 };
@@ -108,8 +109,6 @@ struct client_options {
 	struct client_tuning tuning; /* copied */
 };
 
-/* "HOST" or "HOST:PORT", as it is written. */
-void client_name(const struct source_spec *spec, char out[URL_ORIGIN_MAX]);
 /* -EACCES: a file of certificates. -ENOMEM. */
 NODISCARD int client_new(const struct client_options *o, struct client **ret, struct err *err);
 void client_free(struct client *c); /* NULL is fine */

@@ -182,6 +182,8 @@ static int send_logged_in(struct attempt *t, struct call *call, struct err *err)
 
 	admit(t->c);
 
+	if (r == 0 && t->q->anonymous)
+		return send_any(t, call, err);
 	if (r == 0) {
 		r = auth_begin(t->c->auth, &t->base, &t->round, call, err);
 		t->token_server = r < 0;
@@ -319,7 +321,7 @@ int client_try(struct client *c, const struct question *q, struct call *call, st
 	else
 		snprintf(scope, sizeof(scope), "registry:catalog:*");
 	/* Mirrors have headers of their own, in hosts.toml. */
-	r = c->mirror ? 0 : auth_headers(c->auth, &t.headers);
+	r = c->mirror || q->anonymous ? 0 : auth_headers(c->auth, &t.headers);
 	if (r == 0)
 		r = send_logged_in(&t, call, err);
 	ret->foreign = t.reply.foreign;

@@ -132,27 +132,15 @@ static int find_hosts_dir(const struct endpoint_roots *roots, const char *host, 
  * is new. 0: there is no such file. */
 static int read_file(const char *path, size_t max, char **text, size_t *len, struct err *err)
 {
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	int64_t n;
+	int r = file_read_followed(path, max, text, len);
 
-	if (fd < 0 && errno == ENOENT)
+	if (r == -ENOENT)
 		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set(err, -EACCES, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max)
-		return err_set(err, -EACCES, "%s: no file of at most %zu bytes", path, max);
-	*text = malloc((size_t)st.st_size + 1);
-	if (!*text)
+	if (r == -ENOMEM)
 		return no_memory(err);
-	n = file_pread_full(fd, *text, (size_t)st.st_size, 0);
-	if (n < 0) {
-		free(*text);
-		return err_set(err, -EACCES, "%s: %s", path, strerror((int)-n));
-	}
-	*len = (size_t)n;
-	(*text)[n] = '\0';
-	return 1;
+	if (r == -EFBIG || r == -EISDIR || r == -EINVAL)
+		return err_set(err, -EACCES, "%s: no file of at most %zu bytes", path, max);
+	return r < 0 ? err_set(err, -EACCES, "%s: %s", path, strerror(-r)) : 1;
 }
 
 /* All of a file that must be there. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "registry/host_name.h"
 
 _Static_assert(ENDPOINTS_MAX <= 32, "a set of endpoints is 32 bits");
 
@@ -20,9 +21,9 @@ static void set_names(struct endpoints *e, const struct source_spec *spec)
 	char host[URL_ORIGIN_MAX];
 	const char *kind;
 
-	client_name(spec, e->title);
+	host_name_write(spec, e->title);
 	bare.port = 0;
-	client_name(&bare, host);
+	host_name_write(&bare, host);
 	if (last->url.text ? !last->url.https : !spec->https)
 		kind = "http";
 	else if (!last->url.text && spec->http)
@@ -63,7 +64,7 @@ int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, str
 		return err_set(err, -ENOMEM, "out of memory");
 	if (o->tuning)
 		co.tuning = *o->tuning;
-	client_name(o->spec, host);
+	host_name_write(o->spec, host);
 	if (strcmp(host, "index.docker.io") == 0)
 		snprintf(host, sizeof(host), "docker.io");
 	r = endpoint_files_load(o->roots, host, &e->groups, err);

@@ -48,6 +48,15 @@ int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE], struct so
 	return 0;
 }
 
+void host_name_write(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
+{
+	bool v6 = strchr(spec->host, ':') != NULL;
+	int n = snprintf(ret, HOST_NAME_SIZE, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+
+	if (spec->port)
+		snprintf(ret + n, HOST_NAME_SIZE - (size_t)n, ":%u", spec->port);
+}
+
 int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
 {
 	bool v6 = strchr(spec->host, ':') != NULL;

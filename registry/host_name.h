@@ -19,6 +19,8 @@
 
 #define HOST_NAME_SIZE 272 /* of a spelling, or of HOST:PORT, with the NUL */
 
+/* As a SOURCE has it: "HOST" or "HOST:PORT". */
+void host_name_write(const struct source_spec *spec, char ret[HOST_NAME_SIZE]);
 /* Without a colon. -EINVAL: it cannot be told from another host. */
 NODISCARD int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE]);
 /* Any spelling: *ret as of the SOURCE ret_source, "HOST" or "HOST:PORT". -EINVAL. */

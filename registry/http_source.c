@@ -86,6 +86,7 @@ static const struct source_ops ops = {
     .tags = http_source_tags,
     .referrers = http_source_referrers,
     .catalog = http_source_catalog,
+    .packages = http_source_packages,
 };
 
 /* A file that the user named is looked at now: later nobody would see why. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_source — the source that is a registry. Layer: registry/, internal:
  * shared by http_source.c (what it is), http_manifest.c, http_blob.c,
- * http_list.c and http_referrers.c (what it answers). The operations are those of
+ * http_list.c, http_referrers.c and http_packages.c (what it answers). The operations are those of
  * registry/source.h.
  *
  * Locks: http_source.lock guards what is remembered of the catalog only.
@@ -55,6 +55,8 @@ int http_source_referrers(struct source *s, const char *repo, const struct diges
 			  struct call *call, struct referrers *ret, struct err *err);
 int http_source_catalog(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
 			struct err *err);
+int http_source_packages(struct source *s, struct call *call, struct package_metadata *ret,
+			 struct err *err);
 
 static inline struct http_source *http_source_of(struct source *s)
 {

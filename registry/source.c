@@ -128,3 +128,11 @@ int source_catalog(struct source *s, struct call *call, struct names *ret, bool 
 		*ret_whole = whole;
 	return r;
 }
+
+int source_packages(struct source *s, struct call *call, struct package_metadata *ret,
+		    struct err *err)
+{
+	if (!s->ops->packages)
+		return err_set(err, -ENOENT, "%s: no packages there", source_title(s));
+	return s->ops->packages(s, call, ret, err);
+}

@@ -53,7 +53,8 @@
 #define SOURCE_SLOW_S       30
 #define SOURCE_HOST_MAX     512 /* HOST:PORT of a mirror, as text */
 
-struct referrers; /* registry/referrers.h */
+struct package_metadata; /* registry/package_metadata.h */
+struct referrers;        /* registry/referrers.h */
 struct source;
 
 /* A manifest or an index, byte for byte as served, digest checked.
@@ -181,3 +182,7 @@ NODISCARD int source_referrers(struct source *s, const char *repo, const struct 
 #define SOURCE_CATALOG_REFUSED_MS (10 * 60 * 1000)
 NODISCARD int source_catalog(struct source *s, struct call *call, struct names *ret,
 			     bool *ret_whole, struct err *err);
+/* What the host says of where it keeps Wasm packages; no login is shown for it. -ENOENT: it
+ * says nothing, and keeps them itself. A layout has no packages: -ENOENT. */
+NODISCARD int source_packages(struct source *s, struct call *call, struct package_metadata *ret,
+			      struct err *err);

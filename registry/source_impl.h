@@ -39,6 +39,8 @@ struct source_ops {
 			 struct call *call, struct referrers *ret, struct err *err);
 	int (*catalog)(struct source *s, struct call *call, struct names *ret, bool *ret_whole,
 		       struct err *err);
+	int (*packages)(struct source *s, struct call *call, struct package_metadata *ret,
+			struct err *err); /* or NULL */
 };
 
 struct source {

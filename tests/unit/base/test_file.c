@@ -96,6 +96,16 @@ static void what_is_no_file_is_refused(void **state)
 	assert_int_equal(file_read_small(f->dirfd, "link", 9, &text, &len), -ELOOP);
 	assert_int_equal(file_read_small(f->dirfd, "fifo", 9, &text, &len), -EINVAL);
 	assert_int_equal(file_read_small(f->dirfd, "sub", 9, &text, &len), -EISDIR);
+
+	char path[96];
+	snprintf(path, sizeof(path), "%s/link", f->path);
+	assert_int_equal(file_read_followed(path, 9, &text, &len), 0);
+	free(text);
+	assert_int_equal(file_read_followed(path, 0, &text, &len), -EFBIG);
+	snprintf(path, sizeof(path), "%s/fifo", f->path);
+	assert_int_equal(file_read_followed(path, 9, &text, &len), -EINVAL);
+	snprintf(path, sizeof(path), "%s/none", f->path);
+	assert_int_equal(file_read_followed(path, 9, &text, &len), -ENOENT);
 }
 
 static void nothing_leads_out_of_the_directory(void **state)
