@@ -59,6 +59,8 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 	case WANT_TAGS:
 	case WANT_CATALOG:
 		return fetch_run_listing(f, job, err);
+	case WANT_PACKAGES:
+		return fetch_run_packages(f, job, err);
 	case WANT_INDEX:
 		return fetch_run_index(f, job, ret_blob, err);
 	case WANT_REFERRERS:

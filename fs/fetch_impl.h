@@ -47,6 +47,7 @@ NODISCARD int fetch_run_manifest(struct fetcher *f, const struct flight_job *job
 NODISCARD int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err);
 NODISCARD int fetch_run_listing(struct fetcher *f, const struct flight_job *job, struct err *err);
 NODISCARD int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *err);
+NODISCARD int fetch_run_packages(struct fetcher *f, const struct flight_job *job, struct err *err);
 /* What a repository named is known from now on, whatever the disk says. */
 NODISCARD int fetch_note_named(struct fetcher *f, const char *repo, const struct descriptor *v,
 			       size_t n, struct err *err);

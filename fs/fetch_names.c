@@ -11,6 +11,7 @@
 #include "fs/log.h"
 #include "registry/inline_blob.h"
 #include "registry/manifest.h"
+#include "registry/package_metadata.h"
 
 int fetch_note_named(struct fetcher *f, const char *repo, const struct descriptor *v, size_t n,
 		     struct err *err)
@@ -334,4 +335,18 @@ int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *
 	names_release(&names);
 	catalog_repo_put(f->o.catalog, repo);
 	return 0;
+}
+
+/* Kept like a list of repositories, in the catalog of a site that is asked for nothing else
+ * (fs/sites.h). That it says nothing is an answer, too. */
+int fetch_run_packages(struct fetcher *f, const struct flight_job *job, struct err *err)
+{
+	struct package_metadata m = {0};
+	struct names words = {0};
+	int r = source_packages(f->o.source, job->call, &m, err);
+	if (r && r != -ENOENT)
+		return r;
+	if (package_metadata_words(&m, &words))
+		return err_set(err, -ENOMEM, "no memory for a registry's metadata");
+	return fetch_keep_listing(f, "", &words, true, err);
 }

@@ -393,6 +393,9 @@ static void describe(const struct flight *fl, char *out, size_t room)
 	case WANT_CATALOG:
 		snprintf(out, room, "%s: its repositories", title);
 		break;
+	case WANT_PACKAGES:
+		snprintf(out, room, "%s: where its packages are", title);
+		break;
 	case WANT_ROOTFS:
 		snprintf(out, room, "%s: the layers of %s@%s", title, w->repo, digest);
 		break;

@@ -66,6 +66,7 @@ enum want_kind {
 	WANT_TAGS,      /* the tag listing of repo */
 	WANT_CATALOG,   /* the list of repositories */
 	WANT_REFERRERS, /* who refers to repo@digest */
+	WANT_PACKAGES,  /* where the registry keeps Wasm packages */
 	WANT_INDEX,     /* index.json of repo: brings a blob */
 	WANT_ROOTFS,    /* the merged layers of the image repo@digest (fs/layers.h) */
 	WANT_LAYER,     /* what lies in layer number `layer` of it (fs/layers.h) */

@@ -20,7 +20,9 @@
 
 static int open_parts(struct fs *fs, struct err *err)
 {
-	int r = sites_open(&fs->sites, &fs->o, err);
+	int r = packages_open(&fs->packages, fs->o.package_config, err);
+	if (r == 0)
+		r = sites_open(&fs->sites, &fs->o, err);
 	if (r == 0)
 		r = store_open(&fs->o.store, &fs->store, err);
 	if (r == 0)
@@ -196,6 +198,7 @@ void fs_free(struct fs *fs)
 	session_free(fs->session);
 	made_files_release(&fs->made_files);
 	sites_close(&fs->sites);
+	packages_close(&fs->packages);
 	nodes_free(fs->nodes);
 	if (fs->store)
 		store_share_hashed(fs->store, NULL);
@@ -249,8 +252,12 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret)
 {
 	struct err err = {""};
-	struct site *site = sites_at(&fs->sites, number);
+	struct site *site = NULL;
 	memset(ret, 0, sizeof(*ret));
+	for (unsigned i = 0, n = 0; (site = sites_at(&fs->sites, i)); i++) {
+		if (!site->for_packages && n++ == number)
+			break;
+	}
 	if (!site)
 		return false;
 	snprintf(ret->source, sizeof(ret->source), "%s", source_title(site->source));

@@ -30,6 +30,7 @@ struct fs_options {
 	bool all;                       /* any host that is entered, at the first level */
 	const char *const *allow_hosts; /* with `all`: HOST[:PORT] that may have any address */
 	size_t allow_host_count;
+	const char *package_config;   /* as in fs/packages.h; not looked at after fs_new */
 	struct source_options source; /* of each; its spec is not looked at */
 	struct store_options store;
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
@@ -64,7 +65,8 @@ struct fs_status {
 };
 void fs_status(struct fs *fs, struct fs_status *ret);
 
-/* Of one registry, or layout, by number from 0 on. False: there are no more. */
+/* Of one registry, or layout, that has a tree here, by number from 0 on. False: there are no
+ * more. */
 #define FS_STATUS_MIRRORS_MAX 16
 struct fs_site_status {
 	char source[512]; /* source_title */

@@ -10,6 +10,7 @@
 #include "fs/fs.h"
 #include "fs/made_files.h"
 #include "fs/open_dirs.h"
+#include "fs/packages.h"
 #include "fs/sites.h"
 
 struct backing_table;
@@ -23,6 +24,7 @@ struct fs {
 	struct store *store;
 	struct refs *refs;
 	struct sites sites;
+	struct packages packages;
 	/* Both set under lock once, before the first request: those that answer requests
 	 * need no lock to read them. */
 	struct nodes *nodes;

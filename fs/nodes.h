@@ -51,29 +51,33 @@
 
 enum node_kind {
 	NODE_FREE = 0,
-	NODE_ROOT,          /* a registry's tree: namespaces; or hosts */
-	NODE_HOST,          /* at the first level, where there are several registries */
-	NODE_NAMESPACE,     /* a component of a repository name; perhaps a repository */
-	NODE_TAGS,          /* <repo>/tags */
-	NODE_TAG,           /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
-	NODE_MANIFESTS,     /* <repo>/manifests */
-	NODE_MANIFEST_ALG,  /* <repo>/manifests/<alg> */
-	NODE_MANIFEST,      /* <repo>/manifests/<alg>/<hex>; digest */
-	NODE_BLOBS,         /* <repo>/blobs */
-	NODE_BLOB_ALG,      /* <repo>/blobs/<alg> */
-	NODE_LAYERS,        /* in a manifest directory */
-	NODE_FILES,         /* in a manifest directory, and directories below it */
-	NODE_PLATFORMS,     /* platforms/ in an index's directory */
-	NODE_REFERRERS,     /* referrers/ in a manifest directory */
-	NODE_REFERRER_TYPE, /* referrers/<type> */
-	NODE_INDEX_JSON,    /* <repo>/index.json: made when it is opened */
-	NODE_OCI_LAYOUT,    /* <repo>/oci-layout */
-	NODE_REFERENCE,     /* symlink <repo>:<tag>, <repo>@<digest> */
-	NODE_LINK,          /* symlink in a directory that knows where it leads to */
-	NODE_CONTENT,       /* bytes of a digest, mode 0444 */
-	NODE_CONTENT_WASM,  /* the same with mode 0555: under a name ending in .wasm */
-	NODE_CONTENT_MODE,  /* the same with another mode: a member of an archive */
-	NODE_MAIN_WASM,     /* the same as main.wasm: opens only if it is Wasm */
+	NODE_ROOT,            /* a registry's tree: namespaces; or hosts */
+	NODE_HOST,            /* at the first level, where there are several registries */
+	NODE_NAMESPACE,       /* a component of a repository name; perhaps a repository */
+	NODE_TAGS,            /* <repo>/tags */
+	NODE_TAG,             /* <repo>/tags/<tag>; digest: what it is bound to, or none yet */
+	NODE_MANIFESTS,       /* <repo>/manifests */
+	NODE_MANIFEST_ALG,    /* <repo>/manifests/<alg> */
+	NODE_MANIFEST,        /* <repo>/manifests/<alg>/<hex>; digest */
+	NODE_BLOBS,           /* <repo>/blobs */
+	NODE_BLOB_ALG,        /* <repo>/blobs/<alg> */
+	NODE_LAYERS,          /* in a manifest directory */
+	NODE_FILES,           /* in a manifest directory, and directories below it */
+	NODE_PLATFORMS,       /* platforms/ in an index's directory */
+	NODE_REFERRERS,       /* referrers/ in a manifest directory */
+	NODE_REFERRER_TYPE,   /* referrers/<type> */
+	NODE_PACKAGES,        /* .packages at the root, found by lookup only */
+	NODE_PACKAGE_SPACE,   /* .packages/<namespace> */
+	NODE_PACKAGE,         /* .packages/<namespace>/<name> */
+	NODE_INDEX_JSON,      /* <repo>/index.json: made when it is opened */
+	NODE_OCI_LAYOUT,      /* <repo>/oci-layout */
+	NODE_REFERENCE,       /* symlink <repo>:<tag>, <repo>@<digest> */
+	NODE_PACKAGE_VERSION, /* symlink <version>.wasm in a NODE_PACKAGE */
+	NODE_LINK,            /* symlink in a directory that knows where it leads to */
+	NODE_CONTENT,         /* bytes of a digest, mode 0444 */
+	NODE_CONTENT_WASM,    /* the same with mode 0555: under a name ending in .wasm */
+	NODE_CONTENT_MODE,    /* the same with another mode: a member of an archive */
+	NODE_MAIN_WASM,       /* the same as main.wasm: opens only if it is Wasm */
 	NODE_KIND_COUNT
 };
 

@@ -22,19 +22,42 @@ static void set_prefix(struct site *site)
 			 name);
 }
 
+void site_simplify(struct source_spec *spec)
+{
+	unsigned usual = spec->https ? 443 : 80;
+	if (strcmp(spec->host, "index.docker.io") == 0 ||
+	    strcmp(spec->host, "registry-1.docker.io") == 0)
+		snprintf(spec->host, sizeof(spec->host), "docker.io");
+	if (spec->port == usual && spec->https != spec->http)
+		spec->port = 0;
+}
+
+/* What it says of its packages is kept apart from what it says of itself: nobody has entered
+ * that registry. */
+static void set_origin(struct site *site)
+{
+	snprintf(site->origin, sizeof(site->origin), "%s%s", site->for_packages ? "packages:" : "",
+		 source_origin(site->source));
+}
+
 int site_open(struct site *site, const struct source_options *o, struct err *err)
 {
-	int r = source_open(o, &site->source, err);
+	int r = reference_parse_source(o->spec, &site->spec, err);
 	if (r == 0)
-		set_prefix(site);
-	return r;
+		r = source_open(o, &site->source, err);
+	if (r)
+		return r;
+	site_simplify(&site->spec);
+	set_prefix(site);
+	set_origin(site);
+	return 0;
 }
 
 int site_equip(struct site *site, const struct fs_options *o, struct store *store,
 	       struct refs *refs, struct err *err)
 {
 	struct catalog_options catalog = {.refs = refs,
-					  .origin = source_origin(site->source),
+					  .origin = site->origin,
 					  .tag_ttl_ms = o->tag_ttl_ms,
 					  .list_ttl_ms = o->list_ttl_ms};
 	int r = catalog_new(&catalog, &site->catalog);

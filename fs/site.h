@@ -25,10 +25,15 @@ struct fetcher;
 struct layers;
 struct refs;
 
+#define SITE_ORIGIN_MAX 512
+
 struct site {
-	char name[HOST_NAME_SIZE]; /* of its directory, where there are several; else "" */
-	unsigned number;           /* in fs/sites.h */
-	bool given;                /* as a SOURCE */
+	char name[HOST_NAME_SIZE];    /* of its directory, where there are several; else "" */
+	unsigned number;              /* in fs/sites.h */
+	bool given;                   /* as a SOURCE */
+	bool for_packages;            /* asked where its packages are, and for nothing else */
+	struct source_spec spec;      /* of whom; with the scheme's own port as none */
+	char origin[SITE_ORIGIN_MAX]; /* key of what is kept of it */
 	struct source *source;
 	struct catalog *catalog;
 	struct layers *layers;
@@ -37,6 +42,8 @@ struct site {
 	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
 };
 
+/* Hosts that are one registry compare as one: the Hub's, and the scheme's own port. */
+void site_simplify(struct source_spec *spec);
 /* Errors of source_open. */
 NODISCARD int site_open(struct site *site, const struct source_options *o, struct err *err);
 /* store and refs are borrowed. -ENOMEM. */

@@ -18,10 +18,10 @@ struct site *sites_at(struct sites *s, unsigned number)
 	return site;
 }
 
-static struct site *by_name(struct sites *s, const char *name) REQUIRES(s->lock)
+static struct site *by_name(struct sites *s, const char *name, bool for_packages) REQUIRES(s->lock)
 {
 	for (unsigned i = 0; i < s->n; i++) {
-		if (strcmp(s->v[i]->name, name) == 0)
+		if (s->v[i]->for_packages == for_packages && strcmp(s->v[i]->name, name) == 0)
 			return s->v[i];
 	}
 	return NULL;
@@ -32,12 +32,12 @@ struct site *sites_find(struct sites *s, const char *name)
 	char source[HOST_NAME_SIZE], spelt[HOST_NAME_SIZE];
 	struct source_spec spec;
 	lock_take(&s->lock);
-	struct site *site = by_name(s, name);
+	struct site *site = by_name(s, name, false);
 	lock_drop(&s->lock);
 	if (site || host_name_parse(name, source, &spec) || host_name_spell(&spec, spelt))
 		return site;
 	lock_take(&s->lock);
-	site = by_name(s, spelt);
+	site = by_name(s, spelt, false);
 	lock_drop(&s->lock);
 	return site;
 }
@@ -82,7 +82,7 @@ static void discard(struct site *site)
 static int publish(struct sites *s, struct site *site, struct site **ret, struct err *err)
 {
 	lock_take(&s->lock);
-	struct site *other = by_name(s, site->name);
+	struct site *other = by_name(s, site->name, site->for_packages);
 	int r = 0;
 	if (!other && !s->serving)
 		r = -ECANCELED;
@@ -112,6 +112,18 @@ static int make(struct sites *s, struct site *site, const struct source_options 
 	return r ? r : site_start(site, err);
 }
 
+/* `o` but for what is the site's own. Takes over a site with its name. */
+static int add(struct sites *s, struct site *site, const struct source_options *o,
+	       struct site **ret, struct err *err)
+{
+	int r = make(s, site, o, err);
+	if (r) {
+		discard(site);
+		return r;
+	}
+	return publish(s, site, ret, err);
+}
+
 int sites_get(struct sites *s, const char *name, struct site **ret, struct err *err)
 {
 	char spec_text[HOST_NAME_SIZE];
@@ -127,12 +139,53 @@ int sites_get(struct sites *s, const char *name, struct site **ret, struct err *
 	struct source_options o = s->o->source;
 	o.spec = spec_text;
 	o.public_only = !is_allowed(s->o, &spec);
-	int r = host_name_spell(&spec, site->name) ? -ENOENT : make(s, site, &o, err);
-	if (r) {
-		discard(site);
-		return r;
+	if (host_name_spell(&spec, site->name) == 0)
+		return add(s, site, &o, ret, err);
+	discard(site);
+	return -ENOENT;
+}
+
+int sites_packages(struct sites *s, const char *registry, struct site **ret, struct err *err)
+{
+	lock_take(&s->lock);
+	*ret = by_name(s, registry, true);
+	lock_drop(&s->lock);
+	if (*ret)
+		return 0;
+	struct site *site = calloc(1, sizeof(*site));
+	if (!site)
+		return -ENOMEM;
+	struct source_options o = s->o->source;
+	o.spec = registry;
+	site->for_packages = true;
+	snprintf(site->name, sizeof(site->name), "%s", registry);
+	return add(s, site, &o, ret, err);
+}
+
+static struct site *by_spec(struct sites *s, const struct source_spec *spec)
+{
+	struct site *site = NULL;
+	lock_take(&s->lock);
+	for (unsigned i = 0; i < s->n && !site; i++) {
+		const struct site *one = s->v[i];
+		if (!one->for_packages && one->spec.kind == SOURCE_REGISTRY &&
+		    one->spec.port == spec->port && strcmp(one->spec.host, spec->host) == 0)
+			site = s->v[i];
 	}
-	return publish(s, site, ret, err);
+	lock_drop(&s->lock);
+	return site;
+}
+
+int sites_serving(struct sites *s, const struct source_spec *registry, struct site **ret,
+		  struct err *err)
+{
+	struct source_spec spec = *registry;
+	char name[HOST_NAME_SIZE];
+	site_simplify(&spec);
+	*ret = by_spec(s, &spec);
+	if (*ret)
+		return 0;
+	return host_name_spell(&spec, name) ? -ENOENT : sites_get(s, name, ret, err);
 }
 
 /* A layout's directory is called like the one repository in it. */

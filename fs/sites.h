@@ -9,6 +9,10 @@
  * not when the name is looked up: programs probe for names with a dot (go.mod), and
  * such a name costs nothing. Making one reads its configuration, and asks nobody.
  *
+ * A registry may also be asked where its packages are (fs/packages.h), which is no reason to
+ * show it: such a site has no directory, and a state of its own, since a web server that is out
+ * of order says nothing of the registry behind it.
+ *
  * What was made stays to the end: so a site that was found needs no lock and no
  * reference, and its number means it for good. SITES_MAX bounds what a user who makes
  * up names can take; those that are in use are served on.
@@ -45,10 +49,19 @@ void sites_close(struct sites *s); /* what was zeroed is fine */
 
 /* By number, from 0 on; NULL: beyond the last. */
 struct site *sites_at(struct sites *s, unsigned number);
-/* By any spelling of its directory's name; NULL: there is none yet. */
+/* By any spelling of its directory's name; NULL: there is none yet. Those are not among them
+ * that are asked for packages only. */
 struct site *sites_find(struct sites *s, const char *name);
 /* Whether there may be such a directory. Reads nothing. */
 bool sites_admit(struct sites *s, const char *name);
 /* Makes it if it must be. -ENOENT: not admitted; -ENFILE: SITES_MAX; -ECANCELED: the
  * mount ends; -EACCES: its configuration cannot be understood; other errors of source_open. */
 NODISCARD int sites_get(struct sites *s, const char *name, struct site **ret, struct err *err);
+/* The one that is asked where the packages of HOST[:PORT] are, and for nothing else. Errors of
+ * sites_get but for the first. */
+NODISCARD int sites_packages(struct sites *s, const char *registry, struct site **ret,
+			     struct err *err);
+/* The one that serves this registry, whatever its directory is called; with --all it is made if it
+ * must be. -ENOENT: none does, nor may; else errors of sites_get. */
+NODISCARD int sites_serving(struct sites *s, const struct source_spec *registry, struct site **ret,
+			    struct err *err);

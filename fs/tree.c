@@ -377,6 +377,8 @@ static int lookup_in(struct op *op, const struct node *parent, const char *name,
 {
 	switch (parent->kind) {
 	case NODE_ROOT:
+		if (strcmp(name, TREE_PACKAGES) == 0)
+			return tree_found_dir(parent, NODE_PACKAGES, name, ret);
 		if (op->fs->sites.several)
 			return tree_lookup_host(op, parent, name, ret);
 		return tree_lookup_namespace(op, parent, name, ret);
@@ -398,7 +400,12 @@ static int lookup_in(struct op *op, const struct node *parent, const char *name,
 	case NODE_REFERRERS:
 	case NODE_REFERRER_TYPE:
 		return tree_lookup_referrers(op, parent, name, ret);
+	case NODE_PACKAGES:
+	case NODE_PACKAGE_SPACE:
+	case NODE_PACKAGE:
+		return tree_lookup_packages(op, parent, name, ret);
 	case NODE_REFERENCE:
+	case NODE_PACKAGE_VERSION:
 	case NODE_LINK:
 	case NODE_INDEX_JSON:
 	case NODE_OCI_LAYOUT:
@@ -493,6 +500,8 @@ int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX])
 	struct image *index = NULL;
 	if (node->kind == NODE_REFERENCE)
 		return readlink_reference(op, node, ret);
+	if (node->kind == NODE_PACKAGE_VERSION)
+		return tree_package_target(op, node, ret);
 	int r = node->kind == NODE_LINK ? node_read(op->fs->nodes, node->parent, &parent) : -EINVAL;
 	if (r == 0)
 		r = node_image(op->fs->nodes, node->id, &image);

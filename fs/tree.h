@@ -14,6 +14,8 @@
  *	<repo>/tags/      a tag is a directory once the origin or a listing has it
  *	<alg>/<hex>       a digest, once the repository has named it
  *	manifest dir      by its image: certain, no request
+ *	/.packages        names of the package grammar are directories at once, and those of
+ *	                  versions symlinks at once; not listed
  *
  * The fixed entries of a repository are legal component names too. The entry
  * wins; "tags:" (no tag behind the colon, so no reference) is the repository
@@ -31,11 +33,14 @@
 #include "fs/place.h"
 
 struct blob;
+struct listing;
 struct rootfs;
 struct unpacked;
 
 /* What marks an image layout (OCI image spec, image-layout.md). */
 #define TREE_OCI_LAYOUT "{\"imageLayoutVersion\":\"1.0.0\"}"
+
+#define TREE_PACKAGES   ".packages"
 
 /* How long the kernel may keep what never changes, in seconds. */
 #define TREE_FOREVER_S 86400.0
@@ -56,7 +61,7 @@ NODISCARD int tree_lookup(struct op *op, const struct node *parent, const char *
 /* The attributes of a node; *ret_s: for how long. -EINPROGRESS. */
 NODISCARD int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s);
 
-/* The target of a NODE_REFERENCE or NODE_LINK. */
+/* The target of a NODE_REFERENCE, NODE_PACKAGE_VERSION or NODE_LINK. */
 NODISCARD int tree_readlink(struct op *op, const struct node *node, char ret[PATH_MAX]);
 
 /* The image that a NODE_TAG or NODE_MANIFEST, or a directory below one, shows; an
@@ -91,6 +96,10 @@ uint64_t tree_content_ino(const struct digest *d, unsigned mode);
 NODISCARD int tree_tag(struct op *op, const char *repo, const char *tag, struct descriptor *ret,
 		       double *ret_left_s);
 
+/* The tags of a repository, as fresh as a request may have them. New reference.
+ * -ENOENT, -EINPROGRESS. */
+NODISCARD int tree_tags(struct op *op, const char *repo, struct listing **ret);
+
 /* Parts of tree_lookup, by directory. */
 NODISCARD int tree_lookup_namespace(struct op *op, const struct node *parent, const char *name,
 				    struct found *ret);
@@ -110,6 +119,13 @@ int tree_absent(struct op *op, const struct want *w, const char *fmt, ...) PRINT
 NODISCARD int tree_lookup_host(struct op *op, const struct node *root, const char *name,
 			       struct found *ret);
 NODISCARD int tree_list_hosts(struct op *op, const struct node *root, struct dirlist *l);
+
+/* fs/tree_packages.c: below .packages. What a version's name leads to is asked where it is
+ * read. */
+NODISCARD int tree_lookup_packages(struct op *op, const struct node *dir, const char *name,
+				   struct found *ret);
+NODISCARD int tree_list_packages(struct op *op, const struct node *dir, struct dirlist *l);
+NODISCARD int tree_package_target(struct op *op, const struct node *version, char ret[PATH_MAX]);
 
 /* Parts of an image's directory. The first two make a child of `dir`. */
 NODISCARD int tree_found_content(struct op *op, const struct node *dir,

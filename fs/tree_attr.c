@@ -180,7 +180,13 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	case NODE_PLATFORMS:
 	case NODE_REFERRERS:
 	case NODE_REFERRER_TYPE:
+	case NODE_PACKAGES:
+	case NODE_PACKAGE_SPACE:
+	case NODE_PACKAGE:
 		ret->st_mode = S_IFDIR | 0555;
+		break;
+	case NODE_PACKAGE_VERSION: /* how far it leads is known once somebody was asked */
+		ret->st_mode = S_IFLNK | 0777;
 		break;
 	case NODE_INDEX_JSON: /* nobody knows its size before it is made */
 		ret->st_mode = S_IFREG | 0444;

@@ -21,7 +21,7 @@ static int is_shown(struct op *op, struct site *site, bool *ret)
 {
 	struct names repos = {0};
 	*ret = site->given;
-	if (*ret)
+	if (*ret || site->for_packages)
 		return 0;
 	int r = catalog_repos(site->catalog, site->prefix, &repos, &op->err);
 	*ret = r == 0 && repos.n > 0;

@@ -122,7 +122,7 @@ static int list_namespace(struct op *op, const struct node *dir, struct dirlist 
 	return r;
 }
 
-static int list_tags(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
+int tree_tags(struct op *op, const char *repo, struct listing **ret)
 {
 	struct want w = tree_want(WANT_TAGS, repo);
 	struct listing *tags = NULL;
@@ -133,7 +133,16 @@ static int list_tags(struct op *op, const struct node *dir, const char *repo, st
 		listing_unref(tags);
 		return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);
 	}
-	int r = 0;
+	*ret = tags;
+	return 0;
+}
+
+static int list_tags(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
+{
+	struct listing *tags = NULL;
+	int r = tree_tags(op, repo, &tags);
+	if (r)
+		return r;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
 	for (size_t i = 0; i < tags->names.n && r == 0; i++) {
 		const char *tag = tags->names.v[i];
@@ -313,7 +322,12 @@ static int fill(struct op *op, const struct node *dir, struct dirlist *l)
 	case NODE_REFERRERS:
 	case NODE_REFERRER_TYPE:
 		return tree_list_referrers(op, dir, l);
+	case NODE_PACKAGES:
+	case NODE_PACKAGE_SPACE:
+	case NODE_PACKAGE:
+		return tree_list_packages(op, dir, l);
 	case NODE_REFERENCE:
+	case NODE_PACKAGE_VERSION:
 	case NODE_LINK:
 	case NODE_INDEX_JSON:
 	case NODE_OCI_LAYOUT:

@@ -192,7 +192,11 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 	case NODE_PLATFORMS:
 	case NODE_REFERRERS:
 	case NODE_REFERRER_TYPE:
+	case NODE_PACKAGES:
+	case NODE_PACKAGE_SPACE:
+	case NODE_PACKAGE:
 	case NODE_REFERENCE:
+	case NODE_PACKAGE_VERSION:
 	case NODE_LINK:
 	case NODE_KIND_COUNT:
 		return -ENODATA;

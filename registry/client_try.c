@@ -28,7 +28,9 @@ struct attempt {
  * memory. */
 static char *own_target(const struct client *c, const struct question *q, const char *repo)
 {
-	const char *more = c->ns[0] ? (strchr(q->target, '?') ? "&" : "?") : "";
+	/* It is for the API of registries, and an anonymous question is none of these. */
+	const char *ns = q->anonymous ? "" : c->ns;
+	const char *more = ns[0] ? (strchr(q->target, '?') ? "&" : "?") : "";
 	bool ours = strncmp(q->target, "/v2/", 4) == 0;
 	const char *rest = q->target + (ours ? 3 : 0);
 	size_t n = strlen(q->repo);
@@ -36,9 +38,9 @@ static char *own_target(const struct client *c, const struct question *q, const 
 	int len;
 
 	if (ours && n > 0 && strncmp(rest + 1, q->repo, n) == 0 && rest[n + 1] == '/')
-		len = asprintf(&own, "%s/%s%s%s%s", c->api, repo, rest + 1 + n, more, c->ns);
+		len = asprintf(&own, "%s/%s%s%s%s", c->api, repo, rest + 1 + n, more, ns);
 	else
-		len = asprintf(&own, "%s%s%s%s", ours ? c->api : "", rest, more, c->ns);
+		len = asprintf(&own, "%s%s%s%s", ours ? c->api : "", rest, more, ns);
 	return len < 0 ? NULL : own;
 }
 

@@ -204,6 +204,9 @@ static int check_paths(const struct cli_args *args, const char *cache, const cha
 	if (rc == 0)
 		rc = check_not_hidden("--ca-file", args->ca_file, mountpoint, &mounts, err);
 	if (rc == 0)
+		rc = check_not_hidden("--package-config", args->package_config, mountpoint, &mounts,
+				      err);
+	if (rc == 0)
 		rc = check_control(mountpoint, &mounts, err);
 	mounts_release(&mounts);
 	return rc;

@@ -74,6 +74,10 @@ static const struct option_spec table[] = {
      "with --all: this one too, although its address is not a public one; may be repeated "
      "(without PORT: all its ports)",
      OPTION_HOSTS, CLI_MOUNT | CLI_SERVE, AT(allow_hosts), 0, NULL},
+    {"package-config", 0, "FILE", REGISTRY,
+     "where the Wasm packages of MOUNTPOINT/.packages are, in wkg's words (default: "
+     "~/.config/wasm-pkg/config.toml)",
+     OPTION_FILE, CLI_MOUNT | CLI_SERVE, AT(package_config), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
      OPTION_DURATION, CLI_MOUNT | CLI_SERVE, AT(timeout_ms), 100, NULL},
@@ -133,6 +137,7 @@ void cli_args_release(struct cli_args *args)
 	free(args->auth_file);
 	free(args->ca_file);
 	free(args->hosts_dir);
+	free(args->package_config);
 	names_release(&args->allow_hosts);
 	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1};
 }

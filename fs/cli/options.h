@@ -33,7 +33,8 @@
 #define CLI_ABORT   (1u << 7)
 
 struct cli_args {
-	char *cache, *auth_file, *ca_file, *hosts_dir; /* owned; absolute; NULL: not given */
+	/* owned; absolute; NULL: not given */
+	char *cache, *auth_file, *ca_file, *hosts_dir, *package_config;
 	struct names allow_hosts;                      /* HOST[:PORT], as they were written */
 	uint64_t cache_size;                           /* bytes; 0: not given */
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms;   /* 0: not given */

@@ -151,6 +151,5 @@ json_t *report_why(const struct report *r, const char *path)
 	format_time(w.wall_ms, since);
 	return json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s?}", "path", w.at, "state",
 			 states[w.state], "errno", w.code ? errno_name(w.code) : NULL, "since",
-			 w.wall_ms ? since : NULL, "text", w.text, "hint",
-			 w.code ? why_hint(w.code) : NULL);
+			 w.wall_ms ? since : NULL, "text", w.text, "hint", w.hint);
 }

@@ -79,6 +79,7 @@ static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err
 	    .all = args->all,
 	    .allow_hosts = (const char *const *)args->allow_hosts.v,
 	    .allow_host_count = args->allow_hosts.n,
+	    .package_config = args->package_config,
 	    .source = {.auth_file = args->auth_file,
 		       .ca_file = args->ca_file,
 		       .hosts_dir = args->hosts_dir,
