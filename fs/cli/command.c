@@ -24,7 +24,10 @@ static const struct command table[] = {
 		"  oci:DIRECTORY             a local OCI image layout\n"
 		"\n"
 		"Several SOURCEs, or --all, put registries at the first level, by their host:\n"
-		"MOUNTPOINT/ghcr.io, MOUNTPOINT/localhost_5000_ (localhost:5000 does too).\n",
+		"MOUNTPOINT/ghcr.io, MOUNTPOINT/localhost_5000_ (localhost:5000 does too).\n"
+		"\n"
+		"MOUNTPOINT/.packages/NAMESPACE/NAME/VERSION.wasm are Wasm packages, found as wkg\n"
+		"finds them.\n",
 	.examples = "  wasmocifs mount ghcr.io /mnt/oci\n"
 		    "  wasmocifs mount --cache-size 4G --tag-ttl 5m localhost:5000/team /mnt/team\n"
 		    "  wasmocifs mount --all /mnt/oci\n"

@@ -87,6 +87,8 @@ def test_names_cost_nothing(mount, registry, default):
         with raises(ENOENT):
             os.lstat(root / path)
     assert os.listdir(root) == [] and os.listdir(root / "wasi") == []
+    assert why(m, ".packages/wasi/http/0.2.1.wasm")["state"] == why(m, ".packages/wasi/http")["state"] == "unasked"
+    assert why(m, ".packages/wasi/http/x.wasm")["errno"] == "ENOENT"
     assert registry.count() == 0, "nobody was asked"
 
 
@@ -315,6 +317,21 @@ def test_redirects(mount, registries, registry, config):
     assert read(m / ".packages/wasi/http/0.2.1.wasm") == image.layer.data
 
 
+def test_over_tls(mount, registries, registry, config, authority, work):
+    """A certificate that fails leads neither to plain HTTP nor to a guess."""
+    site = registries(tls=authority.context())
+    image = package(registry, "w/wasi/http")
+    says(site, {"oci": {"registry": registry.address, "namespacePrefix": "w/"}})
+    options = config(f'default_registry = "{site.address}"')
+    m = mount(registry.address, *options)
+    with raises(EPROTO):
+        os.readlink(m / ".packages/wasi/http/0.2.1.wasm")
+    assert "certificate" in why(m, ".packages/wasi/http/0.2.1.wasm")["text"] and registry.count() == site.count() == 0
+    m.unmount()
+    m = mount(registry.address, *options, "--ca-file", authority.ca_file(work))
+    assert read(m / ".packages/wasi/http/0.2.1.wasm") == image.layer.data
+
+
 def test_no_login_is_shown(mount, registries, config, auth_file):
     """The login is for the registry; whoever serves the page may be somebody else."""
     registry = registries()
@@ -530,6 +547,7 @@ def test_a_registry_that_is_not_served(mount, registries, config):
     answer = why(m, ".packages/wasi/http/0.2.1.wasm")
     assert answer["errno"] == "EACCES" and f"wasi:http lies in {other.address}/wasi/http" in answer["text"]
     assert f"mount {other.address}" in answer["text"]
+    assert why(m, ".packages/wasi/http")["text"] == answer["text"]
     assert other.accepted == 0 and served.count() == 0
     m.unmount()
     m = mount(served.address, "--all", *options)
