@@ -44,6 +44,9 @@ int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE], struct so
 	}
 	if (reference_parse_source(ret_source, &spec, &ignored) < 0 || spec.kind != SOURCE_REGISTRY)
 		return -EINVAL;
+	/* Written again, in lower case, it would be a layout. */
+	if (spec.port && strcmp(spec.host, "oci") == 0)
+		return -EINVAL;
 	*ret = spec;
 	return 0;
 }

@@ -37,6 +37,7 @@ static void test_every_spelling(void **state)
 	     true, false},
 	    {"a__80_", "a_:80", "a_", 80, "a__80_", true, false},
 	    {"oci_5000_", "", "", 0, NULL, false, false},
+	    {"Oci_5000_", "", "", 0, NULL, false, false},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
 		char source[HOST_NAME_SIZE], spelt[HOST_NAME_SIZE];
