@@ -59,6 +59,7 @@ struct op {
 
 	struct blob *blob; /* what the last flight brought; a reference */
 	bool accept_stale; /* what is known but old will do */
+	bool place_asked;  /* fs/packages.c has asked for what it knew, but old */
 	bool watched;
 	unsigned hops;
 	int64_t start_ms;

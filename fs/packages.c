@@ -127,8 +127,9 @@ static int ask_metadata(struct quest *q)
 	if (known == KNOWN_FRESH)
 		return 0;
 	struct want w = tree_want(WANT_PACKAGES, "");
-	if (known != KNOWN_STALE || !op->accept_stale) {
+	if (known != KNOWN_STALE || !(op->accept_stale || op->place_asked)) {
 		op_enter(op, site);
+		op->place_asked = known == KNOWN_STALE;
 		return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_TAG_MS : 0);
 	}
 	if (op->site == site && op_failed(op, &w))
@@ -195,6 +196,14 @@ static int make_path(const struct site *site, const char *below, char *ret, size
 	return 0;
 }
 
+/* That this registry's page is late, or not to be had, says nothing of the one it leads to. */
+static void turn_to(struct op *op, struct site *site)
+{
+	if (op->site && op->site->for_packages && op->place_asked)
+		op->accept_stale = false;
+	op_enter(op, site);
+}
+
 int packages_locate(struct op *op, const char *namespace, const char *name,
 		    struct package_place *ret)
 {
@@ -215,7 +224,10 @@ int packages_locate(struct op *op, const char *namespace, const char *name,
 		    "%s:%s lies in %s/%s, and of that registry this mount shows %s only: "
 		    "mount all of it",
 		    namespace, name, source_title(ret->site->source), ret->repo, prefix);
-	return make_path(ret->site, ret->repo + strlen(prefix), ret->path, sizeof(ret->path));
+	r = make_path(ret->site, ret->repo + strlen(prefix), ret->path, sizeof(ret->path));
+	if (r == 0)
+		turn_to(op, ret->site);
+	return r;
 }
 
 /* ---- what is listed ---- */

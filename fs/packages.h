@@ -50,9 +50,10 @@ struct package_place {
 	 * with a colon more. */
 	char path[HOST_NAME_SIZE + 2 * REPOSITORY_MAX];
 };
-/* For a handler: -EINPROGRESS. -EACCES: nothing says where it is, or somewhere that this mount
- * does not serve. -EOPNOTSUPP: it is kept by other means than OCI. -EPROTO: the metadata makes
- * no sense. Else what the registry failed with. Labels as of registry/package_name.h. */
+/* For a handler, whose op is about that site from then on: -EINPROGRESS. -EACCES: nothing says
+ * where it is, or somewhere that this mount does not serve. -EOPNOTSUPP: it is kept by other means
+ * than OCI. -EPROTO: the metadata makes no sense. Else what the registry failed with. Labels as of
+ * registry/package_name.h. */
 NODISCARD int packages_locate(struct op *op, const char *namespace, const char *name,
 			      struct package_place *ret);
 /* Something of it was found. */

@@ -37,16 +37,12 @@ int tree_lookup_packages(struct op *op, const struct node *dir, const char *name
 					 : lookup_label(dir, name, ret);
 }
 
-/* The package of a NODE_PACKAGE, and the op is about its registry from now on. */
+/* The package of a NODE_PACKAGE. */
 static int locate(struct op *op, const struct node *package, struct node *ret_space,
 		  struct package_place *ret)
 {
 	int r = node_read(op->fs->nodes, package->parent, ret_space);
-	if (r == 0)
-		r = packages_locate(op, ret_space->name, package->name, ret);
-	if (r == 0)
-		op_enter(op, ret->site);
-	return r;
+	return r ? r : packages_locate(op, ret_space->name, package->name, ret);
 }
 
 int tree_package_target(struct op *op, const struct node *version, char ret[PATH_MAX])

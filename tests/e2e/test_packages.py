@@ -387,6 +387,24 @@ def test_what_is_known_outlasts_the_registry(mount, registries, registry, config
     assert registry.count() == requests
 
 
+@pytest.mark.parametrize("how", ["down", "silent"])
+def test_what_a_version_is_goes_on_to_be_asked(mount, registries, registry, config, how):
+    """That where it lies is old news says nothing of the registry it lies in."""
+    site = registries()
+    package(registry, "w/wasi/http", seed=1)
+    says(site, {"oci": {"registry": registry.address, "namespacePrefix": "w/"}})
+    m = mount(None, *config(f'default_registry = "{site.address}"'), *AGAIN, "--timeout", "20s")
+    link = m / ".packages/wasi/http/0.2.1.wasm"
+    assert os.readlink(link)
+    site.stop() if how == "down" else site.pause()
+    for seed in (2, 3):
+        moved = package(registry, "w/wasi/http", seed=seed)
+        until(lambda: moved.hex in os.readlink(link), what="the new one being seen")
+    registry.stop()
+    assert moved.hex in os.readlink(link), "what it was, where nobody answers"
+    registry.start()
+
+
 def test_offline_asks_nobody(mount, registries, registry, config):
     site = registries()
     says(site, {"oci": {"registry": registry.address}})
