@@ -34,3 +34,5 @@ struct why {
 
 /* path: below the mountpoint, "" or "/…". */
 void fs_why(struct fs *fs, const char *path, struct why *ret);
+/* What to do about an errno of DESIGN §2.4. */
+const char *why_hint(int code);
