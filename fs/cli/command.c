@@ -50,11 +50,10 @@ static const struct command table[] = {
 	.id = CLI_ABORT,
 	.operands = "MOUNTPOINT",
 	.summary = "end one that hangs, whoever waits in it",
-	.text =
-	    "Ends a mount that nothing else ends: its connection to the kernel is cut, so that\n"
-	    "every process that waits in it goes on with an error, and it is detached. What is\n"
-	    "cached stays. Works while the processes of the mount are stuck, and asks them\n"
-	    "nothing.\n",
+	.text = "Ends a mount that nothing else ends: its connection to the kernel is cut, so\n"
+		"that every process that waits in it goes on with an error, and it is detached.\n"
+		"What is cached stays. The processes of the mount may be stuck: they are not\n"
+		"asked.\n",
 	.examples = "  wasmocifs abort /mnt/oci\n",
 	.run = abort_main,
     },
@@ -63,10 +62,9 @@ static const struct command table[] = {
 	.id = CLI_UPGRADE,
 	.operands = "MOUNTPOINT",
 	.summary = "let this version serve it, while it is in use",
-	.text =
-	    "Lets this very program serve a mount that another version of it serves. Files stay\n"
-	    "open, transfers go on, and nobody who uses the mount gets an error. If this\n"
-	    "version cannot serve it, the other one goes on.\n",
+	.text = "Lets this very program serve a mount that another version of it serves. Files\n"
+		"stay open, transfers go on, and nobody who uses the mount gets an error. If this\n"
+		"version cannot serve it, the other one goes on.\n",
 	.examples = "  wasmocifs upgrade /mnt/oci\n",
 	.run = upgrade_main,
     },

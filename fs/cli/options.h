@@ -35,11 +35,11 @@
 struct cli_args {
 	/* owned; absolute; NULL: not given */
 	char *cache, *auth_file, *ca_file, *hosts_dir, *package_config;
-	struct names allow_hosts;                      /* HOST[:PORT], as they were written */
-	uint64_t cache_size;                           /* bytes; 0: not given */
-	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms;   /* 0: not given */
-	int ready_fd, keeper_fd;                       /* -1: none */
-	unsigned log_level, log_format;                /* of fs/log.h */
+	struct names allow_hosts;                    /* HOST[:PORT], as they were written */
+	uint64_t cache_size;                         /* bytes; 0: not given */
+	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
+	int ready_fd, keeper_fd;                     /* -1: none */
+	unsigned log_level, log_format;              /* of fs/log.h */
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json;
