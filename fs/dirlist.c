@@ -2,6 +2,7 @@
 #include "fs/dirlist.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,7 @@ struct record {
 };
 
 struct dirlist {
+	atomic_uint refs;
 	struct record *v;
 	size_t n, room;
 	char *text;
@@ -27,12 +29,25 @@ struct dirlist {
 int dirlist_new(struct dirlist **ret)
 {
 	*ret = calloc(1, sizeof(**ret));
+	if (*ret)
+		atomic_init(&(*ret)->refs, 1);
 	return *ret ? 0 : -ENOMEM;
 }
 
-void dirlist_free(struct dirlist *l)
+struct dirlist *dirlist_ref(struct dirlist *l)
 {
-	if (!l)
+	(void)atomic_fetch_add(&l->refs, 1);
+	return l;
+}
+
+size_t dirlist_bytes(const struct dirlist *l)
+{
+	return sizeof(*l) + l->room * sizeof(*l->v) + l->text_room;
+}
+
+void dirlist_unref(struct dirlist *l)
+{
+	if (!l || atomic_fetch_sub(&l->refs, 1) > 1)
 		return;
 	free(l->v);
 	free(l->text);

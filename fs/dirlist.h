@@ -22,8 +22,10 @@ struct op;
 #define DIRLIST_MAX         4000000u /* entries */
 #define DIRLIST_INO_UNKNOWN UINT64_MAX
 
-NODISCARD int dirlist_new(struct dirlist **ret);
-void dirlist_free(struct dirlist *l); /* NULL is fine */
+NODISCARD int dirlist_new(struct dirlist **ret); /* one reference */
+struct dirlist *dirlist_ref(struct dirlist *l);
+void dirlist_unref(struct dirlist *l);         /* NULL is fine */
+size_t dirlist_bytes(const struct dirlist *l); /* of memory */
 /* type: S_IFDIR, S_IFREG, S_IFLNK. -ENOMEM. Names need not be unique: dirlist_done sees to it. */
 NODISCARD int dirlist_add(struct dirlist *l, const char *name, size_t len, uint64_t ino,
 			  mode_t type);

@@ -17,6 +17,7 @@ void open_dirs_init(struct open_dirs *o)
 {
 	lock_init(&o->lock);
 	o->open = NULL;
+	o->bytes = 0;
 	o->last = 0;
 }
 
@@ -31,7 +32,7 @@ static void open_dir_free(struct open_dir *d)
 {
 	if (!d)
 		return;
-	dirlist_free(d->list);
+	dirlist_unref(d->list);
 	free(d);
 }
 
@@ -61,33 +62,73 @@ static struct open_dir *find(struct open_dirs *o, uint64_t fh) REQUIRES(o->lock)
 	return d;
 }
 
-const struct dirlist *open_dirs_fill(struct open_dirs *o, uint64_t fh, struct dirlist *list)
+static void take_out(struct open_dirs *o, struct open_dir *d) REQUIRES(o->lock)
 {
-	struct open_dir *fresh = calloc(1, sizeof(*fresh));
-	if (!fresh) {
-		dirlist_free(list);
-		return NULL;
-	}
-	*fresh = (struct open_dir){.fh = fh, .list = list};
-	lock_take(&o->lock);
-	struct open_dir *d = find(o, fh);
-	if (!d) {
-		HASH_ADD(hh, o->open, fh, sizeof(fresh->fh), fresh);
-		d = fresh->left_out ? NULL : fresh;
-	}
-	const struct dirlist *there = d ? d->list : NULL;
-	lock_drop(&o->lock);
-	if (d != fresh)
-		open_dir_free(fresh);
-	return there;
+	HASH_DEL(o->open, d);
+	o->bytes -= dirlist_bytes(d->list);
 }
 
-const struct dirlist *open_dirs_list(struct open_dirs *o, uint64_t fh)
+/* The first of those that are too much, or NULL: the table is in the order of their use, and
+ * the one that was put in last stays. */
+static struct open_dir *take_surplus(struct open_dirs *o) REQUIRES(o->lock)
 {
+	struct open_dir *d = o->open;
+	if (o->bytes <= OPEN_DIRS_BYTES || !d || !d->hh.next)
+		return NULL;
+	take_out(o, d);
+	return d;
+}
+
+void open_dirs_fill(struct open_dirs *o, uint64_t fh, struct dirlist *list)
+{
+	struct open_dir *fresh = calloc(1, sizeof(*fresh));
+	struct open_dir *surplus;
+	if (!fresh)
+		return;
+	*fresh = (struct open_dir){.fh = fh, .list = dirlist_ref(list)};
+	lock_take(&o->lock);
+	bool known = find(o, fh) != NULL;
+	if (!known)
+		HASH_ADD(hh, o->open, fh, sizeof(fresh->fh), fresh);
+	bool kept = !known && !fresh->left_out;
+	if (kept)
+		o->bytes += dirlist_bytes(list);
+	lock_drop(&o->lock);
+	if (!kept)
+		open_dir_free(fresh);
+	do {
+		lock_take(&o->lock);
+		surplus = take_surplus(o);
+		lock_drop(&o->lock);
+		open_dir_free(surplus);
+	} while (surplus);
+}
+
+/* To the end: it was read last. Returns what has no place any more, for want of memory. */
+static struct open_dir *renew(struct open_dirs *o, struct open_dir *d) REQUIRES(o->lock)
+{
+	if (!d->hh.next)
+		return NULL;
+	HASH_DEL(o->open, d);
+	HASH_ADD(hh, o->open, fh, sizeof(d->fh), d);
+	if (!d->left_out)
+		return NULL;
+	o->bytes -= dirlist_bytes(d->list);
+	return d;
+}
+
+struct dirlist *open_dirs_list(struct open_dirs *o, uint64_t fh)
+{
+	struct dirlist *list = NULL;
+	struct open_dir *lost = NULL;
 	lock_take(&o->lock);
 	struct open_dir *d = find(o, fh);
-	const struct dirlist *list = d ? d->list : NULL;
+	if (d) {
+		list = dirlist_ref(d->list);
+		lost = renew(o, d);
+	}
 	lock_drop(&o->lock);
+	open_dir_free(lost);
 	return list;
 }
 
@@ -96,7 +137,7 @@ void open_dirs_close(struct open_dirs *o, uint64_t fh)
 	lock_take(&o->lock);
 	struct open_dir *d = find(o, fh);
 	if (d)
-		HASH_DEL(o->open, d);
+		take_out(o, d);
 	lock_drop(&o->lock);
 	open_dir_free(d);
 }

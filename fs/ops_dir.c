@@ -28,8 +28,9 @@ static int do_opendir(struct op *op)
 		return r;
 	uint64_t fh = open_dirs_number(all);
 	bool whole = list && !dirlist_has_unknown(list);
-	if (list && !open_dirs_fill(all, fh, list))
-		return -ENOMEM;
+	if (list)
+		open_dirs_fill(all, fh, list);
+	dirlist_unref(list);
 	op->fi.fh = fh;
 	bool immutable = dir.kind == NODE_MANIFEST || dir.kind == NODE_TAG ||
 			 dir.kind == NODE_LAYERS || dir.kind == NODE_FILES ||
@@ -72,18 +73,20 @@ static int reply_entries(struct op *op, const struct dirlist *list)
 static int do_readdir(struct op *op)
 {
 	struct open_dirs *all = &op->fs->open_dirs;
-	const struct dirlist *there = open_dirs_list(all, op->fi.fh);
-	if (!there) {
+	struct dirlist *list = open_dirs_list(all, op->fi.fh);
+	int r = 0;
+	if (!list) {
 		struct node dir;
-		struct dirlist *list = NULL;
-		int r = node_read(op->fs->nodes, op->ino, &dir);
+		r = node_read(op->fs->nodes, op->ino, &dir);
 		if (r == 0)
 			r = tree_list(op, &dir, &list);
 		if (r)
 			return r;
-		there = open_dirs_fill(all, op->fi.fh, list);
+		open_dirs_fill(all, op->fi.fh, list);
 	}
-	return there ? reply_entries(op, there) : -ENOMEM;
+	r = reply_entries(op, list);
+	dirlist_unref(list);
+	return r;
 }
 
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

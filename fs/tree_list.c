@@ -361,7 +361,7 @@ int tree_list(struct op *op, const struct node *dir, struct dirlist **ret)
 	if (r == 0)
 		r = dirlist_done(l, ino_of(op, dir->id), ino_of(op, dir->parent));
 	if (r) {
-		dirlist_free(l);
+		dirlist_unref(l);
 		return r;
 	}
 	*ret = l;

@@ -176,7 +176,7 @@ static int try_open(struct walk *k)
 	if (!S_ISDIR(st.st_mode))
 		return ops_check_open(k->op, &k->node);
 	r = tree_list(k->op, &k->node, &list);
-	dirlist_free(list);
+	dirlist_unref(list);
 	return r;
 }
 

@@ -25,6 +25,12 @@ static void ask(const char *mountpoint)
 	_exit(0);
 }
 
+static void close_pidfd(struct heartbeat *h)
+{
+	if (h->pidfd >= 0)
+		close(steal_fd(&h->pidfd));
+}
+
 static void start(struct heartbeat *h, const char *mountpoint)
 {
 	int64_t now = clock_ms();
@@ -51,7 +57,7 @@ bool heartbeat_look(struct heartbeat *h, const char *mountpoint, unsigned minor)
 	if (h->pid > 0 && waitpid(h->pid, NULL, WNOHANG) == 0)
 		return now < h->next_at;
 	bool is_due = h->pid == 0 && h->next_at != INT64_MAX;
-	auto_close_(&h->pidfd);
+	close_pidfd(h);
 	h->pid = 0;
 	h->next_at = now + HEARTBEAT_MS;
 	/* Where something else lies over it, or it was moved, that would be asked. */
@@ -68,7 +74,7 @@ void heartbeat_stop(struct heartbeat *h)
 		if (waitpid(h->pid, NULL, WNOHANG) == 0)
 			h->left = h->pid;
 	}
-	auto_close_(&h->pidfd);
+	close_pidfd(h);
 	h->pid = 0;
 	h->next_at = INT64_MAX;
 }

@@ -304,8 +304,8 @@ static void take_messages(struct keeper *k, struct spawned *w)
 	while (!k->over && w->pid == pid && (rc = link_receive(w->link, false, &m, NULL)) == 0)
 		take_message(k, w, &m);
 	/* Its death, which follows, says more. */
-	if (w->pid == pid && rc < 0 && rc != -EAGAIN)
-		auto_close_(&w->link);
+	if (w->pid == pid && rc < 0 && rc != -EAGAIN && w->link >= 0)
+		close(steal_fd(&w->link));
 }
 
 static void next_died(struct keeper *k)
@@ -460,6 +460,7 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 	if (k.signal_fd < 0)
 		end(&k, CLI_FAILED, "cannot watch for signals");
 	spawn_adopt_orphans();
+	spawn_protect();
 	if (k.held.fuse_fd >= 0)
 		k.generation = *handover_generation(k.held.handover);
 	while (!k.over)

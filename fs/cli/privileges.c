@@ -39,8 +39,8 @@ static int keep_capabilities(bool passthrough)
 /* A helper that reads archives has a network of its own, with nothing in it. */
 static int refuse_namespaces(scmp_filter_ctx f)
 {
-	return seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
-				SCMP_A0(SCMP_CMP_NE, CLONE_NEWNET));
+	const struct scmp_arg_cmp other = {.arg = 0, .op = SCMP_CMP_NE, .datum_a = CLONE_NEWNET};
+	return seccomp_rule_add_array(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1, &other);
 }
 
 static int filter_calls(void)

@@ -25,6 +25,29 @@ int spawn_program(const char *path, struct err *err)
 	return fd < 0 ? err_errno(err, -errno, "%s", path) : fd;
 }
 
+#define OOM_SCORE "/proc/self/oom_score_adj"
+static char oom_score_before[16]; /* "": it was not changed */
+
+static void set_oom_score(const char *value)
+{
+	AUTO_FD int fd = value[0] != '\0' ? open(OOM_SCORE, O_WRONLY | O_CLOEXEC) : -1;
+	if (fd >= 0)
+		(void)!file_write_all(fd, value, strlen(value));
+}
+
+void spawn_protect(void)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	if (file_read_small(AT_FDCWD, OOM_SCORE, sizeof(oom_score_before) - 1, &text, &len) < 0 ||
+	    strtol(text, NULL, 10) <= KEEPER_OOM_SCORE)
+		return;
+	snprintf(oom_score_before, sizeof(oom_score_before), "%ld", strtol(text, NULL, 10));
+	char wanted[16];
+	snprintf(wanted, sizeof(wanted), "%d", KEEPER_OOM_SCORE);
+	set_oom_score(wanted);
+}
+
 /* The words, with the descriptor of the link behind the first two. New. */
 static char **with_link(char **argv, char *word)
 {
@@ -43,6 +66,7 @@ static char **with_link(char **argv, char *word)
 /* In the child, which has one thread as its parent has. */
 static void run(int program, char **argv, int link)
 {
+	set_oom_score(oom_score_before);
 	/* Nothing of the keeper's, nor of whoever started it, lives on in a worker. */
 	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	if (fcntl(link, F_SETFD, 0) == 0)

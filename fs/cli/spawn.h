@@ -19,6 +19,10 @@ struct spawned {
 
 #define SPAWNED_NONE ((struct spawned){.pid = 0, .pidfd = -1, .link = -1, .program = -1})
 
+/* When memory is short this process goes late (as far as it may say so), its workers as soon as
+ * they would have: one that is killed is followed by another. */
+#define KEEPER_OOM_SCORE (-500)
+void spawn_protect(void);
 /* This very program, or the one at a path: O_PATH. */
 NODISCARD int spawn_program(const char *path, struct err *err);
 /* argv: as of struct keeper_options. */

@@ -169,17 +169,26 @@ def is_helper(pid):
     return False
 
 
+def status_of(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def test_what_a_worker_may_do(mount, registry):
     """It keeps what passthrough and root's files need, and no way back."""
     samples.push_wasm(registry.store, "demo/app")
     m = mount()
-    status = dict(line.split(":\t", 1) for line in
-                  pathlib.Path(f"/proc/{m.worker()}/status").read_text().splitlines() if ":\t" in line)
-    kept = int(status["CapEff"].strip(), 16)
-    assert kept & ~(1 << 2 | 1 << 21) == 0 and kept == int(status["CapPrm"].strip(), 16), status
-    assert int(status["CapBnd"].strip(), 16) == kept and int(status["CapAmb"].strip(), 16) == 0
-    assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    status = status_of(m.worker())
+    kept = int(status["CapEff"], 16)
+    assert kept & ~(1 << 2 | 1 << 21) == 0 and kept == int(status["CapPrm"], 16), status
+    assert int(status["CapBnd"], 16) == kept and int(status["CapAmb"], 16) == 0
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
     assert m.status()["passthrough"] is True
+    own, of_keeper, of_worker = (int(pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text())
+                                 for pid in ("self", m.pid(), m.worker()))
+    assert of_worker == own and of_keeper in (own, -500)
+    if int(status_of(os.getpid())["CapEff"], 16) & 1 << 24:  # CAP_SYS_RESOURCE
+        assert of_keeper == min(own, -500)
 
 
 class Load:

@@ -121,6 +121,8 @@ def test_a_worker_that_is_stuck_is_replaced(mount, registry, image):
     m.log.wait(r"no answer in 20 s; the worker is replaced", 50)
     assert reader.ends(20)[1].startswith(image.layer.hex)
     assert next_worker(m, 1)["worker_pid"] != worker
+    fields = pathlib.Path(f"/proc/{m.pid()}/stat").read_text().rpartition(")")[2].split()
+    assert int(fields[11]) + int(fields[12]) < 100, "ticks of processor time that the keeper took"
 
 
 def test_a_worker_without_its_keeper_serves_on(mount, registry, image, binary):

@@ -30,8 +30,8 @@ static void test_sorted_unique_dotted(void **state)
 	assert_memory_equal(seen, "\1\1\1", 3);
 	assert_int_equal(dirlist_at(l, 0).ino, 1);
 	assert_int_equal(dirlist_at(l, 1).ino, 2);
-	dirlist_free(l);
-	dirlist_free(NULL);
+	dirlist_unref(l);
+	dirlist_unref(NULL);
 }
 
 static void test_empty(void **state)
@@ -41,7 +41,7 @@ static void test_empty(void **state)
 	assert_int_equal(dirlist_new(&l), 0);
 	assert_int_equal(dirlist_done(l, 1, 1), 0);
 	assert_int_equal(dirlist_count(l), 2);
-	dirlist_free(l);
+	dirlist_unref(l);
 }
 
 static void test_many(void **state)
@@ -63,7 +63,7 @@ static void test_many(void **state)
 		assert_int_equal(dirlist_after(l, cookie), i + 1);
 	}
 	assert_int_equal(dirlist_after(l, 0), 0);
-	dirlist_free(l);
+	dirlist_unref(l);
 }
 
 static struct dirlist *tags(unsigned from, unsigned to)
@@ -96,8 +96,8 @@ static void test_walk_goes_on_in_another_list(void **state)
 		seen[strtoul(dirlist_at(two, i).name + 1, NULL, 10)]++;
 	for (size_t i = 0; i < 1300; i++)
 		assert_true(i >= 300 && i < 1000 ? seen[i] == 1 : seen[i] <= 1);
-	dirlist_free(one);
-	dirlist_free(two);
+	dirlist_unref(one);
+	dirlist_unref(two);
 }
 
 int main(void)
