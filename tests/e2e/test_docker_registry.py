@@ -51,6 +51,7 @@ def test_many_tags_in_pages(mount, docker_registry):
     m = mount(docker_registry.address)
     assert sorted(os.listdir(m / "many/tags")) == names
     run(["ls", "-l", m / "many/tags"]).ok()
+    docker_registry.log.wait(r'"GET /v2/many/tags/list')
     assert not docker_registry.log.find(r'"(GET|HEAD) /v2/many/manifests/')
 
 
