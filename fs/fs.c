@@ -113,8 +113,6 @@ static void adopt_open_files(struct fs *fs)
 	free(o.v);
 }
 
-_Static_assert(STORE_HASHED_LEN <= HANDOVER_MEMORY, "what was hashed");
-
 static int open_session(struct fs *fs, const struct fs_connection *c, struct session **ret,
 			struct err *err)
 {
@@ -144,7 +142,7 @@ int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err)
 	if (r == 0)
 		r = open_session(fs, c, &session, err);
 	if (r == 0) {
-		store_share_hashed(fs->store, handover_memory(fs->handover));
+		store_share_hashed(fs->store, handover_memory(fs->handover, STORE_HASHED_LEN));
 		init_features(handover_init(fs->handover), &features);
 		r = backing_new(session_fd(session), features.passthrough, nodes, &backing);
 		if (r)

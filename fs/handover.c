@@ -132,8 +132,9 @@ void handover_done(struct handover *h, unsigned i)
 	__atomic_store_n(handover_progress(h, i), 0, __ATOMIC_RELEASE);
 }
 
-void *handover_memory(struct handover *h)
+void *handover_memory(struct handover *h, size_t len)
 {
+	ASSERT(len <= HANDOVER_MEMORY);
 	return h->base + FILE_LEN - HANDOVER_MEMORY;
 }
 

@@ -20,6 +20,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -47,9 +48,9 @@ void handover_free(struct handover *h);    /* NULL is fine */
 
 /* How many workers have served the mount; 0 at first. The keeper's. */
 uint32_t *handover_generation(struct handover *h);
-/* HANDOVER_MEMORY bytes, zero at first, for the cache: what of it was hashed. */
+/* len bytes, HANDOVER_MEMORY at the most, zero at first, for the cache: what of it was hashed. */
 #define HANDOVER_MEMORY (576u << 10)
-void *handover_memory(struct handover *h);
+void *handover_memory(struct handover *h, size_t len);
 
 struct handover_init *handover_init(struct handover *h);
 /* HANDOVER_BUFFER bytes; i below HANDOVER_BUFFERS. */

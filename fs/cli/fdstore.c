@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,8 @@ static void listen_fds(int got[COUNT])
 	}
 }
 
+#define MINOR_IS "fuse_connection:"
+
 /* "fuse_connection:	57", which Linux has since 6.9 or so, as it can send again. */
 static bool read_minor(int fuse_fd, unsigned *ret)
 {
@@ -80,8 +83,12 @@ static bool read_minor(int fuse_fd, unsigned *ret)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fuse_fd);
 	if (file_read_small(AT_FDCWD, path, 4096, &text, &len) < 0)
 		return false;
-	const char *at = strstr(text, "fuse_connection:");
-	return at != NULL && sscanf(at, "fuse_connection: %u", ret) == 1;
+	const char *at = strstr(text, MINOR_IS), *number = at != NULL ? at + strlen(MINOR_IS) : "";
+	char *after;
+	errno = 0;
+	unsigned long minor = strtoul(number, &after, 10);
+	*ret = (unsigned)minor;
+	return after != number && errno == 0 && minor <= UINT32_MAX;
 }
 
 bool fdstore_take(struct held *ret)
