@@ -69,7 +69,7 @@ static struct hashed_slot *place(struct hashed *h, const struct digest *d) REQUI
 static void fill(struct hashed_slot *s, const struct digest *d, const struct file_id *id)
 {
 	__atomic_store_n(&s->valid, 0, __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	s->digest = *d;
 	s->dev = id->dev;
 	s->ino = id->ino;
