@@ -35,6 +35,7 @@ struct fs_options {
 	struct store_options store;
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
 	bool offline;
+	bool strict_timeout; /* also of a transfer that advances: the kernel waits no longer */
 };
 
 NODISCARD int fs_new(const struct fs_options *o, struct fs **ret, struct err *err);

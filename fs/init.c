@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "fs/child.h"
 #include "fs/fuse_uapi.h"
 
@@ -145,4 +148,28 @@ void init_features(const struct handover_init *init, struct init_features *ret)
 	    .max_background = out.max_background,
 	    .max_readahead = out.max_readahead,
 	};
+}
+
+static int64_t read_seconds(const char *dir, const char *name)
+{
+	char path[256];
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	/* Not there: a kernel without it. */
+	if (file_read_small(AT_FDCWD, path, 32, &text, &len) < 0)
+		return 0;
+	unsigned long v = strtoul(text, NULL, 10);
+	return v < UINT16_MAX ? (int64_t)v : UINT16_MAX;
+}
+
+int64_t init_request_limit_ms(const char *dir)
+{
+	int64_t usual = read_seconds(dir, "default_request_timeout");
+	int64_t most = read_seconds(dir, "max_request_timeout");
+
+	if (usual == 0 || (most > 0 && most < usual))
+		usual = most;
+	return usual * 1000;
 }

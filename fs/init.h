@@ -39,3 +39,9 @@ size_t init_answer(const void *request, size_t len, bool no_passthrough,
 		   unsigned char ret[HANDOVER_INIT_MAX]);
 /* Zero where there was no exchange. */
 void init_features(const struct handover_init *init, struct init_features *ret);
+
+/* How long a request may wait, in ms; 0: as long as it likes. The kernel aborts a whole mount one
+ * of whose requests waits longer (Linux 6.15: fs.fuse.default_request_timeout and
+ * max_request_timeout). dir: of these files, INIT_SYSCTL_DIR. */
+#define INIT_SYSCTL_DIR "/proc/sys/fs/fuse"
+int64_t init_request_limit_ms(const char *dir);

@@ -76,6 +76,7 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 	op->waiter.resume = op_resume;
 	op->start_ms = clock_ms();
 	op->waiter.deadline_ms = op->start_ms + op->fs->o.timeout_ms;
+	op->waiter.strict = op->fs->o.strict_timeout;
 	op->waiter.tid = fuse_req_ctx(req)->pid;
 	return op;
 }

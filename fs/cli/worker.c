@@ -13,6 +13,7 @@
 #include "fs/cli/report.h"
 #include "fs/cli/stop.h"
 #include "fs/control.h"
+#include "fs/init.h"
 #include "fs/log.h"
 
 struct serving {
@@ -71,8 +72,25 @@ static void on_ready(void *ctx)
 	(void)link_say(s->link, LINK_READY, 0, "");
 }
 
+/* What an operation may take: the kernel may give it less, and ends the mount then. */
+static int64_t timeout_ms(const struct cli_args *args, bool *ret_strict)
+{
+	int64_t wanted = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS;
+	int64_t limit = init_request_limit_ms(INIT_SYSCTL_DIR) / 4 * 3;
+	*ret_strict = limit > 0;
+	if (limit == 0 || wanted <= limit)
+		return wanted;
+	log_warning("mount",
+		    "the kernel ends a mount whose requests wait for %lld s "
+		    "(fs.fuse.default_request_timeout): they wait for %lld s at the most",
+		    (long long)(limit / 3 * 4 / 1000), (long long)(limit / 1000));
+	return limit;
+}
+
 static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err)
 {
+	bool strict;
+	int64_t timeout = timeout_ms(args, &strict);
 	struct fs_options o = {
 	    .specs = (const char *const *)args->operands,
 	    .spec_count = (size_t)args->n_operands - 1,
@@ -83,12 +101,13 @@ static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err
 	    .source = {.auth_file = args->auth_file,
 		       .ca_file = args->ca_file,
 		       .hosts_dir = args->hosts_dir,
-		       .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : FS_TIMEOUT_MS},
+		       .timeout_ms = timeout},
 	    .store = {.dir = args->cache, .limit = args->cache_size},
 	    .tag_ttl_ms = args->tag_ttl_ms,
 	    .list_ttl_ms = args->list_ttl_ms,
-	    .timeout_ms = args->timeout_ms,
+	    .timeout_ms = timeout,
 	    .offline = args->offline,
+	    .strict_timeout = strict,
 	};
 	return fs_new(&o, ret, err);
 }

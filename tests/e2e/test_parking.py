@@ -197,3 +197,22 @@ def test_waiting_lookups_do_not_lock_their_directory(mount, registry, hot):
 
 def test_limits_of_this_process_suffice():
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 4096, "raise the hard limit of open files"
+
+
+def test_a_kernel_that_limits_requests(registry, binary, work):
+    """fs.fuse.default_request_timeout: it would end the mount, so nothing waits as long, a transfer that advances
+    neither. The file is put in its place for one mount namespace only."""
+    image = samples.push_wasm(registry.store, "demo/app", size=1 << 20)
+    slow = registry.on("GET", "/blobs/", b.trickle(20_000, 0.5))
+    (work / "limit").write_text("8\n")
+    (work / "mnt").mkdir()
+    script = (f"mount --bind {work}/limit /proc/sys/fs/fuse/default_request_timeout && "
+              f"{binary} mount --cache {work}/cache {registry.address} {work}/mnt && "
+              f"{{ cat {work}/mnt/demo/app:v1/main.wasm > /dev/null; echo code $?; "
+              f"{binary} unmount {work}/mnt; }}")
+    with Clock() as took:
+        result = run(["unshare", "--mount", "sh", "-c", script])
+    slow.remove()
+    assert "code 1" in result.out and "Connection timed out" in result.err, result
+    assert 5 < took.seconds < 8 * SLOW, took.seconds
+    assert image

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -92,12 +96,48 @@ static void test_what_is_no_init(void **state)
 	assert_int_equal(f.proto_major, 0);
 }
 
+static void put(const char *dir, const char *name, const char *text)
+{
+	char path[128];
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void test_limit_of_requests(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/wasmocifs-init-XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(init_request_limit_ms(dir), 0);
+	put(dir, "default_request_timeout", "0\n");
+	put(dir, "max_request_timeout", "0\n");
+	assert_int_equal(init_request_limit_ms(dir), 0);
+	put(dir, "max_request_timeout", "60\n");
+	assert_int_equal(init_request_limit_ms(dir), 60000);
+	put(dir, "default_request_timeout", "20\n");
+	assert_int_equal(init_request_limit_ms(dir), 20000);
+	put(dir, "default_request_timeout", "90\n");
+	assert_int_equal(init_request_limit_ms(dir), 60000);
+	put(dir, "max_request_timeout", "0\n");
+	assert_int_equal(init_request_limit_ms(dir), 90000);
+	char path[128];
+	(void)snprintf(path, sizeof(path), "%s/default_request_timeout", dir);
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/max_request_timeout", dir);
+	(void)unlink(path);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_takes_only_what_is_offered),
 	    cmocka_unit_test(test_takes_what_it_needs_of_all),
 	    cmocka_unit_test(test_what_is_no_init),
+	    cmocka_unit_test(test_limit_of_requests),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
