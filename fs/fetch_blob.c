@@ -34,6 +34,7 @@ static struct local_work begin_local(const struct flight_job *job)
 	struct local_work work = {clock_ms(), job->call->deadline_ms};
 	job->call->deadline_ms = INT64_MAX;
 	atomic_store(job->progress, 1);
+	atomic_store(job->busy, true);
 	return work;
 }
 
@@ -46,6 +47,7 @@ static void end_local(struct fetcher *f, const struct flight_job *job,
 	job->call->deadline_ms = quick ? work->deadline_ms : clock_ms() + f->o.timeout_ms;
 	if (quick)
 		atomic_store(job->progress, 0);
+	atomic_store(job->busy, false);
 }
 
 struct fill {

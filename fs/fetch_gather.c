@@ -20,7 +20,12 @@ struct gathering {
 struct gathered {
 	struct waiter waiter;
 	struct gathering *all;
+	struct want want;
+	uint64_t brought; /* as last seen */
 };
+
+/* How often those who wait for the whole are told of what came. */
+#define GATHER_LOOK_MS 500
 
 static void settle(struct gathering *g, int code, const struct err *err)
 {
@@ -53,25 +58,43 @@ static void park(struct fetcher *f, const char *repo, const struct descriptor *d
 		 struct gathered *one)
 {
 	struct err err = {""};
-	struct want w;
-	memset(&w, 0, sizeof(w));
-	w.kind = WANT_BLOB;
-	w.digest = desc->digest;
-	w.size = desc->size;
+	struct want *w = &one->want; /* zeroed, padding too */
+	w->kind = WANT_BLOB;
+	w->digest = desc->digest;
+	w->size = desc->size;
 	one->waiter.resume = on_resume;
 	one->waiter.deadline_ms = clock_ms() + f->o.timeout_ms;
 	waiter_watch(f->flights, &one->waiter);
-	int r = fetch_park(f, &w, repo, &one->waiter, &err);
+	int r = fetch_park(f, w, repo, &one->waiter, &err);
 	if (r)
 		settle(one->all, r, &err);
 }
 
+/* A flight that is over has brought what it had when last seen, at least. */
+static uint64_t brought(struct fetcher *f, struct gathered *v, size_t n)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t now = flight_progress(f->flights, &v[i].want);
+		if (now > v[i].brought)
+			v[i].brought = now;
+		sum += v[i].brought;
+	}
+	return sum;
+}
+
 /* Until all are here, or one failed, or nobody wants them any more. */
-static bool wait_for_all(struct gathering *g)
+static bool wait_for_all(struct fetcher *f, const struct flight_job *job, struct gathering *g,
+			 struct gathered *v, size_t n)
 {
 	lock_take(&g->lock);
-	while (g->pending > 0 && g->code == 0 && !g->ended)
-		cond_wait(&g->change, &g->lock);
+	while (g->pending > 0 && g->code == 0 && !g->ended) {
+		if (cond_wait_until(&g->change, &g->lock, clock_ms() + GATHER_LOOK_MS))
+			continue;
+		lock_drop(&g->lock);
+		atomic_store(job->progress, 1 + brought(f, v, n));
+		lock_take(&g->lock);
+	}
 	bool ended = g->ended;
 	lock_drop(&g->lock);
 	return !ended;
@@ -109,7 +132,7 @@ int fetch_gather(struct fetcher *f, const struct flight_job *job, const struct d
 		park(f, job->want->repo, &descs[i], &v[i]);
 	}
 	call_set_waker(job->call, on_cancel, &g);
-	bool whole = wait_for_all(&g);
+	bool whole = wait_for_all(f, job, &g, v, n);
 	call_set_waker(job->call, NULL, NULL);
 	leave_all(f, v, n, &g);
 	int r = whole ? g.code : -ECANCELED;

@@ -25,11 +25,14 @@ struct flight {
 	UT_hash_handle hh;
 	struct flights *flights;
 	char repo[REPOSITORY_MAX];
+	char repo_again[REPOSITORY_MAX]; /* guarded by flights->lock: if it runs again */
 	struct call call;
 	struct waiter_list waiters; /* guarded by flights->lock */
 	_Atomic uint64_t progress;
+	_Atomic bool busy;
 	int64_t started_ms;
 	bool begun;          /* guarded by flights->lock: a thread has the job */
+	bool cancelled;      /* guarded by flights->lock */
 	int64_t patience_ms; /* guarded by flights->lock: see patience() */
 	int refused;         /* no thread takes the job: its result */
 };
@@ -89,6 +92,7 @@ static struct flight *flight_new(struct flights *f, const struct want *want, con
 	fl->want = *want;
 	fl->flights = f;
 	strncat(fl->repo, repo, sizeof(fl->repo) - 1);
+	memcpy(fl->repo_again, fl->repo, sizeof(fl->repo));
 	fl->started_ms = clock_ms();
 	call_init(&fl->call, fl->started_ms + f->o.timeout_ms);
 	TAILQ_INIT(&fl->waiters);
@@ -99,6 +103,12 @@ static void flight_free(struct flight *fl)
 {
 	call_release(&fl->call);
 	free(fl);
+}
+
+static void cancel(struct flight *fl)
+{
+	fl->cancelled = true;
+	call_cancel(&fl->call);
 }
 
 static void leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
@@ -117,6 +127,9 @@ static bool wanted_again(struct flights *f, struct flight *fl, int code) REQUIRE
 	fl->started_ms = clock_ms();
 	call_init(&fl->call, fl->started_ms + f->o.timeout_ms);
 	atomic_store(&fl->progress, 0);
+	atomic_store(&fl->busy, false);
+	fl->cancelled = false;
+	memcpy(fl->repo, fl->repo_again, sizeof(fl->repo));
 	return true;
 }
 
@@ -167,11 +180,31 @@ static void begin(struct flights *f, struct flight *fl)
 	lock_drop(&f->lock);
 }
 
+static void take_all(struct flights *f, struct flight *fl, struct waiter_list *ret)
+    REQUIRES(f->lock)
+{
+	while (!TAILQ_EMPTY(&fl->waiters)) {
+		struct waiter *w = TAILQ_FIRST(&fl->waiters);
+		leave(f, w);
+		TAILQ_INSERT_TAIL(ret, w, in_flight);
+	}
+}
+
+static void resume_all(struct waiter_list *waiters, int code, const struct err *err,
+		       struct blob *blob)
+{
+	while (!TAILQ_EMPTY(waiters)) {
+		struct waiter *w = TAILQ_FIRST(waiters);
+		TAILQ_REMOVE(waiters, w, in_flight);
+		w->resume(w, code, err, blob);
+	}
+}
+
 static void flight_run(void *arg)
 {
 	struct flight *fl = arg;
 	struct flights *f = fl->flights;
-	struct flight_job job = {&fl->want, fl->repo, &fl->call, &fl->progress};
+	struct flight_job job = {&fl->want, fl->repo, &fl->call, &fl->progress, &fl->busy};
 	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
 	struct err err;
 	struct blob *blob;
@@ -190,19 +223,11 @@ static void flight_run(void *arg)
 		if (!again) {
 			HASH_DEL(f->table, fl);
 			f->ended++;
-			while (!TAILQ_EMPTY(&fl->waiters)) {
-				struct waiter *w = TAILQ_FIRST(&fl->waiters);
-				leave(f, w);
-				TAILQ_INSERT_TAIL(&waiters, w, in_flight);
-			}
+			take_all(f, fl, &waiters);
 		}
 		lock_drop(&f->lock);
 	} while (again);
-	while (!TAILQ_EMPTY(&waiters)) {
-		struct waiter *w = TAILQ_FIRST(&waiters);
-		TAILQ_REMOVE(&waiters, w, in_flight);
-		w->resume(w, code, &err, blob);
-	}
+	resume_all(&waiters, code, &err, blob);
 	blob_unref(blob);
 	flight_free(fl);
 }
@@ -255,6 +280,8 @@ int flight_park(struct flights *f, const struct want *want, const char *repo, st
 	} else {
 		TAILQ_INSERT_TAIL(&fl->waiters, w, in_flight);
 		w->flight = fl;
+		w->seen = atomic_load(&fl->progress);
+		w->look_ms = clock_ms() + w->pace_ms;
 		f->parked++;
 		/* Interrupted before it was parked: the kernel does not say it twice. */
 		f->interrupts |= w->interrupted;
@@ -275,14 +302,49 @@ void flight_start(struct flights *f, const struct want *want, const char *repo, 
 	submit(fresh, pool);
 }
 
-void flight_abandon(struct flights *f, const struct want *want)
+/* What the cache has is no flight of these. */
+static struct flight *find(struct flights *f, const struct want *want) REQUIRES(f->lock)
 {
 	struct flight *fl;
-	lock_take(&f->lock);
 	HASH_FIND(hh, f->table, want, sizeof(*want), fl);
-	if (fl && TAILQ_EMPTY(&fl->waiters))
-		call_cancel(&fl->call);
+	return fl;
+}
+
+void flight_leave(struct flights *f, const struct want *want, bool others, const char *repo)
+{
+	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
+	struct err none = {""};
+	lock_take(&f->lock);
+	struct flight *fl = find(f, want);
+	if (fl && others)
+		take_all(f, fl, &waiters);
+	if (fl && TAILQ_EMPTY(&fl->waiters)) {
+		cancel(fl);
+		if (repo)
+			snprintf(fl->repo_again, sizeof(fl->repo_again), "%s", repo);
+	}
 	lock_drop(&f->lock);
+	resume_all(&waiters, FLIGHT_MOVED, &none, NULL);
+}
+
+bool flight_is_under_way(struct flights *f, const struct want *want, char repo[REPOSITORY_MAX])
+{
+	lock_take(&f->lock);
+	const struct flight *fl = find(f, want);
+	bool under_way = fl && !fl->cancelled;
+	if (under_way && repo)
+		memcpy(repo, fl->repo, sizeof(fl->repo));
+	lock_drop(&f->lock);
+	return under_way;
+}
+
+uint64_t flight_progress(struct flights *f, const struct want *want)
+{
+	lock_take(&f->lock);
+	struct flight *fl = find(f, want);
+	uint64_t progress = fl ? atomic_load(&fl->progress) : 0;
+	lock_drop(&f->lock);
+	return progress;
 }
 
 void waiter_watch(struct flights *f, struct waiter *w)
@@ -311,7 +373,7 @@ bool waiter_leave(struct flights *f, struct waiter *w)
 	if (fl)
 		leave(f, w);
 	if (fl && TAILQ_EMPTY(&fl->waiters))
-		call_cancel(&fl->call);
+		cancel(fl);
 	lock_drop(&f->lock);
 	return fl != NULL;
 }
@@ -351,12 +413,31 @@ static int64_t due(const struct flights *f, const struct waiter *w, int *ret_cod
 	const struct flight *fl = w->flight;
 	int64_t slow = w->soft_ms > 0 ? fl->started_ms + w->soft_ms : INT64_MAX;
 	int64_t late = w->deadline_ms;
-	if (!w->strict && atomic_load(&fl->progress) > 0)
+	int64_t look = w->pace_ms > 0 && !fl->want.local ? w->look_ms : INT64_MAX;
+	if (!w->strict && (atomic_load(&fl->progress) > 0 || atomic_load(&fl->busy)))
 		late = INT64_MAX;
 	else if (!w->strict && !w->impatient && late < patience(f, fl))
 		late = patience(f, fl);
+	if (look < slow && look < late) {
+		*ret_code = atomic_load(&fl->progress) == w->seen ? FLIGHT_SILENT : FLIGHT_CRAWLS;
+		return look;
+	}
 	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;
 	return slow <= late ? slow : late;
+}
+
+/* Its time to be looked at has come, and all is well: not before the next one. */
+static void look_at_pace(struct waiter *w, int64_t now)
+{
+	const struct flight *fl = w->flight;
+	if (w->pace_ms <= 0 || now < w->look_ms)
+		return;
+	uint64_t progress = atomic_load(&fl->progress);
+	uint64_t due = FLIGHT_PACE_BYTES_S * (uint64_t)w->pace_ms / 1000;
+	if (!atomic_load(&fl->busy) && progress - w->seen < due)
+		return;
+	w->seen = progress;
+	w->look_ms = now + w->pace_ms;
 }
 
 /* Who was asked for what, as a person would write it. */
@@ -411,7 +492,7 @@ static void describe(const struct flight *fl, char *out, size_t room)
 static void late(struct flight *fl, struct release *ret)
 {
 	char what[ERR_TEXT_MAX];
-	if (ret->code == FLIGHT_SLOW)
+	if (ret->code > 0)
 		return;
 	int said = call_said(&fl->call, &ret->err);
 	if (said) {
@@ -442,6 +523,7 @@ static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next
 		if (!w->flight)
 			continue;
 		int code;
+		look_at_pace(w, now);
 		int64_t at = due(f, w, &code);
 		if (at <= now) {
 			struct release rel = {.waiter = w, .code = code};
@@ -486,7 +568,7 @@ static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lo
 			return NULL;
 		leave(f, w);
 		if (TAILQ_EMPTY(&fl->waiters))
-			call_cancel(&fl->call);
+			cancel(fl);
 		return w;
 	}
 	return NULL;
@@ -581,7 +663,7 @@ void flights_stop(struct flights *f)
 	cond_signal(&f->wake);
 	struct flight *fl, *tmp;
 	HASH_ITER(hh, f->table, fl, tmp)
-	call_cancel(&fl->call);
+	cancel(fl);
 	for (;;) {
 		struct waiter *w;
 		TAILQ_FOREACH (w, &f->watched, watched) {

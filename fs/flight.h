@@ -101,8 +101,11 @@ struct waiter {
 			  * FLIGHT_SLOW; 0: never */
 	bool strict;     /* deadline_ms holds although bytes are flowing */
 	bool impatient;  /* deadline_ms holds although it waits for its turn */
-	pid_t tid;       /* the calling thread, for its signals */
-	/* code: 0, FLIGHT_SLOW, or -errno with err. blob: what a WANT_BLOB brought,
+	/* Looked at every that long, unless the disk is at work: resumed with FLIGHT_CRAWLS if
+	 * less than FLIGHT_PACE_BYTES_S came meanwhile, FLIGHT_SILENT if nothing; 0: never */
+	int64_t pace_ms;
+	pid_t tid; /* the calling thread, for its signals */
+	/* code: 0, one of FLIGHT_…, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
 	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);
 
@@ -111,8 +114,11 @@ struct waiter {
 	TAILQ_ENTRY(waiter) in_flight, watched, hit;
 	uint64_t serial;
 	bool interrupted; /* in the list of those, by `hit` */
+	uint64_t seen;    /* of pace_ms: the progress there was, and when it is looked at again */
+	int64_t look_ms;
 };
-#define FLIGHT_SLOW 1
+enum flight_code { FLIGHT_SLOW = 1, FLIGHT_CRAWLS, FLIGHT_SILENT, FLIGHT_MOVED };
+#define FLIGHT_PACE_BYTES_S (64u << 10)
 
 /* What a job is given. It sets *ret_blob (a reference) for a WANT_BLOB. */
 struct flight_job {
@@ -122,6 +128,7 @@ struct flight_job {
 	/* Bytes received, or 1 for work on the disk that takes its time: waiters have
 	 * patience while it is not 0. */
 	_Atomic uint64_t *progress;
+	_Atomic bool *busy; /* with the disk: nobody else is slow */
 };
 typedef int (*flight_fn)(void *ctx, const struct flight_job *job, struct blob **ret_blob,
 			 struct err *err);
@@ -143,8 +150,8 @@ NODISCARD int flights_start(struct flights *f);
 void flights_stop(struct flights *f);
 void flights_free(struct flights *f); /* NULL is fine */
 
-/* Joins or starts. `repo` is where a WANT_BLOB may be fetched from; `pool` is
- * where a new job runs. Returns 0 (the waiter is no longer the caller's);
+/* Joins or starts. `repo` is where a WANT_BLOB may be fetched from, if it starts now or
+ * runs again; `pool` is where a new job runs. Returns 0 (the waiter is no longer the caller's);
  * FLIGHT_SLOW: not parked, the flight has been under way longer than soft_ms;
  * -ECANCELED: stopping; -ENOMEM. */
 NODISCARD int flight_park(struct flights *f, const struct want *want, const char *repo,
@@ -152,8 +159,15 @@ NODISCARD int flight_park(struct flights *f, const struct want *want, const char
 /* Starts the flight, if there is none, for nobody: its result is for later. */
 void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool);
 
-/* Nobody who had waited for it will come back: cancelled, unless somebody waits still. */
-void flight_abandon(struct flights *f, const struct want *want);
+/* It is better had elsewhere: cancelled. `others` are resumed with FLIGHT_MOVED; without it, it
+ * goes on if somebody waits still. repo: NULL, or where it is fetched from if it is wanted again
+ * before it has ended. */
+void flight_leave(struct flights *f, const struct want *want, bool others, const char *repo);
+/* Whether it is under way, and not cancelled; and where from: unchanged if it is not. NULL is
+ * fine. */
+bool flight_is_under_way(struct flights *f, const struct want *want, char repo[REPOSITORY_MAX]);
+/* How much it has brought; 0 also if there is none. */
+uint64_t flight_progress(struct flights *f, const struct want *want);
 
 /* Gives the waiter its serial; from now on waiter_interrupt finds it. */
 void waiter_watch(struct flights *f, struct waiter *w);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cache/refs.h"
 #include "fs/backing.h"
 #include "fs/fetch.h"
@@ -266,6 +267,8 @@ bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret)
 	memcpy(ret->down_text, err.text, sizeof(ret->down_text));
 	source_health(site->source, &ret->health);
 	ret->stale_ms = site->stale_ms;
+	int64_t slow_ms = site->slow_until_ms - clock_ms();
+	ret->slow_ms = slow_ms > 0 ? slow_ms : 0;
 	size_t n = source_mirrors(site->source, ret->mirrors, FS_STATUS_MIRRORS_MAX);
 	ret->mirror_count = n < FS_STATUS_MIRRORS_MAX ? n : FS_STATUS_MIRRORS_MAX;
 	return true;

@@ -77,6 +77,7 @@ struct fs_site_status {
 	int down_errno; /* 0, or why the origin is known to be down now */
 	char down_text[ERR_TEXT_MAX];
 	struct source_health health;
+	int64_t slow_ms;  /* for how long it is asked after others, since it was slow; 0: not */
 	int64_t stale_ms; /* wall clock: a tag was served that the host could not be asked for */
 	struct source_mirror mirrors[FS_STATUS_MIRRORS_MAX];
 	size_t mirror_count;

@@ -28,8 +28,12 @@
 
 /* How long what holds the directory's lock in the kernel (LOOKUP, READDIR) waits. */
 #define OP_HOLD_MS 5000
-/* How long a registry is waited for that sends nothing of what another one has too. */
-#define OP_SHARE_MS 5000
+/* How long a place is waited for that sends little of what another one has too, or nothing;
+ * and for how long its registry is then asked after the others. */
+#define OP_SHARE_MS 2000
+#define OP_SLOW_MS  30000
+/* How many places an op leaves, at the most. */
+#define OP_PLACES_MAX 8
 /* How long what is known, but old, may be delayed by asking again. */
 #define OP_STALE_TAG_MS     1000
 #define OP_STALE_LISTING_MS 5000
@@ -41,11 +45,26 @@ struct op;
 #define OP_REPLIED 0
 typedef int (*op_handler)(struct op *op);
 
+/* A repository that content was asked for, in vain so far. */
+struct op_place {
+	struct site *site;
+	bool crawled; /* but something came */
+	char repo[REPOSITORY_MAX];
+};
+
+/* Content is one node wherever it is found, and an op is told the node: so this is not about
+ * whose path was opened, but about who gives the bytes (fs/op_site.c). */
+struct op_route {
+	bool begun, settled; /* settled: it stays where it is */
+	int pace;            /* of the flight that was left: FLIGHT_CRAWLS, FLIGHT_SILENT, or 0 */
+	unsigned left_n;
+	struct op_place left[OP_PLACES_MAX];
+};
+
 struct op {
 	struct waiter waiter;
 	struct fs *fs;
 	struct site *site; /* that the node belongs to; NULL: none, as of a directory of hosts */
-	uint64_t tried;    /* of op_go_elsewhere: 1 << number */
 	fuse_req_t req;
 	op_handler handler;
 	const char *what; /* "open", for the log */
@@ -66,8 +85,9 @@ struct op {
 	struct want want;          /* of op_want */
 	int64_t soft_ms;           /* of op_want */
 	char repo[REPOSITORY_MAX]; /* where a WANT_BLOB is fetched from */
-	int failure;               /* of the last flight: 0 or -errno */
-	struct want failed;        /* which want that was */
+	struct op_route route;
+	int failure;        /* of the last flight: 0 or -errno */
+	struct want failed; /* which want that was */
 	struct err failure_err;
 	struct err err; /* of the handler */
 };
@@ -87,12 +107,15 @@ NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);
 /* From now on it is about this one. Not while it is parked. */
 void op_enter(struct op *op, struct site *site);
 void op_leave(struct op *op); /* nothing may interrupt it before it parks again */
-/* The same content may be had from another registry that named it, and is not known to be
- * down. op_go_elsewhere turns to the next of these, and puts what it calls the repository
- * into op->repo; what op->want started is given up. False: there is none. Where there is
- * one, op_share_time lets the op wait for OP_SHARE_MS at first: longer if bytes flow. */
-bool op_go_elsewhere(struct op *op, const struct digest *d);
-void op_share_time(struct op *op, const struct digest *d);
+/* Content that may lie in more than one place: d is what a registry that has it will have named;
+ * op->site and op->repo are the place. op_route_begin: the first, of those that are known: not one
+ * that is down or slow if there is another, and where it is being fetched already. op_route_turn:
+ * whether the place has failed or is too slow, and there is another, to which it has turned: what
+ * op->want started is given up, or goes on with it. Then op_route_share sets how long it waits
+ * there. */
+void op_route_begin(struct op *op, const struct digest *d, const char *repo, uint64_t size);
+bool op_route_turn(struct op *op, const struct digest *d);
+void op_route_share(struct op *op);
 /* 0, or what this want failed with in the last flight. */
 int op_failed(const struct op *op, const struct want *want);
 

@@ -44,20 +44,11 @@ static const struct digest *named_by(const struct node *node, const struct place
 	return p->member ? &p->manifest : &node->digest;
 }
 
-/* Content is one node, whichever registry it is opened under, and the node knows but the
- * latest that named it: one that is down keeps it from nobody. */
-static bool try_elsewhere(struct op *op, const struct node *node, const struct place *p)
-{
-	bool failed = op_failed(op, &op->want) || fetch_refused(op->site->fetcher, NULL);
-	return op->fs->sites.several && failed && op_go_elsewhere(op, named_by(node, p));
-}
-
 /* Of the registry that the op is about. */
 static int place_bytes(struct op *op, const struct node *node, struct place *p, struct blob **ret,
 		       uint64_t *ret_at)
 {
-	if (op->tried)
-		memcpy(p->repo, op->repo, sizeof(p->repo));
+	memcpy(p->repo, op->repo, sizeof(p->repo));
 	if (p->member)
 		return tree_member_bytes(op, node, p, ret, ret_at);
 	return op_want_blob(op, &node->digest, node->size, p->repo);
@@ -81,12 +72,14 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	r = node_content_place(op->fs->nodes, node->id, text);
 	if (r == 0 && place_parse(text, &place))
 		r = -ESTALE;
-	if (r == 0)
-		r = place_bytes(op, node, &place, ret, ret_at);
-	while (r == -EINPROGRESS && try_elsewhere(op, node, &place))
+	if (r)
+		return r;
+	op_route_begin(op, named_by(node, &place), place.repo, node->size);
+	r = place_bytes(op, node, &place, ret, ret_at);
+	while (r == -EINPROGRESS && op_route_turn(op, named_by(node, &place)))
 		r = place_bytes(op, node, &place, ret, ret_at);
 	if (r == -EINPROGRESS)
-		op_share_time(op, named_by(node, &place));
+		op_route_share(op);
 	return r;
 }
 

@@ -38,8 +38,9 @@ struct site {
 	struct catalog *catalog;
 	struct layers *layers;
 	struct fetcher *fetcher;
-	_Atomic int64_t stale_ms;    /* wall clock: a tag was served that is old; 0: never */
-	char prefix[REPOSITORY_MAX]; /* "namespace/" of the SOURCE, or "" */
+	_Atomic int64_t slow_until_ms; /* clock_ms(): who has another to ask asks this one last */
+	_Atomic int64_t stale_ms;      /* wall clock: a tag was served that is old; 0: never */
+	char prefix[REPOSITORY_MAX];   /* "namespace/" of the SOURCE, or "" */
 };
 
 /* Hosts that are one registry compare as one: the Hub's, and the scheme's own port. */

@@ -39,40 +39,63 @@ static bool is_down(const struct source_health *h, int down_errno)
 	return down_errno != 0 || last == EHOSTUNREACH || last == ETIMEDOUT || last == EBUSY;
 }
 
-static const char *host_state(const struct source_health *h, int down_errno, int64_t stale_ms)
+/* What one host of a site is shown by. */
+struct host {
+	const char *name, *origin; /* origin: NULL of a mirror */
+	const struct source_health *health;
+	int down_errno;
+	const char *down_text;
+	int64_t stale_ms, slow_ms;
+};
+
+static const char *host_state(const struct host *v)
 {
-	bool bad = is_down(h, down_errno) || h->last_errno == EACCES;
+	const struct source_health *h = v->health;
+	bool bad = is_down(h, v->down_errno) || h->last_errno == EACCES;
 	if (h->distrusted_ms > 0)
 		return "demoted";
 	if (h->held_ms > 0)
 		return "gated";
-	if (bad && stale_ms != 0 && stale_ms >= h->good_ms)
+	if (bad && v->stale_ms != 0 && v->stale_ms >= h->good_ms)
 		return "stale";
-	if (is_down(h, down_errno))
+	if (is_down(h, v->down_errno))
 		return "down";
-	return h->since_ms == 0 ? "unknown" : h->last_errno == EACCES ? "refused" : "ok";
+	if (h->last_errno == EACCES)
+		return "refused";
+	return v->slow_ms > 0 ? "slow" : h->since_ms == 0 ? "unknown" : "ok";
 }
 
-/* `origin` and `down_text` may be NULL. */
-static json_t *make_host(const char *name, const char *origin, const struct source_health *h,
-			 int down_errno, const char *down_text, int64_t stale_ms)
+static const char *host_reason(const struct host *v, int *ret_code)
 {
-	int code = down_errno != 0 ? down_errno : h->last_errno;
-	const char *text = down_errno != 0 ? down_text : h->text;
-	int64_t wait_ms = h->distrusted_ms > 0 ? h->distrusted_ms : h->held_ms;
+	const struct source_health *h = v->health;
+	*ret_code = v->down_errno != 0 ? v->down_errno : h->last_errno;
+	if (h->distrusted_ms > 0) {
+		*ret_code = EBADMSG;
+		return "it gave bytes that do not match their digest";
+	}
+	if (*ret_code == 0)
+		return v->slow_ms > 0 ? "it sent little of a blob, or nothing, that another has too"
+				      : NULL;
+	return v->down_errno != 0 ? v->down_text : h->text;
+}
+
+static json_t *make_host(const struct host *v)
+{
+	const struct source_health *h = v->health;
+	int64_t wait_ms = h->distrusted_ms > 0 ? h->distrusted_ms
+			  : h->held_ms > 0     ? h->held_ms
+					       : v->slow_ms;
+	int code;
+	const char *reason = host_reason(v, &code);
 	char since[32], until[32];
 	format_time(h->since_ms, since);
 	format_time(clock_wall_ms() + wait_ms, until);
-	if (h->distrusted_ms > 0) {
-		code = EBADMSG;
-		text = "it gave bytes that do not match their digest";
-	}
-	return json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", name,
-			 "origin", origin, "mirror", origin == NULL, "state",
-			 host_state(h, down_errno, stale_ms), "until", wait_ms > 0 ? until : NULL,
-			 "errno", code != 0 ? errno_name(code) : NULL, "reason",
-			 code != 0 ? text : NULL, "since", h->since_ms != 0 ? since : NULL,
-			 "requests", (json_int_t)h->requests, "bytes", (json_int_t)h->bytes);
+	return json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", v->name,
+			 "origin", v->origin, "mirror", v->origin == NULL, "state", host_state(v),
+			 "until", wait_ms > 0 ? until : NULL, "errno",
+			 code != 0 ? errno_name(code) : NULL, "reason", reason, "since",
+			 h->since_ms != 0 ? since : NULL, "requests", (json_int_t)h->requests,
+			 "bytes", (json_int_t)h->bytes);
 }
 
 static json_t *make_cache(const struct store_usage *u)
@@ -86,11 +109,13 @@ static json_t *make_cache(const struct store_usage *u)
 /* The registry, then its mirrors in the order in which they are asked. */
 static void add_hosts(json_t *hosts, const struct fs_site_status *s)
 {
-	(void)json_array_append_new(hosts, make_host(s->source, s->origin, &s->health,
-						     s->down_errno, s->down_text, s->stale_ms));
-	for (size_t i = 0; i < s->mirror_count; i++)
-		(void)json_array_append_new(
-		    hosts, make_host(s->mirrors[i].host, NULL, &s->mirrors[i].health, 0, NULL, 0));
+	struct host origin = {s->source,    s->origin,   &s->health, s->down_errno,
+			      s->down_text, s->stale_ms, s->slow_ms};
+	(void)json_array_append_new(hosts, make_host(&origin));
+	for (size_t i = 0; i < s->mirror_count; i++) {
+		struct host mirror = {.name = s->mirrors[i].host, .health = &s->mirrors[i].health};
+		(void)json_array_append_new(hosts, make_host(&mirror));
+	}
 }
 
 static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)

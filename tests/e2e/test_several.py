@@ -17,18 +17,7 @@ import samples
 from harness import Child, Failed, raises, read, run, until
 from registry import behaviours as b
 from registry.proxy import Proxy
-
-
-def spelt(registry):
-    return registry.address.replace(":", "_") + "_"
-
-
-def why(m, path):
-    return json.loads(run([m.binary, "why", "--json", m / path], env=m.env).ok().out)
-
-
-def hosts(m):
-    return {host["host"]: host for host in m.status()["hosts"]}
+from several import hosts, spelt, why
 
 
 @pytest.fixture

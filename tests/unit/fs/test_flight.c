@@ -339,6 +339,40 @@ static void test_who_parked_it_leaves(void **state)
 	lock_release(&s.lock);
 }
 
+/* It is told how the flight gets on, and the flight goes on. */
+static void test_pace(void **state)
+{
+	(void)state;
+	struct stage s;
+	struct guest g, other;
+	char repo[REPOSITORY_MAX] = "";
+	open_stage(&s, 60000);
+	struct want w = want_of("x");
+	memset(&g, 0, sizeof(g));
+	g.stage = &s;
+	g.waiter.deadline_ms = clock_ms() + 60000;
+	g.waiter.pace_ms = 20;
+	g.waiter.resume = resumed;
+	waiter_watch(s.flights, &g.waiter);
+	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &g.waiter), 0);
+	await(&s, 1, 1);
+	assert_int_equal(g.code, FLIGHT_SILENT);
+	assert_true(flight_is_under_way(s.flights, &w, NULL));
+	/* Somebody else waits for it, who is moved too; then it is cancelled, and wanted again
+	 * it comes from where it was moved to. */
+	assert_int_equal(enter(&s, &other, "x", 60000), 0);
+	flight_leave(s.flights, &w, false, "y");
+	assert_true(flight_is_under_way(s.flights, &w, repo));
+	assert_string_equal(repo, "x");
+	flight_leave(s.flights, &w, true, "y");
+	assert_int_equal(other.code, FLIGHT_MOVED);
+	assert_false(flight_is_under_way(s.flights, &w, NULL));
+	waiter_unwatch(s.flights, &g.waiter);
+	waiter_unwatch(s.flights, &other.waiter);
+	let_run(&s, 0);
+	close_stage(&s);
+}
+
 static void test_stop(void **state)
 {
 	(void)state;
@@ -371,6 +405,7 @@ int main(void)
 	    cmocka_unit_test(test_no_thread_for_it),
 	    cmocka_unit_test(test_late_after_a_word),
 	    cmocka_unit_test(test_who_parked_it_leaves),
+	    cmocka_unit_test(test_pace),
 	    cmocka_unit_test(test_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
