@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "fs/dirlist.h"
 #include "fs/failures.h"
 #include "fs/fetch.h"
@@ -37,18 +38,36 @@ static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, 
 	snprintf(w->text, sizeof(w->text), "%s", text);
 }
 
+/* Of whichever registry was asked for it last. */
+static bool blob_has_failed(const struct walk *k, struct failure *ret)
+{
+	struct site *site;
+	struct failure f;
+	struct want blob;
+	bool found = false;
+	memset(&blob, 0, sizeof(blob)); /* hashed as a whole, padding too */
+	blob.kind = WANT_BLOB;
+	blob.digest = k->op->want.digest;
+	blob.size = k->op->want.size;
+	for (unsigned i = 0; (site = sites_at(&k->op->fs->sites, i)); i++) {
+		if (!failures_find(fetcher_failures(site->fetcher), &blob, &f) ||
+		    (found && f.wall_ms <= ret->wall_ms))
+			continue;
+		*ret = f;
+		found = true;
+	}
+	return found;
+}
+
 /* What is missing is known by its want. The size of a blob that did not arrive is asked
  * for anew, and then it is that blob's failure which tells why. */
 static bool has_failed(const struct walk *k, struct failure *ret)
 {
-	struct failures *failures = fetcher_failures(k->op->site->fetcher);
-	struct want blob;
-	if (failures_find(failures, &k->op->want, ret))
-		return true;
-	memset(&blob, 0, sizeof(blob)); /* hashed as a whole, padding too */
-	blob.kind = WANT_BLOB;
-	blob.digest = k->op->want.digest;
-	return k->op->want.kind == WANT_NAMED && failures_find(failures, &blob, ret);
+	const struct want *w = &k->op->want;
+	bool own =
+	    w->kind != WANT_BLOB && failures_find(fetcher_failures(k->op->site->fetcher), w, ret);
+	bool of_blob = w->kind == WANT_BLOB || w->kind == WANT_NAMED;
+	return own || (of_blob && blob_has_failed(k, ret));
 }
 
 static void explain_want(struct walk *k)
@@ -205,6 +224,7 @@ void fs_why(struct fs *fs, const char *path, struct why *ret)
 		say(ret, WHY_FAILED, op && k ? -ENAMETOOLONG : -ENOMEM, 0, "too much to explain");
 	} else {
 		op->fs = fs;
+		op->start_ms = clock_ms();
 		op->accept_stale = true;
 		k->op = op;
 		k->why = ret;

@@ -3,7 +3,7 @@
 
 import os
 import re
-from errno import ETIMEDOUT
+from errno import EHOSTUNREACH, ETIMEDOUT
 
 import pytest
 
@@ -120,3 +120,15 @@ def test_a_repository_that_is_silent(mount, registry):
         assert read(m / "demo/y:v1/main.wasm") == image.layer.data
     assert child.ends(10)[0] == 0
     assert took.seconds < (SHARE + 3) * SLOW
+
+
+def test_why_says_what_open_said(mount, same):
+    a, c = same
+    m = mount(a.address, c.address)
+    look(m, a, c)
+    c.on("GET", "/blobs/", b.error(403, "DENIED", "c says no"))
+    a.on("GET", "/blobs/", b.error(503, "X", "a is ill"))
+    with raises(EHOSTUNREACH):
+        read(app(m, a))
+    answer = why(m, f"{spelt(a)}/demo/app:v1/main.wasm")
+    assert answer["errno"] == "EHOSTUNREACH" and "a is ill" in answer["text"]
