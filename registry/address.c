@@ -14,6 +14,7 @@ struct range4 {
 	enum address_class class;
 };
 
+/* IANA's special-purpose registry: what is not globally reachable. */
 static const struct range4 ranges4[] = {
     {0x00000000, 8, ADDRESS_LOOPBACK}, /* 0.0.0.0/8 */
     {0x7f000000, 8, ADDRESS_LOOPBACK}, /* 127.0.0.0/8 */
@@ -23,6 +24,10 @@ static const struct range4 ranges4[] = {
     {0x64400000, 10, ADDRESS_PRIVATE}, /* 100.64.0.0/10 */
     {0xc6120000, 15, ADDRESS_PRIVATE}, /* 198.18.0.0/15 */
     {0xc0000000, 24, ADDRESS_PRIVATE}, /* 192.0.0.0/24 */
+    {0xc0000200, 24, ADDRESS_PRIVATE}, /* 192.0.2.0/24, documentation, as the next two */
+    {0xc6336400, 24, ADDRESS_PRIVATE}, /* 198.51.100.0/24 */
+    {0xcb007100, 24, ADDRESS_PRIVATE}, /* 203.0.113.0/24 */
+    {0xc0586300, 24, ADDRESS_PRIVATE}, /* 192.88.99.0/24, 6to4 relays */
     {0xa9fe0000, 16, ADDRESS_LINK},    /* 169.254.0.0/16 */
     {0xe0000000, 3, ADDRESS_LINK},     /* 224.0.0.0/4, 240.0.0.0/4 */
 };
@@ -45,9 +50,8 @@ static enum address_class class6(const uint8_t b[16])
 	static const uint8_t zeros[15];
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-	static const uint8_t local_nat64[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
 	static const uint8_t siit[12] = {[8] = 0xff, [9] = 0xff};
-	static const uint8_t teredo[4] = {0x20, 0x01};
+	static const uint8_t documentation[4] = {0x20, 0x01, 0x0d, 0xb8};
 
 	if (memcmp(b, zeros, 15) == 0 && b[15] <= 1)
 		return ADDRESS_LOOPBACK;
@@ -56,15 +60,18 @@ static enum address_class class6(const uint8_t b[16])
 		return class4(read4(b + 12));
 	if (b[0] == 0x20 && b[1] == 0x02)
 		return class4(read4(b + 2));
-	/* Where these two lead is up to the network, or hidden in a server's mapping. */
-	if (memcmp(b, local_nat64, 6) == 0 || memcmp(b, teredo, 4) == 0)
-		return ADDRESS_PRIVATE;
-	if ((b[0] & 0xfe) == 0xfc)
-		return ADDRESS_PRIVATE;
-	if (b[0] == 0xfe && (b[1] & 0xc0) == 0xc0)
-		return ADDRESS_PRIVATE; /* fec0::/10, deprecated site-local */
 	if ((b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || b[0] == 0xff)
 		return ADDRESS_LINK;
+	/* Nothing else is handed out for the whole Internet than 2000::/3. */
+	if ((b[0] & 0xe0) != 0x20)
+		return ADDRESS_PRIVATE;
+	/* 2001::/23, of protocols: Teredo, benchmarks, … */
+	if (b[0] == 0x20 && b[1] == 0x01 && (b[2] & 0xfe) == 0)
+		return ADDRESS_PRIVATE;
+	if (memcmp(b, documentation, 4) == 0)
+		return ADDRESS_PRIVATE;
+	if (b[0] == 0x3f && b[1] == 0xff && (b[2] & 0xf0) == 0)
+		return ADDRESS_PRIVATE; /* 3fff::/20, documentation too */
 	return ADDRESS_PUBLIC;
 }
 

@@ -12,7 +12,7 @@
 
 enum address_class {
 	ADDRESS_PUBLIC = 1,
-	ADDRESS_PRIVATE = 2,  /* RFC 1918, 6598, 2544, 4193 */
+	ADDRESS_PRIVATE = 2,  /* RFC 1918, 4193, and what else is not globally reachable */
 	ADDRESS_LOOPBACK = 4, /* and the unspecified address, which connects here */
 	ADDRESS_LINK = 8,     /* link-local (metadata services), multicast, broadcast */
 };
@@ -20,8 +20,8 @@ enum address_class {
 #define ADDRESS_ANY (ADDRESS_PUBLIC | ADDRESS_PRIVATE | ADDRESS_LOOPBACK | ADDRESS_LINK)
 
 /* IPv6 forms that carry an IPv4 address (mapped, translated, NAT64, 6to4) are judged
- * by it; what a network's own NAT64 or Teredo make of one is private. Not IP: ADDRESS_LINK, that is
- * nobody's. */
+ * by it. What IANA's special-purpose registries do not call globally reachable is not public.
+ * Not IP: ADDRESS_LINK, that is nobody's. */
 enum address_class address_class(const struct sockaddr *sa);
 /* The classes that a host of class `from` may send us to, as a mask: never
  * nearer than it is itself, and nobody to the link. */

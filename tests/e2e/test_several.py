@@ -273,7 +273,7 @@ def test_all_and_this_machine(mount, registry, name):
     assert registry.accepted == 0
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254:80", "10.255.255.1:80", "192.168.0.1", "[fe80::1]:80", "[fd00::1]"])
+@pytest.mark.parametrize("address", ["169.254.169.254:80", "10.255.255.1:80", "192.168.0.1", "[fe80::1]:80", "[fd00::1]", "192.0.2.1:9", "[2001:db8::1]:9"])
 def test_all_and_what_is_near(mount, address):
     """Metadata services and the neighbours: refused before anything is sent, and said."""
     m = mount("none", "--all", "--timeout", "30s")

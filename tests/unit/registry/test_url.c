@@ -31,11 +31,28 @@ static void addresses_have_their_class(void **state)
 	assert_int_equal(class_of("8.8.8.8"), ADDRESS_PUBLIC);
 	assert_int_equal(class_of("172.32.0.1"), ADDRESS_PUBLIC);
 	assert_int_equal(class_of("2001:4860::1"), ADDRESS_PUBLIC);
-	assert_int_equal(class_of("2001:1::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("2001:200::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("2001:db9::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("3fff:1000::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("192.0.3.1"), ADDRESS_PUBLIC);
+	/* of protocols */
+	assert_int_equal(class_of("2001:1::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("2001:2::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("2001:1ff:ffff::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("192.88.99.1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("5f00::1"), ADDRESS_PRIVATE);
+	/* discarded; documentation */
+	assert_int_equal(class_of("100::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("100:0:0:1::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("192.0.2.1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("198.51.100.1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("203.0.113.1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("2001:db8::1"), ADDRESS_PRIVATE);
+	assert_int_equal(class_of("3fff:fff::1"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("2001:0:4136:e378:8000:63bf:3fff:fdd2"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("64:ff9b:1::8.8.8.8"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("64:ff9b:1:ffff::1"), ADDRESS_PRIVATE);
-	assert_int_equal(class_of("64:ff9b:2::1"), ADDRESS_PUBLIC);
+	assert_int_equal(class_of("64:ff9b:2::1"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("::ffff:0:127.0.0.1"), ADDRESS_LOOPBACK);
 	assert_int_equal(class_of("::ffff:0:10.0.0.1"), ADDRESS_PRIVATE);
 	assert_int_equal(class_of("::ffff:0:169.254.169.254"), ADDRESS_LINK);
