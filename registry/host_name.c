@@ -95,17 +95,40 @@ bool host_name_is_qualified(const struct source_spec *spec)
 	return spec->port != 0 || strpbrk(spec->host, ".:") != NULL;
 }
 
+/* RFC 6761, 6762 (appendix G), 7686, 9476; ICANN's .internal, and what it keeps for its
+ * collisions; .arpa, which is infrastructure; and what clusters and routers add. */
+static const char *const local_domains[] = {
+    "alt",      "arpa",     "consul",  "corp", "docker", "domain",      "fritz.box", "home",
+    "internal", "intranet", "invalid", "lan",  "local",  "localdomain", "localhost", "mail",
+    "onion",    "pod",      "private", "svc",  "test",   "workgroup"};
+
+static bool is_in(const char *host, size_t len, const char *domain)
+{
+	size_t n = strlen(domain);
+
+	return len >= n && memcmp(host + len - n, domain, n) == 0 &&
+	       (len == n || host[len - n - 1] == '.');
+}
+
+/* "10.0.0.1.", "0x7f.1": what takes it for an address at all takes it for one of its own. */
+static bool ends_in_number(const char *host, size_t len)
+{
+	const char *last = memrchr(host, '.', len);
+
+	last = last ? last + 1 : host;
+	return last < host + len && *last >= '0' && *last <= '9';
+}
+
 bool host_name_is_global(const char *host)
 {
-	static const char *const local[] = {".localhost", ".local", ".internal", ".home.arpa"};
 	size_t len = strlen(host);
 
-	if (len > 0 && host[len - 1] == '.')
+	while (len > 0 && host[len - 1] == '.')
 		len--;
-	for (size_t i = 0; i < ARRAY_LEN(local); i++) {
-		size_t n = strlen(local[i]);
-
-		if (len >= n && memcmp(host + len - n, local[i], n) == 0)
+	if (ends_in_number(host, len))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(local_domains); i++) {
+		if (is_in(host, len, local_domains[i]))
 			return false;
 	}
 	return memchr(host, '.', len) != NULL;

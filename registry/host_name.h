@@ -32,6 +32,6 @@ NODISCARD int host_name_of_origin(const char *origin, char ret[HOST_NAME_SIZE]);
 /* Whether it has a dot or a port, as what is no mere word has. */
 bool host_name_is_qualified(const struct source_spec *spec);
 /* Whether a name, in lower case, means the same wherever it is asked for, as far as it says
- * itself: no single word, and nothing below the domains that are kept for local use (RFC 6761,
- * 6762, 8375; ICANN's .internal). */
+ * itself: no single word, no number at the end, and nothing below a domain that is kept, or known,
+ * for local use. */
 bool host_name_is_global(const char *host);

@@ -213,17 +213,23 @@ static int set_up(struct http_exchange *x, const struct http_request *q)
 static void choose_proxy(struct http_exchange *x, const struct url *url)
 {
 	struct in6_addr ip;
-	bool is_ip =
-	    inet_pton(AF_INET, url->host, &ip) == 1 || inet_pton(AF_INET6, url->host, &ip) == 1;
+	char host[URL_HOST_MAX];
+	size_t len = strlen(url->host);
+
+	/* With a dot at its end, which a proxy may cut off, it is an address still. */
+	while (len > 0 && url->host[len - 1] == '.')
+		len--;
+	snprintf(host, sizeof(host), "%.*s", (int)len, url->host);
+	bool is_ip = inet_pton(AF_INET, host, &ip) == 1 || inet_pton(AF_INET6, host, &ip) == 1;
 
 	x->proxy = proxy_for(x->http->o.proxy, url);
 	if (!x->proxy)
 		return;
-	x->beyond = is_ip ? http_classify(x->http, url->host, (int)url->port) : ADDRESS_PUBLIC;
+	x->beyond = is_ip ? http_classify(x->http, host, (int)url->port) : ADDRESS_PUBLIC;
 	/* The proxy looks the name up. Where nobody named the host, one that means something
 	 * in its network only is not for it to find. */
 	if (!is_ip && atomic_load(&x->http->allowed) == ADDRESS_PUBLIC &&
-	    !host_name_is_global(url->host))
+	    !host_name_is_global(host))
 		x->beyond = ADDRESS_PRIVATE;
 }
 

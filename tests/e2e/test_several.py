@@ -291,13 +291,28 @@ def test_all_behind_a_proxy(mount, registries, work):
     proxy = registries(Proxy, hosts={})
     env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "", "no_proxy": ""}
     m = mount("none", "--all", env=env)
-    for host in ("metadata.google.internal", "intranet:80", "printer.local", "10.0.0.1:443"):
+    for host in ("metadata.google.internal", "intranet:80", "printer.local", "10.0.0.1:443", "a.default.svc", "nas.lan:443"):
         with raises(EACCES):
             os.readlink(m / host / "demo/app:v1")
     assert proxy.count() == 0
     with raises(EHOSTUNREACH):
         os.readlink(m / "registry.example/demo/app:v1")
     assert proxy.count() > 0
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1.", "169.254.169.254", "2130706433.", "vault.corp"])
+def test_all_behind_a_proxy_that_is_sent_elsewhere(mount, registries, authority, work, host):
+    """A dot at the end makes no name of an address."""
+    r = registries(tls=authority.context("registry.example"))
+    samples.push_wasm(r.store, "demo/app", "v1")
+    r.on("GET", "/blobs/", b.redirect(f"https://{host}/secret"))
+    proxy = registries(Proxy, hosts={"registry.example": r})
+    env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "", "no_proxy": ""}
+    m = mount("none", "--all", "--ca-file", authority.ca_file(work), env=env)
+    os.readlink(m / "registry.example/demo/app:v1")
+    with raises(EACCES):
+        os.stat(m / "registry.example/demo/app:v1/main.wasm") and read(m / "registry.example/demo/app:v1/main.wasm")
+    assert {request.target for request in proxy.requests()} == {"registry.example:443"}
 
 
 @pytest.mark.parametrize("how", ["port", "host", "source", "auths", "empty", "hosts.toml"])

@@ -133,9 +133,17 @@ static void test_what_is_local(void **state)
 					    "metadata.google.internal",
 					    "metadata.google.internal.",
 					    "x.home.arpa",
+					    "a.b.svc",
+					    "nas.lan",
+					    "x.corp",
+					    "fritz.box.",
+					    "10.0.0.1.",
+					    "0x7f.1..",
+					    "a.0x7f000001",
 					    "harbor."};
 	static const char *const global[] = {"ghcr.io", "internal.example", "local.example",
-					     "a.b.c", "xlocal.io"};
+					     "a.b.c",   "xlocal.io",        "1.example",
+					     "svc.io"};
 	for (size_t i = 0; i < ARRAY_LEN(local); i++)
 		assert_false(host_name_is_global(local[i]));
 	for (size_t i = 0; i < ARRAY_LEN(global); i++)
