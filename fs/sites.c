@@ -34,8 +34,11 @@ struct site *sites_find(struct sites *s, const char *name)
 	lock_take(&s->lock);
 	struct site *site = by_name(s, name, false);
 	lock_drop(&s->lock);
-	if (site || host_name_parse(name, source, &spec) || host_name_spell(&spec, spelt))
+	if (site || host_name_parse(name, source, &spec))
 		return site;
+	host_name_settle(&spec, NULL);
+	if (host_name_spell(&spec, spelt))
+		return NULL;
 	lock_take(&s->lock);
 	site = by_name(s, spelt, false);
 	lock_drop(&s->lock);
@@ -45,12 +48,13 @@ struct site *sites_find(struct sites *s, const char *name)
 /* HOST allows all its ports. */
 static bool is_allowed(const struct fs_options *o, const struct source_spec *spec)
 {
+	unsigned port = spec->port ? spec->port : 443;
 	char source[HOST_NAME_SIZE];
 	struct source_spec allowed;
 	for (size_t i = 0; i < o->allow_host_count; i++) {
 		if (host_name_parse(o->allow_hosts[i], source, &allowed) == 0 &&
 		    strcmp(allowed.host, spec->host) == 0 &&
-		    (allowed.port == 0 || allowed.port == spec->port))
+		    (allowed.port == 0 || allowed.port == port))
 			return true;
 	}
 	return false;
@@ -59,8 +63,11 @@ static bool is_allowed(const struct fs_options *o, const struct source_spec *spe
 static bool may_make(const struct sites *s, const char *name, char source[HOST_NAME_SIZE],
 		     struct source_spec *spec)
 {
-	return s->all && host_name_parse(name, source, spec) == 0 &&
-	       (host_name_is_qualified(spec) || is_allowed(s->o, spec));
+	if (!s->all || host_name_parse(name, source, spec))
+		return false;
+	bool may = host_name_is_qualified(spec) || is_allowed(s->o, spec);
+	host_name_settle(spec, source);
+	return may;
 }
 
 bool sites_admit(struct sites *s, const char *name)
@@ -210,7 +217,9 @@ static int name_site(struct sites *s, struct site *site, const char *text, struc
 	int r = reference_parse_source(text, &spec, err);
 	if (r == 0 && spec.kind == SOURCE_LAYOUT)
 		r = name_layout(site, err);
-	else if (r == 0 && host_name_spell(&spec, site->name))
+	else if (r == 0)
+		host_name_settle(&spec, NULL);
+	if (r == 0 && spec.kind != SOURCE_LAYOUT && host_name_spell(&spec, site->name))
 		r = err_set(err, -EINVAL,
 			    "source '%s': the name looks as if a port were in it; mount it by "
 			    "itself",

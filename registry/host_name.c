@@ -51,19 +51,34 @@ int host_name_parse(const char *name, char ret_source[HOST_NAME_SIZE], struct so
 	return 0;
 }
 
-void host_name_write(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
+static int format(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
 {
 	bool v6 = strchr(spec->host, ':') != NULL;
-	int n = snprintf(ret, HOST_NAME_SIZE, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+
+	return snprintf(ret, HOST_NAME_SIZE, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+}
+
+void host_name_write(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
+{
+	int n = format(spec, ret);
 
 	if (spec->port)
 		snprintf(ret + n, HOST_NAME_SIZE - (size_t)n, ":%u", spec->port);
 }
 
+void host_name_settle(struct source_spec *spec, char ret_source[HOST_NAME_SIZE])
+{
+	if (spec->port == (spec->https ? 443 : 80))
+		spec->port = 0;
+	if (strcmp(spec->host, "index.docker.io") == 0)
+		memcpy(spec->host, "docker.io", sizeof("docker.io"));
+	if (ret_source)
+		host_name_write(spec, ret_source);
+}
+
 int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE])
 {
-	bool v6 = strchr(spec->host, ':') != NULL;
-	int n = snprintf(ret, HOST_NAME_SIZE, "%s%s%s", v6 ? "[" : "", spec->host, v6 ? "]" : "");
+	int n = format(spec, ret);
 
 	replace(ret, (size_t)n, ':', '_');
 	if (spec->port)
@@ -83,8 +98,7 @@ int host_name_of_origin(const char *origin, char ret[HOST_NAME_SIZE])
 			continue;
 		if (host_name_parse(origin + strlen(kinds[i]), source, &spec) < 0)
 			return -EINVAL;
-		if (spec.port == 443)
-			spec.port = 0;
+		host_name_settle(&spec, NULL);
 		return host_name_spell(&spec, ret);
 	}
 	return -EINVAL;

@@ -21,6 +21,9 @@
 
 /* As a SOURCE has it: "HOST" or "HOST:PORT". */
 void host_name_write(const struct source_spec *spec, char ret[HOST_NAME_SIZE]);
+/* One registry has one name: without the port that its scheme has anyway, and Docker Hub is
+ * docker.io. ret_source: NULL, or HOST or HOST:PORT of it. */
+void host_name_settle(struct source_spec *spec, char ret_source[HOST_NAME_SIZE]);
 /* Without a colon. -EINVAL: it cannot be told from another host. */
 NODISCARD int host_name_spell(const struct source_spec *spec, char ret[HOST_NAME_SIZE]);
 /* Any spelling: *ret as of the SOURCE ret_source, "HOST" or "HOST:PORT". -EINVAL. */

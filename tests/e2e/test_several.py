@@ -374,6 +374,24 @@ def test_all_and_a_file_that_cannot_be_understood(mount, registry, work):
     assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == image.layer.data
 
 
+@pytest.mark.parametrize("allowed", ["127.0.0.1:443", "127.0.0.1"])
+def test_the_port_that_it_has_anyway(mount, registries, authority, work, allowed):
+    r = registries(tls=authority.context("127.0.0.1"), port=443)
+    samples.push_wasm(r.store, "demo/app", "v1")
+    m = mount("none", "--all", "--allow-host", allowed, "--ca-file", authority.ca_file(work))
+    for name in ("127.0.0.1:443", "127.0.0.1_443_", "127.0.0.1"):
+        assert os.readlink(m / name / "demo/app:v1")
+    assert [host["host"] for host in m.status()["hosts"]] == ["127.0.0.1"]
+    assert os.listdir(m) == ["127.0.0.1"]
+
+
+def test_another_port_is_another_registry(mount, registry):
+    m = mount("none", "--all", "--allow-host", "127.0.0.1:443")
+    with raises(EACCES):
+        os.readlink(m / registry.address / "demo/app:v1")
+    assert registry.accepted == 0
+
+
 def test_ipv6(mount, registries):
     if not pathlib.Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
@@ -394,6 +412,9 @@ def test_ipv6(mount, registries):
     (["--all", "--allow-host", "a/b"], "--allow-host a/b: not a host"),
     (["oci:/", "ghcr.io", ""], "must not be empty"),
     (["ghcr.io", "https://ghcr.io"], "two sources would be the directory 'ghcr.io'"),
+    (["ghcr.io", "ghcr.io:443"], "two sources would be the directory 'ghcr.io'"),
+    (["docker.io", "index.docker.io"], "two sources would be the directory 'docker.io'"),
+    (["http://ghcr.io", "http://ghcr.io:80"], "two sources would be the directory 'ghcr.io'"),
 ])
 def test_usage(binary, work, words, text):
     (work / "mnt").mkdir()

@@ -58,6 +58,27 @@ static void test_every_spelling(void **state)
 	}
 }
 
+static void test_one_registry_has_one_name(void **state)
+{
+	(void)state;
+	static const char *const v[][2] = {
+	    {"ghcr.io:443", "ghcr.io"},       {"ghcr.io_443_", "ghcr.io"},
+	    {"GHCR.io:0443", "ghcr.io"},      {"ghcr.io:80", "ghcr.io:80"},
+	    {"index.docker.io", "docker.io"}, {"index.docker.io:443", "docker.io"},
+	    {"[::1]:443", "[::1]"},           {"localhost_5000_", "localhost:5000"}};
+	struct source_spec s;
+	char source[HOST_NAME_SIZE];
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		assert_int_equal(host_name_parse(v[i][0], source, &s), 0);
+		host_name_settle(&s, source);
+		assert_string_equal(source, v[i][1]);
+	}
+	struct err err;
+	assert_int_equal(reference_parse_source("http://ghcr.io:80", &s, &err), 0);
+	host_name_settle(&s, source);
+	assert_string_equal(source, "ghcr.io");
+}
+
 static void test_what_is_no_host(void **state)
 {
 	(void)state;
@@ -154,6 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_spelling),
+	    cmocka_unit_test(test_one_registry_has_one_name),
 	    cmocka_unit_test(test_what_is_no_host),
 	    cmocka_unit_test(test_one_that_cannot_be_told_from_another),
 	    cmocka_unit_test(test_keys_of_origins),
