@@ -80,6 +80,7 @@ struct op {
 	bool accept_stale; /* what is known but old will do */
 	bool place_asked;  /* fs/packages.c has asked for what it knew, but old */
 	bool watched;
+	bool explains; /* for fs/why.h: nothing is made or asked for it */
 	unsigned hops;
 	int64_t start_ms;
 	struct want want;          /* of op_want */
@@ -102,7 +103,7 @@ void op_start(struct op *op);
 NODISCARD int op_want(struct op *op, const struct want *want, int64_t soft_ms);
 NODISCARD int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo);
 /* fs/op_site.c. Sets op->site by the node. A host's directory has none before somebody
- * enters it. -errno of sites_get. */
+ * enters it; for an op that explains none is made: -EAGAIN. -errno of sites_get. */
 NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);
 /* From now on it is about this one. Not while it is parked. */
 void op_enter(struct op *op, struct site *site);

@@ -25,10 +25,15 @@ int op_find_site(struct op *op, uint64_t node, bool enters)
 	/* What is not there is for the handler to find. */
 	if (r || host[0] == '\0')
 		return 0;
-	if (itself && !enters)
+	bool must = !itself || enters;
+	if (!must || op->explains)
 		site = sites_find(sites, host);
 	else
 		r = sites_get(sites, host, &site, &op->err);
+	if (must && op->explains && !site)
+		r = sites_try(sites, host, &op->err);
+	if (must && r == 0 && !site)
+		return -EAGAIN;
 	if (r == 0 && site)
 		op_enter(op, site);
 	return r;

@@ -22,16 +22,6 @@ static void set_prefix(struct site *site)
 			 name);
 }
 
-void site_simplify(struct source_spec *spec)
-{
-	unsigned usual = spec->https ? 443 : 80;
-	if (strcmp(spec->host, "index.docker.io") == 0 ||
-	    strcmp(spec->host, "registry-1.docker.io") == 0)
-		snprintf(spec->host, sizeof(spec->host), "docker.io");
-	if (spec->port == usual && spec->https != spec->http)
-		spec->port = 0;
-}
-
 /* What it says of its packages is kept apart from what it says of itself: nobody has entered
  * that registry. */
 static void set_origin(struct site *site)
@@ -47,7 +37,7 @@ int site_open(struct site *site, const struct source_options *o, struct err *err
 		r = source_open(o, &site->source, err);
 	if (r)
 		return r;
-	site_simplify(&site->spec);
+	host_name_settle(&site->spec, NULL);
 	set_prefix(site);
 	set_origin(site);
 	return 0;

@@ -43,8 +43,6 @@ struct site {
 	char prefix[REPOSITORY_MAX];   /* "namespace/" of the SOURCE, or "" */
 };
 
-/* Hosts that are one registry compare as one: the Hub's, and the scheme's own port. */
-void site_simplify(struct source_spec *spec);
 /* Errors of source_open. */
 NODISCARD int site_open(struct site *site, const struct source_options *o, struct err *err);
 /* store and refs are borrowed. -ENOMEM. */

@@ -85,6 +85,14 @@ static void discard(struct site *site)
 	free(site);
 }
 
+static int no_room(struct err *err)
+{
+	return err_set(err, -ENFILE,
+		       "%u registries are in use, and this mount has no room for more: mount this "
+		       "one by itself",
+		       SITES_MAX);
+}
+
 /* Somebody may have made the same meanwhile: then that one counts. */
 static int publish(struct sites *s, struct site *site, struct site **ret, struct err *err)
 {
@@ -103,27 +111,36 @@ static int publish(struct sites *s, struct site *site, struct site **ret, struct
 	if (other || r)
 		discard(site);
 	*ret = other ? other : site;
-	return r == -ENFILE ? err_set(err, r,
-				      "%u registries are in use, and this mount has no room for "
-				      "more: mount this one by itself",
-				      SITES_MAX)
-			    : r;
+	return r == -ENFILE ? no_room(err) : r;
 }
 
-/* All that is done for a SOURCE. */
-static int make(struct sites *s, struct site *site, const struct source_options *o, struct err *err)
+/* Opened, and without threads yet. */
+static int make(struct sites *s, const char *name, struct site **ret, struct err *err)
 {
-	int r = site_open(site, o, err);
+	char spec_text[HOST_NAME_SIZE];
+	struct source_spec spec;
+	if (!may_make(s, name, spec_text, &spec))
+		return -ENOENT;
+	struct site *site = calloc(1, sizeof(*site));
+	if (!site)
+		return -ENOMEM;
+	struct source_options o = s->o->source;
+	o.spec = spec_text;
+	o.public_only = !is_allowed(s->o, &spec);
+	int r = host_name_spell(&spec, site->name) ? -ENOENT : site_open(site, &o, err);
+	if (r)
+		discard(site);
+	else
+		*ret = site;
+	return r;
+}
+
+/* One that is open. Takes it over. */
+static int add(struct sites *s, struct site *site, struct site **ret, struct err *err)
+{
+	int r = site_equip(site, s->o, s->store, s->refs, err);
 	if (r == 0)
-		r = site_equip(site, s->o, s->store, s->refs, err);
-	return r ? r : site_start(site, err);
-}
-
-/* `o` but for what is the site's own. Takes over a site with its name. */
-static int add(struct sites *s, struct site *site, const struct source_options *o,
-	       struct site **ret, struct err *err)
-{
-	int r = make(s, site, o, err);
+		r = site_start(site, err);
 	if (r) {
 		discard(site);
 		return r;
@@ -133,23 +150,12 @@ static int add(struct sites *s, struct site *site, const struct source_options *
 
 int sites_get(struct sites *s, const char *name, struct site **ret, struct err *err)
 {
-	char spec_text[HOST_NAME_SIZE];
-	struct source_spec spec;
 	*ret = sites_find(s, name);
 	if (*ret)
 		return 0;
-	if (!may_make(s, name, spec_text, &spec))
-		return -ENOENT;
-	struct site *site = calloc(1, sizeof(*site));
-	if (!site)
-		return -ENOMEM;
-	struct source_options o = s->o->source;
-	o.spec = spec_text;
-	o.public_only = !is_allowed(s->o, &spec);
-	if (host_name_spell(&spec, site->name) == 0)
-		return add(s, site, &o, ret, err);
-	discard(site);
-	return -ENOENT;
+	struct site *site = NULL;
+	int r = make(s, name, &site, err);
+	return r ? r : add(s, site, ret, err);
 }
 
 int sites_packages(struct sites *s, const char *registry, struct site **ret, struct err *err)
@@ -166,7 +172,12 @@ int sites_packages(struct sites *s, const char *registry, struct site **ret, str
 	o.spec = registry;
 	site->for_packages = true;
 	snprintf(site->name, sizeof(site->name), "%s", registry);
-	return add(s, site, &o, ret, err);
+	int r = site_open(site, &o, err);
+	if (r) {
+		discard(site);
+		return r;
+	}
+	return add(s, site, ret, err);
 }
 
 static struct site *by_spec(struct sites *s, const struct source_spec *spec)
@@ -188,11 +199,23 @@ int sites_serving(struct sites *s, const struct source_spec *registry, struct si
 {
 	struct source_spec spec = *registry;
 	char name[HOST_NAME_SIZE];
-	site_simplify(&spec);
+	host_name_settle(&spec, NULL);
 	*ret = by_spec(s, &spec);
 	if (*ret)
 		return 0;
 	return host_name_spell(&spec, name) ? -ENOENT : sites_get(s, name, ret, err);
+}
+
+int sites_try(struct sites *s, const char *name, struct err *err)
+{
+	struct site *site = NULL;
+	if (sites_find(s, name))
+		return 0;
+	int r = make(s, name, &site, err);
+	if (r)
+		return r;
+	discard(site);
+	return sites_at(s, SITES_MAX - 1) ? no_room(err) : 0;
 }
 
 /* A layout's directory is called like the one repository in it. */

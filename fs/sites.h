@@ -57,6 +57,8 @@ bool sites_admit(struct sites *s, const char *name);
 /* Makes it if it must be. -ENOENT: not admitted; -ENFILE: SITES_MAX; -ECANCELED: the
  * mount ends; -EACCES: its configuration cannot be understood; other errors of source_open. */
 NODISCARD int sites_get(struct sites *s, const char *name, struct site **ret, struct err *err);
+/* What sites_get would say, and makes none: reads its configuration, if there is none yet. */
+NODISCARD int sites_try(struct sites *s, const char *name, struct err *err);
 /* The one that is asked where the packages of HOST[:PORT] are, and for nothing else. Errors of
  * sites_get but for the first. */
 NODISCARD int sites_packages(struct sites *s, const char *registry, struct site **ret,

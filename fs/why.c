@@ -99,6 +99,8 @@ static void explain(struct walk *k, int code)
 		    failures_find(fetcher_failures(k->op->site->fetcher), &k->op->want, &f);
 	if (code == -EINPROGRESS)
 		explain_want(k);
+	else if (code == -EAGAIN) /* its host has no site yet */
+		say(k->why, WHY_UNASKED, 0, 0, "nobody has asked that registry for anything yet");
 	else if (said)
 		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
 	else if (code == -ENOENT && !text[0])
@@ -226,6 +228,7 @@ void fs_why(struct fs *fs, const char *path, struct why *ret)
 		op->fs = fs;
 		op->start_ms = clock_ms();
 		op->accept_stale = true;
+		op->explains = true;
 		k->op = op;
 		k->why = ret;
 		snprintf(k->todo, sizeof(k->todo), "%s", path);

@@ -440,3 +440,15 @@ def test_registries_have_a_limit(mount):
         os.readlink(m / "127.0.0.1:99" / "demo/app:v1")
     assert m.log.wait("64 registries are in use")
     assert len(m.status()["hosts"]) == 64
+
+
+def test_why_makes_no_registry(mount, work):
+    """It only looks, and says what an open would be told."""
+    (work / "certs.d/b.example").mkdir(parents=True)
+    (work / "certs.d/b.example/hosts.toml").write_text("server = ")
+    m = mount("none", "--all", "--offline", "--hosts-dir", work / "certs.d")
+    for n in range(3):
+        answer = why(m, f"h{n}.example/a:v1")
+        assert answer["state"] == "unasked" and "nobody has asked that registry" in answer["text"]
+    assert "b.example/hosts.toml" in why(m, "b.example/a:v1")["text"]
+    assert m.status()["hosts"] == []
