@@ -104,9 +104,9 @@ int auth_login_id(struct auth *a, const char *repo, struct call *call, struct di
 	return 0;
 }
 
-bool auth_is_mentioned(struct auth *a)
+bool auth_mentions(struct auth *a, const char *host)
 {
-	return credentials_mention(a->credentials, a->host);
+	return credentials_mention(a->credentials, host);
 }
 
 /* ---- headers ---- */

@@ -78,7 +78,7 @@ void auth_end(struct auth_round *r);
  * there is none. Errors as credentials_find. */
 NODISCARD int auth_login_id(struct auth *a, const char *repo, struct call *call, struct digest *ret,
 			    struct err *err);
-/* credentials_warning, credentials_headers, credentials_mention of its host. */
+/* credentials_warning, credentials_headers; credentials_mention, of any host. */
 bool auth_warning(struct auth *a, char ret[WARNING_TEXT_MAX]);
 NODISCARD int auth_headers(struct auth *a, struct names *ret);
-bool auth_is_mentioned(struct auth *a);
+bool auth_mentions(struct auth *a, const char *host);

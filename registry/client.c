@@ -152,7 +152,7 @@ int client_new(const struct client_options *o, struct client **ret, struct err *
 	health_init(&c->health, c->tuning.down_ms);
 	warnings_init(&c->warnings);
 	set_address(c, o->spec);
-	atomic_init(&c->public_only, o->public_only && !c->endpoint->url.text);
+	c->public_only = o->public_only && !c->endpoint->url.text;
 	r = set_http(c, o, err);
 	if (r == 0)
 		r = set_auth(c, o, err);

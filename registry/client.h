@@ -55,7 +55,8 @@ struct client {
 	char *pem;                         /* certificates to trust, or NULL */
 	char title[URL_ORIGIN_MAX];        /* for people, and for credentials */
 	atomic_int scheme;                 /* enum client_scheme */
-	atomic_bool public_only;           /* until a file of credentials names the host */
+	bool public_only;                  /* as long as no file of credentials names the host */
+	atomic_bool admitted;              /* one does */
 	_Atomic int64_t distrust_until_ms; /* a mirror that gave wrong bytes */
 };
 
@@ -118,6 +119,8 @@ void client_free(struct client *c); /* NULL is fine */
 NODISCARD int client_ask(struct client *c, const struct question *q, struct call *call,
 			 struct answer *ret, struct err *err);
 void answer_release(struct answer *a);
+/* -EACCES, with what can be done for a host that nothing names. */
+int client_kept_out(const char *title, struct err *err);
 /* The errno and the words of a status that is none of the caller's successes. */
 int client_refusal(const struct question *q, const struct answer *a, struct err *err);
 /* How this client's host knows a repository. -ENAMETOOLONG. */

@@ -169,13 +169,16 @@ static int login(struct attempt *t, struct call *call, struct err *err)
 	return r;
 }
 
-/* A login counts at the next try, here too. */
+/* A login counts at the next try, here too; and so does its end. */
 static void admit(struct client *c)
 {
-	if (!atomic_load(&c->public_only) || !auth_is_mentioned(c->auth))
+	bool admitted;
+
+	if (!c->public_only)
 		return;
-	http_allow_any(c->http);
-	atomic_store(&c->public_only, false);
+	admitted = auth_mentions(c->auth, c->title);
+	http_allow(c->http, admitted ? ADDRESS_ANY : ADDRESS_PUBLIC);
+	atomic_store(&c->admitted, admitted);
 }
 
 static int send_logged_in(struct attempt *t, struct call *call, struct err *err)
@@ -281,8 +284,16 @@ static bool is_kept_out(const struct attempt *t)
 {
 	bool answered = t->reply.x && http_status(t->reply.x) != 0;
 
-	return atomic_load(&t->c->public_only) && t->fault == HTTP_FAULT_ADDRESS && !answered &&
-	       !t->reply.foreign && !t->token_server;
+	return t->c->public_only && !atomic_load(&t->c->admitted) &&
+	       t->fault == HTTP_FAULT_ADDRESS && !answered && !t->reply.foreign && !t->token_server;
+}
+
+int client_kept_out(const char *title, struct err *err)
+{
+	return err_set(err, -EACCES,
+		       "%s: its address is not a public one, and nothing names that host; if it is "
+		       "to be reached, log in there or mount with --allow-host %s",
+		       title, title);
 }
 
 /* Says which request it was; a token server has its own words. */
@@ -291,11 +302,7 @@ static int explain(const struct attempt *t, int code, struct err *err)
 	char where[URL_ORIGIN_MAX] = "";
 
 	if (is_kept_out(t))
-		return err_set(
-		    err, code,
-		    "%s: its address is not a public one, and nothing names that host; if "
-		    "it is to be reached, log in there or mount with --allow-host %s",
-		    t->c->title, t->c->title);
+		return client_kept_out(t->c->title, err);
 	if (t->token_server)
 		return err_wrap(err, code, "%s", t->c->title);
 	if (t->reply.foreign) {

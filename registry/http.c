@@ -47,9 +47,9 @@ int http_new(const struct http_options *o, struct http **ret)
 	return 0;
 }
 
-void http_allow_any(struct http *h)
+void http_allow(struct http *h, unsigned allowed)
 {
-	atomic_store(&h->allowed, ADDRESS_ANY);
+	atomic_store(&h->allowed, allowed);
 }
 
 void http_free(struct http *h)

@@ -119,8 +119,8 @@ NODISCARD int http_new(const struct http_options *o, struct http **ret);
 /* Every exchange has been ended. Waits for the I/O thread, which waits for
  * nobody. NULL is fine. */
 void http_free(struct http *h);
-/* From now on addresses of any class will do. */
-void http_allow_any(struct http *h);
+/* From now on addresses of these classes, as http_options.allowed. */
+void http_allow(struct http *h, unsigned allowed);
 uint64_t http_requests(const struct http *h); /* sent so far */
 uint64_t http_bytes(const struct http *h);    /* received in bodies so far */
 

@@ -23,7 +23,7 @@
 struct http {
 	struct http_options o;
 	_Atomic uint64_t requests, bytes;
-	_Atomic unsigned allowed; /* http_options.allowed, until http_allow_any */
+	_Atomic unsigned allowed; /* http_options.allowed, until http_allow */
 
 	struct lock lock;
 	bool running, stopping;                   /* guarded by lock */

@@ -351,6 +351,25 @@ def test_a_login_counts_at_the_next_try(mount, registry, work):
     assert read(m / spelt(registry) / "demo/app:v1/main.wasm") == image.layer.data
 
 
+def test_logging_out_counts_too(mount, registry, work):
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    auth = work / "auth.json"
+    auth.write_text(json.dumps({"auths": {registry.address: {}}}))
+    auth.chmod(0o600)
+    m = mount("none", "--all", "--auth-file", auth)
+    path = m / spelt(registry) / "demo/app:v1/main.wasm"
+    assert read(path) == image.layer.data
+    auth.write_text("{}")
+    asked = registry.count()
+    with raises(EACCES):
+        os.readlink(m / spelt(registry) / "demo/other:v1")
+    assert registry.count() == asked
+    assert read(path) == image.layer.data, "what is cached needs nobody"
+    auth.write_text(json.dumps({"auths": {registry.address: {}}}))
+    with raises(ENOENT):
+        os.readlink(m / spelt(registry) / "demo/other:v2")
+
+
 def test_default_hosts_toml_names_nobody(mount, registry, work):
     directory = work / "certs.d/_default"
     directory.mkdir(parents=True)
