@@ -72,6 +72,7 @@ int endpoints_new(const struct endpoints_options *o, struct endpoints **ret, str
 	if (r == 0) {
 		set_names(e, o->spec);
 		co.public_only = o->public_only && !e->groups.named;
+		e->near = co.public_only && !host_name_is_public(o->spec->host);
 		e->sets = calloc(e->groups.n, sizeof(*e->sets));
 		r = e->sets ? 0 : err_set(err, -ENOMEM, "out of memory");
 	}
@@ -237,6 +238,9 @@ int endpoints_ask(struct endpoints *e, const struct question *q, struct call *ca
 	if (e->groups.v[group].blocked)
 		return err_set(err, -EACCES, "%s/%s: blocked by %s", e->title, q->repo,
 			       e->groups.v[group].blocked);
+	/* Nor may a mirror be asked to go there for us. */
+	if (e->near && !auth_mentions(origin(e)->auth, e->title))
+		return client_kept_out(e->title, err);
 	for (unsigned i = 0; i < set->n; i++) {
 		struct client *c = set->v[i];
 

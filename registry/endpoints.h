@@ -32,6 +32,7 @@ struct endpoint_set {
 struct endpoints {
 	struct endpoint_groups groups;
 	struct endpoint_set *sets;        /* of each group; the first has the origin */
+	bool near;                        /* only credentials can admit it */
 	bool several;                     /* somebody else than the origin may answer */
 	char title[URL_ORIGIN_MAX];       /* the registry's, for people */
 	char origin[URL_ORIGIN_MAX + 32]; /* key of what is remembered of it */

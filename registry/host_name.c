@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/host_name.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "registry/address.h"
 
 static void replace(char *s, size_t len, char from, char to)
 {
@@ -146,4 +150,16 @@ bool host_name_is_global(const char *host)
 			return false;
 	}
 	return memchr(host, '.', len) != NULL;
+}
+
+bool host_name_is_public(const char *host)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+
+	if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
+		return address_class((const struct sockaddr *)&in) == ADDRESS_PUBLIC;
+	if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1)
+		return address_class((const struct sockaddr *)&in6) == ADDRESS_PUBLIC;
+	return host_name_is_global(host);
 }

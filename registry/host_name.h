@@ -38,3 +38,6 @@ bool host_name_is_qualified(const struct source_spec *spec);
  * itself: no single word, no number at the end, and nothing below a domain that is kept, or known,
  * for local use. */
 bool host_name_is_global(const char *host);
+/* Whether it is a global name, or an address that is public: what somebody else may be asked to
+ * look up for a user whom we do not trust. */
+bool host_name_is_public(const char *host);

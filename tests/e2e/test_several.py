@@ -370,6 +370,26 @@ def test_logging_out_counts_too(mount, registry, work):
         os.readlink(m / spelt(registry) / "demo/other:v2")
 
 
+def test_a_mirror_of_all_is_sent_nowhere_near(mount, registry, work):
+    """It would go where we do not."""
+    directory = work / "certs.d/_default"
+    directory.mkdir(parents=True)
+    (directory / "hosts.toml").write_text(f'[host."{registry.url}"]\ncapabilities = ["pull", "resolve"]\n')
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    auth = work / "auth.json"
+    auth.write_text("{}")
+    auth.chmod(0o600)
+    m = mount("none", "--all", "--hosts-dir", work / "certs.d", "--auth-file", auth, "--allow-host", "10.0.0.3")
+    for host in ("10.0.0.1:80", "[fd00::1]:80", "metadata.google.internal", "localhost:9"):
+        with raises(EACCES):
+            os.readlink(m / host / "demo/app:v1")
+        assert "--allow-host" in why(m, f"{host}/demo/app:v1")["text"]
+    assert registry.count() == 0
+    auth.write_text(json.dumps({"auths": {"10.0.0.2": {}}}))
+    for host in ("registry.example", "10.0.0.3:80", "10.0.0.2"):
+        assert os.readlink(m / host / "demo/app:v1")
+
+
 def test_default_hosts_toml_names_nobody(mount, registry, work):
     directory = work / "certs.d/_default"
     directory.mkdir(parents=True)
