@@ -116,13 +116,14 @@ static int get_manifest(const struct manifest *m, const char *name, char **ret)
 	return -ENODATA;
 }
 
-/* Where it comes from, as a reference without tag: "ghcr.io/org/hello". */
+/* Where it comes from, as a reference without tag: "ghcr.io/org/hello". Not of manifest.json:
+ * that is content, one node wherever it is found, and would name but one of the places. */
 static int get_source(struct op *op, const struct node *node, char **ret)
 {
 	char repo[NODE_REPO_MAX];
-	int r = node->kind == NODE_TAG || node->kind == NODE_MANIFEST
-		    ? tree_repo(op, node->id, repo)
-		    : node_content_repo(op->fs->nodes, node->id, repo);
+	if (node_kind_is_content(node->kind))
+		return -ENODATA;
+	int r = tree_repo(op, node->id, repo);
 	if (r)
 		return r;
 	return asprintf(ret, "%s/%s", source_title(op->site->source), repo) < 0 ? -ENOMEM : 0;
@@ -256,8 +257,8 @@ static int add(struct list *l, const char *a, const char *b, const char *c)
 static int list_manifest(const struct manifest *m, struct list *l)
 {
 	char digits[24];
-	int r = add(l, "source", "", "");
-	if (r == 0 && m->artifact_type)
+	int r = 0;
+	if (m->artifact_type)
 		r = add(l, "artifact-type", "", "");
 	if (r == 0 &&
 	    annotation_get(m->annotations, m->annotation_count, "org.opencontainers.image.title"))
@@ -285,6 +286,8 @@ static int list_subject(struct op *op, const struct subject *s, struct list *l)
 		r = add(l, "cached", "", "");
 	if (r == 0 && s->content)
 		r = add(l, "verified", "", "");
+	if (r == 0 && s->manifest && !s->content)
+		r = add(l, "source", "", "");
 	if (r == 0 && s->manifest)
 		r = list_manifest(s->manifest, l);
 	return r;

@@ -7,7 +7,7 @@ import pathlib
 import re
 import signal
 import threading
-from errno import EACCES, EHOSTUNREACH, ENFILE, ENOENT, ETIMEDOUT
+from errno import EACCES, EHOSTUNREACH, ENFILE, ENODATA, ENOENT, ETIMEDOUT
 
 import pytest
 
@@ -43,6 +43,22 @@ def test_two_hosts(mount, two):
         assert source == f"{registry.address}/demo/app"
         assert os.listdir(m / spelt(registry)) == ["demo"]
     assert one.image.layer.data != other.image.layer.data
+
+
+def test_the_source_of_what_lies_in_two_places(mount, registries):
+    """manifest.json is one node for both, so only the directories can say it."""
+    a, c = registries(), registries()
+    samples.push_wasm(a.store, "demo/app", "v1")
+    samples.push_wasm(c.store, "other/x", "v1")
+    m = mount(a.address, c.address)
+    places = {m / spelt(a) / "demo/app:v1": f"{a.address}/demo/app", m / spelt(c) / "other/x:v1": f"{c.address}/other/x"}
+    for _ in range(2):
+        for path, source in places.items():
+            assert os.getxattr(f"{path}/", "user.oci.source").decode() == source
+            assert "user.oci.source" in os.listxattr(f"{path}/")
+            assert "user.oci.source" not in os.listxattr(path / "manifest.json")
+            with raises(ENODATA):
+                os.getxattr(path / "manifest.json", "user.oci.source")
 
 
 def test_spellings_are_directories_of_their_own(mount, two):
