@@ -165,6 +165,16 @@ int fetch_refused(struct fetcher *f, struct err *err)
 	return source_down(f->o.source, err);
 }
 
+int fetch_refused_for(struct fetcher *f, const struct want *want, const char *repo, struct err *err)
+{
+	char what[ERR_TEXT_MAX];
+	int r = fetch_refused(f, err);
+	if (r == 0 || !f->o.offline)
+		return r;
+	want_describe(want, source_title(f->o.source), repo, what, sizeof(what));
+	return err_wrap(err, r, "%s", what);
+}
+
 static struct pool *local_pool(struct fetcher *f, const struct want *want)
 {
 	if (is_of_layers(want->kind))
@@ -189,7 +199,7 @@ int fetch_park(struct fetcher *f, const struct want *want, const char *repo, str
 	if (full.local)
 		return flight_park(f->flights, &full, repo, local_pool(f, want), w);
 	/* An index may need nobody: its job sees to that. */
-	int r = want->kind == WANT_INDEX ? 0 : fetch_refused(f, err);
+	int r = want->kind == WANT_INDEX ? 0 : fetch_refused_for(f, want, repo, err);
 	if (r)
 		return r;
 	return flight_park(f->flights, &full, repo, remote_pool(f, want), w);

@@ -67,5 +67,7 @@ struct failures *fetcher_failures(struct fetcher *f);
  * to be down, and -EHOSTUNREACH for what --offline would have to ask. */
 NODISCARD int fetch_park(struct fetcher *f, const struct want *want, const char *repo,
 			 struct waiter *w, struct err *err);
-/* Whether the origin would not be asked now: 0, or why not. */
+/* Whether the origin would not be asked now: 0, or why not; and not for this. */
 int fetch_refused(struct fetcher *f, struct err *err);
+int fetch_refused_for(struct fetcher *f, const struct want *want, const char *repo,
+		      struct err *err);

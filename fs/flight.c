@@ -62,13 +62,6 @@ struct release {
 	struct err err;
 };
 
-bool want_equal(const struct want *a, const struct want *b)
-{
-	return a->kind == b->kind && a->size == b->size && a->layer == b->layer &&
-	       strcmp(a->repo, b->repo) == 0 && strcmp(a->tag, b->tag) == 0 &&
-	       digest_equal(&a->digest, &b->digest) && digest_equal(&a->member, &b->member);
-}
-
 int flights_new(const struct flights_options *o, struct flights **ret)
 {
 	struct flights *f = calloc(1, sizeof(*f));
@@ -440,54 +433,6 @@ static void look_at_pace(struct waiter *w, int64_t now)
 	w->look_ms = now + w->pace_ms;
 }
 
-/* Who was asked for what, as a person would write it. */
-static void describe(const struct flight *fl, char *out, size_t room)
-{
-	const struct want *w = &fl->want;
-	const char *title = fl->flights->o.title;
-	char digest[DIGEST_STRING_MAX] = "";
-	if (digest_is_set(&w->digest))
-		digest_string(&w->digest, digest);
-	switch (w->kind) {
-	case WANT_TAG:
-		snprintf(out, room, "%s: %s:%s", title, w->repo, w->tag);
-		break;
-	case WANT_MANIFEST:
-	case WANT_NAMED:
-		snprintf(out, room, "%s: %s@%s", title, w->repo, digest);
-		break;
-	case WANT_BLOB:
-		snprintf(out, room, "%s: %s@%s", title, fl->repo, digest);
-		break;
-	case WANT_REPO:
-		snprintf(out, room, "%s: %s", title, w->repo);
-		break;
-	case WANT_TAGS:
-		snprintf(out, room, "%s: the tags of %s", title, w->repo);
-		break;
-	case WANT_REFERRERS:
-		snprintf(out, room, "%s: the referrers of %s@%s", title, w->repo, digest);
-		break;
-	case WANT_INDEX:
-		snprintf(out, room, "%s: index.json of %s", title, w->repo);
-		break;
-	case WANT_CATALOG:
-		snprintf(out, room, "%s: its repositories", title);
-		break;
-	case WANT_PACKAGES:
-		snprintf(out, room, "%s: where its packages are", title);
-		break;
-	case WANT_ROOTFS:
-		snprintf(out, room, "%s: the layers of %s@%s", title, w->repo, digest);
-		break;
-	case WANT_LAYER:
-	case WANT_MEMBER:
-		snprintf(out, room, "%s: layer %llu of %s@%s", title, (unsigned long long)w->layer,
-			 w->repo, digest);
-		break;
-	}
-}
-
 /* What a waiter is told whose time has come. */
 static void late(struct flight *fl, struct release *ret)
 {
@@ -499,7 +444,7 @@ static void late(struct flight *fl, struct release *ret)
 		ret->code = said;
 		return;
 	}
-	describe(fl, what, sizeof(what));
+	want_describe(&fl->want, fl->flights->o.title, fl->repo, what, sizeof(what));
 	if (fl->want.local) {
 		(void)err_set(
 		    &ret->err, ret->code,

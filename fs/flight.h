@@ -89,6 +89,9 @@ struct want {
 
 /* Whether both miss the same thing, wherever it comes from. */
 bool want_equal(const struct want *a, const struct want *b);
+/* Who is asked for what, as a person would write it; repo: that of a WANT_BLOB. */
+void want_describe(const struct want *w, const char *title, const char *repo, char *out,
+		   size_t room);
 
 struct flight;
 

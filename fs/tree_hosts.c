@@ -1,18 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The first level of a mount of several registries: their hosts. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cache/refs.h"
 #include "fs/catalog.h"
 #include "fs/tree.h"
 
+/* For who asks why. */
+static int no_such_host(struct op *op, const char *name)
+{
+	char list[ERR_TEXT_MAX / 2] = "";
+	size_t len = 0;
+	struct site *site;
+	if (!op->explains || tree_is_probe(name))
+		return -ENOENT;
+	for (unsigned i = 0; (site = sites_at(&op->fs->sites, i)); i++) {
+		int n = snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", site->name);
+		if (n >= (int)(sizeof(list) - len)) {
+			snprintf(list + len, sizeof(list) - len, "...");
+			break;
+		}
+		len += (size_t)n;
+	}
+	if (op->fs->sites.all)
+		return err_set(&op->err, -ENOENT,
+			       "there is no registry '%s': a host has a dot or a port", name);
+	return err_set(&op->err, -ENOENT, "there is no registry '%s' in this mount, which has %s",
+		       name, list);
+}
+
 int tree_lookup_host(struct op *op, const struct node *root, const char *name, struct found *ret)
 {
 	ret->entry_s = TREE_FOREVER_S;
 	if (!sites_find(&op->fs->sites, name) &&
 	    (tree_is_probe(name) || !sites_admit(&op->fs->sites, name)))
-		return -ENOENT;
+		return no_such_host(op, name);
 	return tree_found_dir(root, NODE_HOST, name, ret);
 }
 

@@ -29,13 +29,77 @@ struct walk {
 	size_t depth;
 };
 
+/* What to do about an errno of DESIGN §2.4. */
+static const char *hint_of_errno(int code)
+{
+	switch (code < 0 ? -code : code) {
+	case ENOENT:
+		return "check the spelling; a name that is new at the registry is seen after 10 s";
+	case EACCES:
+		return "log in (docker login, podman login) or name a file with --auth-file: it "
+		       "counts at the next try, without a remount; registries also say this of "
+		       "what does not exist";
+	case EHOSTUNREACH:
+		return "see whether the host answers (curl -I https://HOST/v2/); it is tried again "
+		       "after 5 s, and what is cached is served meanwhile";
+	case ETIMEDOUT:
+		return "see whether the host is well; --timeout allows more time";
+	case EBUSY:
+		return "the registry limits requests: log in, wait, or use a mirror";
+	case EBADMSG:
+		return "nothing of it was kept; try again, and if it stays so tell who runs the "
+		       "registry: what it serves is not what was published";
+	case EPROTO:
+		return "the registry, or a proxy on the way, does not speak as it should; see what "
+		       "it says to curl";
+	case EFBIG:
+		return "a larger --cache-size may help, if it is not a manifest";
+	case ENOSPC:
+		return "make room on the disk of the cache, or mount with another --cache";
+	case EOPNOTSUPP:
+		return "it cannot be verified, so it is not served; publish it anew with sha256";
+	case ENOEXEC:
+		return "main.wasm is opened only if it is WebAssembly; its bytes are in layers/";
+	case EKEYREJECTED:
+		return "it carries no signature that the policy accepts";
+	case ENFILE:
+		return "this mount holds as many registries, or names, as it can: mount that one "
+		       "by "
+		       "itself, or unmount and mount again";
+	default:
+		return "a fault of this machine: see the log (journalctl -t wasmocifs)";
+	}
+}
+
+/* Where a text says more of the cause than the errno does. */
+static const struct {
+	const char *text, *hint;
+} hints[] = {
+    {"--offline", "mount without --offline to have it fetched"},
+    {"--allow-host", "whoever mounts can name that host with --allow-host, or log in there (docker "
+		     "login, podman login): that counts at the next try, without a remount"},
+    {"mount that registry by its own name",
+     "its login is used below a mount of that registry only, not where another one sends us there"},
+    {"in this mount, which has",
+     "check the spelling; or mount with --all, which has any host by its name"},
+};
+
+static const char *hint_of(int code, const char *text)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
+		if (strstr(text, hints[i].text))
+			return hints[i].hint;
+	}
+	return hint_of_errno(code);
+}
+
 static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, const char *text)
 {
 	w->state = state;
 	w->code = code;
 	w->wall_ms = wall_ms;
-	w->hint = state == WHY_FAILED ? why_hint(code) : NULL;
 	snprintf(w->text, sizeof(w->text), "%s", text);
+	w->hint = state == WHY_FAILED ? hint_of(code, text) : NULL;
 }
 
 /* Of whichever registry was asked for it last. */
@@ -80,7 +144,7 @@ static void explain_want(struct walk *k)
 		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
 		return;
 	}
-	int refused = fetch_refused(fetcher, &err);
+	int refused = fetch_refused_for(fetcher, &k->op->want, k->op->repo, &err);
 	if (refused)
 		say(k->why, WHY_FAILED, refused, 0, err.text);
 	else if (k->op->want.kind == WANT_INDEX)
@@ -243,41 +307,4 @@ void fs_why(struct fs *fs, const char *path, struct why *ret)
 	}
 	free(k);
 	free(op);
-}
-
-const char *why_hint(int code)
-{
-	switch (code < 0 ? -code : code) {
-	case ENOENT:
-		return "check the spelling; a name that is new at the registry is seen after 10 s";
-	case EACCES:
-		return "log in (docker login, podman login) or name a file with --auth-file: it "
-		       "counts at the next try, without a remount; registries also say this of "
-		       "what does not exist";
-	case EHOSTUNREACH:
-		return "see whether the host answers (curl -I https://HOST/v2/); it is tried again "
-		       "after 5 s, and what is cached is served meanwhile";
-	case ETIMEDOUT:
-		return "see whether the host is well; --timeout allows more time";
-	case EBUSY:
-		return "the registry limits requests: log in, wait, or use a mirror";
-	case EBADMSG:
-		return "nothing of it was kept; try again, and if it stays so tell who runs the "
-		       "registry: what it serves is not what was published";
-	case EPROTO:
-		return "the registry, or a proxy on the way, does not speak as it should; see what "
-		       "it says to curl";
-	case EFBIG:
-		return "a larger --cache-size may help, if it is not a manifest";
-	case ENOSPC:
-		return "make room on the disk of the cache, or mount with another --cache";
-	case EOPNOTSUPP:
-		return "it cannot be verified, so it is not served; publish it anew with sha256";
-	case ENOEXEC:
-		return "main.wasm is opened only if it is WebAssembly; its bytes are in layers/";
-	case EKEYREJECTED:
-		return "it carries no signature that the policy accepts";
-	default:
-		return "a fault of this machine: see the log (journalctl -t wasmocifs)";
-	}
 }

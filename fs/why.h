@@ -29,10 +29,8 @@ struct why {
 	int code;          /* WHY_FAILED: -errno */
 	int64_t wall_ms;   /* WHY_FAILED: when; 0: it is so now */
 	char text[ERR_TEXT_MAX];
-	const char *hint; /* WHY_FAILED: what to do */
+	const char *hint; /* WHY_FAILED: what to do about it; static */
 };
 
 /* path: below the mountpoint, "" or "/…". */
 void fs_why(struct fs *fs, const char *path, struct why *ret);
-/* What to do about an errno of DESIGN §2.4. */
-const char *why_hint(int code);

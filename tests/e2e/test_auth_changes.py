@@ -252,3 +252,4 @@ def test_a_registry_that_has_moved(mount, registry, registries, auth_file):
     m = mount(None, "--auth-file", auth_file({registry.address: ("me", SECRET)}))
     shown = told(m, m / "demo/app:v1/main.wasm")
     assert f"mount that registry by its own name, {other.address}" in shown
+    assert "docker login" not in shown and "below a mount of that registry" in shown

@@ -75,6 +75,8 @@ def test_first_level_has_hosts_only(mount, two):
         with raises(ENOENT):
             os.stat(m / name)
     assert two[0].count() == two[1].count() == 0, "nobody was asked"
+    answer = why(m, "ghcr.io/a:v1")
+    assert answer["errno"] == "ENOENT" and all(spelt(registry) in answer["text"] for registry in two) and "--all" in answer["hint"]
 
 
 def test_one_source_has_no_hosts(mount, two):
@@ -245,6 +247,7 @@ def test_all_admits_who_is_named_only(mount, two):
     assert other.accepted == 0, "not even a connection"
     answer = why(m, f"{other.address}/demo/app:v1")
     assert answer["errno"] == "EACCES" and f"--allow-host {other.address}" in answer["text"]
+    assert "--allow-host" in answer["hint"] and "does not exist" not in answer["hint"]
     assert os.listdir(m) == [spelt(one)]
     assert m.status()["all"] is True and m.status()["sources"] == []
 
@@ -276,6 +279,8 @@ def test_all_and_names_that_are_none(mount, registry):
     for name in ("go.mod", "ghcr.io"):
         os.stat(m / name)
     assert m.status()["hosts"] == [] and os.listdir(m) == [], "a probe makes no registry"
+    answer = why(m, "go")
+    assert "a host has a dot or a port" in answer["text"] and "--all" not in answer["hint"]
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1:{}", "localhost:{}", "localhost_{}_", "[::ffff:127.0.0.1]:{}", "a.localhost:{}", "0.0.0.0:{}"])
@@ -494,6 +499,8 @@ def test_registries_have_a_limit(mount):
     with raises(ENFILE):
         os.readlink(m / "127.0.0.1:99" / "demo/app:v1")
     assert m.log.wait("64 registries are in use")
+    answer = why(m, "127.0.0.1:99/demo/app:v1")
+    assert answer["errno"] == "ENFILE" and "64 registries" in answer["text"] and "this machine" not in answer["hint"]
     assert len(m.status()["hosts"]) == 64
 
 

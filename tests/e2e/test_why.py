@@ -98,6 +98,10 @@ def test_down_and_offline(mount, registry, image):
     offline = mount(None, "--offline")
     answer = why(offline, "demo/app:v1")
     assert answer["errno"] == "EHOSTUNREACH" and "--offline" in answer["text"]
+    assert f"{registry.address}: demo/app:v1: not in the cache" in answer["text"] and "curl" not in answer["hint"]
+    with raises(EHOSTUNREACH):
+        os.readlink(offline / "demo/app:v1")
+    assert offline.log.wait(f"readlink: {registry.address}: demo/app:v1: not in the cache")
     registry.start()
 
 
