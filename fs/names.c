@@ -322,12 +322,17 @@ static int name_files(const struct naming *naming, struct manifest_names *n)
 #define PATH_DEFAULT  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_DIRS_MAX 64
 
+static bool is_compat(const struct manifest *m)
+{
+	const char *variant = annotation(m, "module.wasm.image/variant");
+	return variant && strncmp(variant, "compat", 6) == 0;
+}
+
 /* Whether manifest and config say that what runs in the image is Wasm. */
 static bool is_wasm_image(const struct naming *n)
 {
 	const struct image_config *c = n->config;
-	const char *variant = annotation(n->m, "module.wasm.image/variant");
-	if (variant && strncmp(variant, "compat", 6) == 0)
+	if (is_compat(n->m))
 		return true;
 	if (!c)
 		return false;
@@ -425,8 +430,13 @@ static int choose_in_rootfs(const struct naming *n, struct manifest_names *names
 	const struct image_config *c = n->config;
 	names->main_listed = is_wasm_image(n);
 	if (!c || c->arg_count == 0) {
-		(void)choose_plugin(n, names);
-		names->main_listed &= names->main_kind != MAIN_WASM_NONE;
+		/* Without an entry point only its layers can tell. */
+		bool declared = !names->main_listed || is_compat(n->m);
+		if (declared)
+			(void)choose_plugin(n, names);
+		else
+			names->main_kind = MAIN_WASM_ROOTFS;
+		names->main_listed &= declared && names->main_kind != MAIN_WASM_NONE;
 		return 0;
 	}
 	if (!names->main_listed)

@@ -66,7 +66,8 @@ enum main_wasm {
 	MAIN_WASM_LAYER,  /* declared: main_layer; listed */
 	MAIN_WASM_MAYBE,  /* not declared, but main_layer may be one: resolved by looking at its
 			   * bytes when the name is looked up; not listed */
-	MAIN_WASM_ROOTFS, /* the first of main_paths that is a file in the merged root */
+	MAIN_WASM_ROOTFS, /* the first of main_paths that is a file in the merged root; where there
+			   * are none the only Wasm in it, if there is one: not listed */
 	MAIN_WASM_PLUGIN, /* the first "plugin.wasm" in the archive main_layer */
 };
 
@@ -87,7 +88,7 @@ struct manifest_names {
 	bool main_listed;
 	char **main_paths; /* MAIN_WASM_ROOTFS: where the entry point may be, up to a NULL: as
 			    * the config has it, or a bare name in PATH and then in the working
-			    * directory, as container runtimes look for it; else NULL */
+			    * directory, as container runtimes look for it; NULL: there is none */
 };
 
 /* new; -ENOMEM. config, lock: NULL where there is none, or it says nothing. Freeing NULL is

@@ -302,9 +302,29 @@ static int is_wasm_inside(struct op *op, const struct node *dir, const struct ma
 	return content_is_wasm(content_kind(head, (size_t)n)) ? 0 : -ENOENT;
 }
 
+/* Where there is no entry point: the plugin of proxies, else the only file that is called as
+ * Wasm is; or -ENOENT. */
+static long find_only_wasm(const struct rootfs *root)
+{
+	long found = -ENOENT;
+	bool several = false;
+	for (size_t i = 0; i < root->n; i++) {
+		const char *name = rootfs_name(root, i);
+		if (root->v[i].kind != ROOTFS_MEMBER || !name_is_wasm(name))
+			continue;
+		if (strcmp(name, PLUGIN_NAME) == 0)
+			return (long)i;
+		several |= found >= 0;
+		found = (long)i;
+	}
+	return several ? -ENOENT : found;
+}
+
 /* What the entry point names in the merged tree, or -ENOENT. */
 static long find_entry_point(const struct rootfs *root, const struct manifest_names *names)
 {
+	if (!names->main_paths)
+		return find_only_wasm(root);
 	for (size_t k = 0; names->main_paths[k]; k++) {
 		long i = rootfs_resolve(root, 0, names->main_paths[k]);
 		if (i >= 0 && root->v[i].kind == ROOTFS_MEMBER)

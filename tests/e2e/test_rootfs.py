@@ -5,6 +5,7 @@ Every image here is built by umoci, pushed to docker-registry by skopeo, and com
 and what links mean.
 """
 
+import json
 import os
 import stat
 import tarfile
@@ -314,3 +315,26 @@ def test_the_comparison_sees_differences(work):
     found = differences(tree_of(work / "a"), tree_of(work / "b"))
     assert [line.split(":")[0] for line in found] == ["not expected", "differs", "differs", "differs"]
     assert tree_of(work / "a")[b"d/l"] == Entry("link", content="at b'f'")
+
+
+@pytest.mark.parametrize("files, main", [
+    ({"app.wasm": samples.wasm(3000, 5), "etc/x": b"x"}, "app.wasm"),
+    ({"a.wasm": samples.wasm(3000, 5), "deep/plugin.wasm": samples.wasm(3000, 6)}, "deep/plugin.wasm"),
+    ({"a.wasm": samples.wasm(3000, 5), "b.wasm": samples.wasm(3000, 6)}, None),
+    ({"README": b"x"}, None),
+])
+def test_an_image_for_wasm_without_an_entry_point(mount, registry, files, main):
+    """As `crane append` makes it. What is listed resolves; the only Wasm is what there is to run."""
+    image = artifacts.container(files, architecture="wasm", system="wasi")
+    config = json.loads(image.config.data)
+    del config["config"]
+    config = artifacts.Blob(json.dumps(config).encode(), image.config.media_type)
+    samples.push(registry.store, "demo/app", "v1", config, image.layers)
+    m = mount()
+    for name in os.listdir(m / "demo/app:v1/"):
+        os.stat(m / "demo/app:v1" / name)
+    if main:
+        assert read(m / "demo/app:v1/main.wasm") == files[main]
+    else:
+        with raises(ENOENT):
+            os.stat(m / "demo/app:v1/main.wasm")
