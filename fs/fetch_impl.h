@@ -63,6 +63,9 @@ NODISCARD int fetch_tag(struct fetcher *f, const char *repo, const char *tag, st
 			struct err *err);
 NODISCARD int fetch_listing(struct fetcher *f, const char *repo, struct call *call,
 			    struct err *err);
+/* What the source lists without a tag: noted as named. New array. */
+NODISCARD int fetch_untagged(struct fetcher *f, const char *repo, struct call *call,
+			     struct descriptor **ret, size_t *ret_n, struct err *err);
 /* fetch_index.c */
 NODISCARD int fetch_run_index(struct fetcher *f, const struct flight_job *job, struct blob **ret,
 			      struct err *err);

@@ -187,16 +187,19 @@ static uint64_t size_of(struct fetcher *f, const struct descriptor *d)
 	return size;
 }
 
+/* tag: NULL of one that has none. */
 static json_t *entry(const char *tag, const struct descriptor *d, uint64_t size, const char *type)
 {
 	char digest[DIGEST_STRING_MAX];
 	digest_string(&d->digest, digest);
-	return json_pack("{s:s, s:s, s:I, s:{s:s}}", "mediaType", type, "digest", digest, "size",
-			 (json_int_t)size, "annotations", "org.opencontainers.image.ref.name", tag);
+	json_t *name = tag ? json_pack("{s:s}", "org.opencontainers.image.ref.name", tag) : NULL;
+	return json_pack("{s:s, s:s, s:I, s:o*}", "mediaType", type, "digest", digest, "size",
+			 (json_int_t)size, "annotations", name);
 }
 
 /* What was denied, and never known, is not there. */
-static char *write_index(struct fetcher *f, const char *repo, const struct names *names)
+static char *write_index(struct fetcher *f, const char *repo, const struct names *names,
+			 const struct descriptor *untagged, size_t untagged_n)
 {
 	json_t *entries = json_array();
 	json_t *index = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
@@ -214,6 +217,10 @@ static char *write_index(struct fetcher *f, const char *repo, const struct names
 			json_decref(index);
 			return NULL;
 		}
+	}
+	for (size_t i = 0; index && i < untagged_n; i++) {
+		const struct descriptor *d = &untagged[i];
+		(void)json_array_append_new(entries, entry(NULL, d, d->size, d->media_type));
 	}
 	char *text = index ? json_dumps(index, JSON_COMPACT) : NULL;
 	json_decref(index);
@@ -256,16 +263,21 @@ int fetch_run_index(struct fetcher *f, const struct flight_job *job, struct blob
 		    struct err *err)
 {
 	const char *repo = job->want->repo;
+	AUTO_FREE struct descriptor *untagged = NULL;
+	size_t untagged_n = 0;
 	struct listing *tags = NULL;
 	int r = listing(f, job, &tags, err);
 	if (r)
 		return r;
-	if (tags->names.n > INDEX_TAGS_MAX)
+	if (source_is_local(f->o.source))
+		r = fetch_untagged(f, repo, job->call, &untagged, &untagged_n, err);
+	if (r == 0 && tags->names.n > INDEX_TAGS_MAX)
 		r = err_set(err, -EFBIG, "%s: an index of more than %u tags; open them by name",
 			    repo, INDEX_TAGS_MAX);
 	if (r == 0)
 		r = learn_tags(f, job, &tags->names, err);
-	AUTO_FREE char *text = r == 0 ? write_index(f, repo, &tags->names) : NULL;
+	AUTO_FREE char *text =
+	    r == 0 ? write_index(f, repo, &tags->names, untagged, untagged_n) : NULL;
 	listing_unref(tags);
 	if (r == 0 && !text)
 		r = err_set(err, -ENOMEM, "%s: no memory for its index", repo);

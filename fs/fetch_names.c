@@ -296,13 +296,26 @@ int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names,
 	return 0;
 }
 
+int fetch_untagged(struct fetcher *f, const char *repo, struct call *call, struct descriptor **ret,
+		   size_t *ret_n, struct err *err)
+{
+	int r = source_untagged(f->o.source, repo, call, ret, ret_n, err);
+	return r || *ret_n == 0 ? r : fetch_note_named(f, repo, *ret, *ret_n, err);
+}
+
 int fetch_listing(struct fetcher *f, const char *repo, struct call *call, struct err *err)
 {
+	AUTO_FREE struct descriptor *untagged = NULL;
+	size_t n = 0;
 	struct names names = {0};
 	bool whole = true;
 	int r = source_tags(f->o.source, repo, false, call, &names, &whole, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, repo);
+	if (r == 0)
+		r = fetch_untagged(f, repo, call, &untagged, &n, err);
+	if (r)
+		names_release(&names);
 	return r ? r : fetch_keep_listing(f, repo, &names, whole, err);
 }
 
@@ -325,6 +338,8 @@ int fetch_run_repo(struct fetcher *f, const struct flight_job *job, struct err *
 	const char *repo = job->want->repo;
 	struct names names = {0};
 	bool whole;
+	if (source_is_local(f->o.source))
+		return fetch_listing(f, repo, job->call, err);
 	int r = source_tags(f->o.source, repo, true, job->call, &names, &whole, err);
 	if (r == -ENOENT)
 		catalog_listing_absent(f->o.catalog, repo);

@@ -169,13 +169,29 @@ static bool is_manifest(struct op *op, const struct descriptor *d)
 	return image || media_type_is_manifest(d->media_type);
 }
 
+/* A layout says what it has, whether it has a tag or not. */
+static int learn_layout(struct op *op, const char *repo)
+{
+	struct want w = tree_want(WANT_TAGS, repo);
+	struct listing *tags = NULL;
+	if (!source_is_local(op->site->source))
+		return 0;
+	enum known known = catalog_listing(op->site->catalog, repo, &tags, NULL);
+	listing_unref(tags);
+	bool known_enough = known != KNOWN_NOT && (known != KNOWN_STALE || op->accept_stale);
+	return known_enough || op_failed(op, &w) ? 0 : op_want(op, &w, 0);
+}
+
 /* The digests known so far: all, or the manifests among them. */
 static int list_digests(struct op *op, const struct node *dir, const char *repo, struct dirlist *l)
 {
 	AUTO_FREE struct descriptor *v = NULL;
 	size_t n = 0;
 	uint64_t hash = tree_path_hash(op->fs, dir->id);
-	int r = catalog_named_all(op->site->catalog, repo, &v, &n, &op->err);
+	int r = learn_layout(op, repo);
+	if (r)
+		return r;
+	r = catalog_named_all(op->site->catalog, repo, &v, &n, &op->err);
 	if (r == -ENOENT)
 		return 0;
 	for (size_t i = 0; i < n && r == 0; i++) {

@@ -135,32 +135,43 @@ static int check_repo(const struct layout *l, const char *repo, struct call *cal
 /* Questions. Each is a function that finds the answer, and an operation that
  * puts it in words. */
 
+/* What index.json lists, as it is. */
+static int describe_entry(const struct layout *l, const struct manifest_entry *e,
+			  struct descriptor *ret, struct err *err)
+{
+	struct document doc;
+	uint64_t size = 0;
+	AUTO_FD int fd = layout_dir_open_blob(&l->dir, &e->desc.digest, &size, err);
+
+	if (fd < 0)
+		return fd;
+	if (e->desc.media_type[0] == '\0') {
+		int rc = read_document(l, &e->desc.digest, e, &doc, err);
+		if (rc < 0)
+			return rc;
+		*ret = doc.desc;
+		document_release(&doc);
+		return 0;
+	}
+	*ret = e->desc;
+	if (size != e->desc.size)
+		return err_set(err, -EBADMSG, "listed with the size %llu, has %llu",
+			       (unsigned long long)e->desc.size, (unsigned long long)size);
+	return 0;
+}
+
 static int find_tag(struct layout *l, const char *tag, struct descriptor *ret, struct err *err)
 {
 	struct manifest *index;
 	const struct manifest_entry *e;
-	struct document doc;
-	uint64_t size = 0;
 	int rc = layout_dir_index(&l->dir, &index, err);
 	if (rc < 0)
 		return rc;
 	rc = entry_of_tag(index, tag, &e, err);
 	if (rc == 0) {
-		AUTO_FD int fd = layout_dir_open_blob(&l->dir, &e->desc.digest, &size, err);
-		rc = fd < 0 ? fd : 0;
-	}
-	if (rc == 0 && e->desc.media_type[0] != '\0') {
-		*ret = e->desc;
-		if (size != e->desc.size)
-			rc = err_set(err, -EBADMSG, "tag %s: listed with the size %llu, has %llu",
-				     tag, (unsigned long long)e->desc.size,
-				     (unsigned long long)size);
-	} else if (rc == 0) {
-		rc = read_document(l, &e->desc.digest, e, &doc, err);
-		if (rc == 0) {
-			*ret = doc.desc;
-			document_release(&doc);
-		}
+		rc = describe_entry(l, e, ret, err);
+		if (rc == -EBADMSG)
+			rc = err_wrap(err, rc, "tag %s", tag);
 	}
 	manifest_unref(index);
 	return rc;
@@ -342,6 +353,44 @@ static int layout_tags(struct source *s, const char *repo, bool first_page, stru
 	return answer(l, rc, &own, err);
 }
 
+/* One that is damaged is nobody's to ask for. */
+static int find_untagged(const struct layout *l, const struct manifest *index,
+			 struct descriptor **ret, size_t *ret_n, struct err *err)
+{
+	struct descriptor *v = calloc(index->layer_count + 1, sizeof(*v));
+	size_t n = 0;
+
+	if (v == NULL)
+		return err_set(err, -ENOMEM, "no memory for the manifests");
+	for (size_t i = 0; i < index->layer_count; i++) {
+		const struct manifest_entry *e = &index->layers[i];
+		if (layout_index_is_untagged(e) && digest_is_set(&e->desc.digest) &&
+		    layout_index_by_digest(index, &e->desc.digest) == e &&
+		    describe_entry(l, e, &v[n], NULL) == 0 &&
+		    media_type_is_manifest(v[n].media_type))
+			n++;
+	}
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}
+
+static int layout_untagged(struct source *s, const char *repo, struct call *call,
+			   struct descriptor **ret, size_t *ret_n, struct err *err)
+{
+	struct layout *l = layout_of(s);
+	struct err own = {""};
+	struct manifest *index = NULL;
+	int rc = check_repo(l, repo, call, &own);
+
+	if (rc == 0)
+		rc = layout_dir_index(&l->dir, &index, &own);
+	if (rc == 0)
+		rc = find_untagged(l, index, ret, ret_n, &own);
+	manifest_unref(index);
+	return answer(l, rc, &own, err);
+}
+
 static int layout_referrers(struct source *s, const char *repo, const struct digest *d,
 			    struct call *call, struct referrers *ret, struct err *err)
 {
@@ -440,6 +489,7 @@ static const struct source_ops layout_ops = {
     .stat = layout_stat,
     .blob = layout_blob,
     .tags = layout_tags,
+    .untagged = layout_untagged,
     .referrers = layout_referrers,
     .catalog = layout_catalog,
 };

@@ -48,6 +48,12 @@ const struct manifest_entry *layout_index_by_digest(const struct manifest *index
 	return NULL;
 }
 
+bool layout_index_is_untagged(const struct manifest_entry *e)
+{
+	size_t len;
+	return entry_tag(e, &len) == NULL;
+}
+
 int layout_index_tags(const struct manifest *index, struct names *ret)
 {
 	struct names found = {0};

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/names.h"
@@ -19,6 +20,7 @@
 const struct manifest_entry *layout_index_by_tag(const struct manifest *index, const char *tag);
 const struct manifest_entry *layout_index_by_digest(const struct manifest *index,
 						    const struct digest *d);
+bool layout_index_is_untagged(const struct manifest_entry *e);
 /* All tags, sorted. -ENOMEM. */
 NODISCARD int layout_index_tags(const struct manifest *index, struct names *ret);
 

@@ -112,6 +112,14 @@ int source_tags(struct source *s, const char *repo, bool first_page, struct call
 	return r;
 }
 
+int source_untagged(struct source *s, const char *repo, struct call *call, struct descriptor **ret,
+		    size_t *ret_n, struct err *err)
+{
+	*ret = NULL;
+	*ret_n = 0;
+	return s->ops->untagged ? s->ops->untagged(s, repo, call, ret, ret_n, err) : 0;
+}
+
 int source_referrers(struct source *s, const char *repo, const struct digest *d, struct call *call,
 		     struct referrers *ret, struct err *err)
 {

@@ -168,6 +168,10 @@ NODISCARD int source_blob(struct source *s, const char *repo, const struct diges
  * those up to where the registry stops, or brings nothing new, or too much. */
 NODISCARD int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 			  struct names *ret, bool *ret_whole, struct err *err);
+/* The manifests that the origin lists by their digest alone: a layout's that have no tag, and are
+ * whole. New array, free() it; none of a registry. */
+NODISCARD int source_untagged(struct source *s, const char *repo, struct call *call,
+			      struct descriptor **ret, size_t *ret_n, struct err *err);
 /* The manifests that refer to this one (registry/referrers.h): by the registry's
  * API, which is not looked for again for SOURCE_REFERRERS_ABSENT_MS in a repository
  * where it is missing, else by the tag that stands in for it; and those that cosign

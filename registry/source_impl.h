@@ -35,6 +35,8 @@ struct source_ops {
 		    _Atomic uint64_t *progress, struct err *err);
 	int (*tags)(struct source *s, const char *repo, bool first_page, struct call *call,
 		    struct names *ret, bool *ret_whole, struct err *err);
+	int (*untagged)(struct source *s, const char *repo, struct call *call,
+			struct descriptor **ret, size_t *ret_n, struct err *err); /* or NULL */
 	int (*referrers)(struct source *s, const char *repo, const struct digest *d,
 			 struct call *call, struct referrers *ret, struct err *err);
 	int (*catalog)(struct source *s, struct call *call, struct names *ret, bool *ret_whole,

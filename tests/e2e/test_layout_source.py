@@ -136,3 +136,43 @@ def test_it_needs_no_network(mount, layout, component):
     assert run(["sha256sum", m / "layout:v1/main.wasm"]).ok().out.startswith(component.layer.hex)
     sockets = [name for name in m.fds().values() if name.startswith("socket:")]
     assert len(sockets) <= 2, "the control socket, and what it was asked through"
+
+
+def untag(layout, *tags):
+    index = json.loads((layout / "index.json").read_text())
+    for entry in index["manifests"]:
+        if entry["annotations"]["org.opencontainers.image.ref.name"] in tags:
+            del entry["annotations"]
+    (layout / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("first", ["manifests/sha256", "index.json", ""])
+def test_what_has_no_tag(mount, layout, component, first):
+    """As `skopeo copy ... oci:DIR` leaves it: listed by its digest, whatever is looked at first."""
+    untag(layout, "v1")
+    m = mount(f"oci:{layout}")
+    repository = m / "layout"
+    if (repository / first).is_dir():
+        os.listdir(repository / first)
+    else:
+        read(repository / first)
+    assert component.hex in os.listdir(repository / "manifests/sha256")
+    entries = {e["digest"]: e for e in json.loads(read(repository / "index.json"))["manifests"]}
+    assert len(entries) == 2 and "annotations" not in entries[component.digest]
+    assert entries[component.digest]["mediaType"] == component.media_type
+    assert os.listdir(repository / "tags") == ["files"]
+    assert read(m / f"layout@{component.digest}/main.wasm") == component.layer.data
+
+
+def test_a_layout_without_any_tag(mount, layout, component):
+    """Tools take its only image; one that is damaged is not listed, and keeps nothing back."""
+    untag(layout, "v1", "files")
+    index = json.loads((layout / "index.json").read_text())
+    other = next(e for e in index["manifests"] if e["digest"] != component.digest)
+    (layout / "blobs/sha256" / other["digest"].split(":")[1]).unlink()
+    m = mount(f"oci:{layout}")
+    listed = [e["digest"] for e in json.loads(read(m / "layout/index.json"))["manifests"]]
+    assert listed == [component.digest]
+    if shutil.which("skopeo"):
+        raw = run(["skopeo", "inspect", "--raw", f"oci:{m}/layout"]).ok().out
+        assert artifacts.digest_of(raw.encode()) == component.digest
