@@ -232,6 +232,16 @@ def test_other_tools_take_the_spelling_without_colon(mount, two):
         assert artifacts.digest_of(raw.encode()) == f"sha256:{registry.image.hex}"
 
 
+def test_podman_within_a_host_with_a_port(mount, two, work):
+    """It makes an image's name of the path, which must be one."""
+    real_images.need_tools("podman")
+    m = mount(two[0].address, two[1].address)
+    image = samples.push_tar(two[0].store, "demo/tar", "v1")
+    podman = ["podman", "--root", work / "root", "--runroot", work / "runroot", "--storage-driver", "vfs"]
+    pulled = run([*podman, "pull", "-q", "oci:demo/tar:v1"], cwd=m / spelt(two[0])).ok().out.strip()
+    assert pulled == image.config.hex
+
+
 # --all
 
 
