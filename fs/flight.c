@@ -412,7 +412,8 @@ static int64_t due(const struct flights *f, const struct waiter *w, int *ret_cod
 	else if (!w->strict && !w->impatient && late < patience(f, fl))
 		late = patience(f, fl);
 	if (look < slow && look < late) {
-		*ret_code = atomic_load(&fl->progress) == w->seen ? FLIGHT_SILENT : FLIGHT_CRAWLS;
+		bool silent = atomic_load(&fl->progress) == w->seen;
+		*ret_code = !fl->begun ? FLIGHT_QUEUED : silent ? FLIGHT_SILENT : FLIGHT_CRAWLS;
 		return look;
 	}
 	*ret_code = slow <= late ? FLIGHT_SLOW : -ETIMEDOUT;

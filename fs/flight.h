@@ -105,7 +105,8 @@ struct waiter {
 	bool strict;     /* deadline_ms holds although bytes are flowing */
 	bool impatient;  /* deadline_ms holds although it waits for its turn */
 	/* Looked at every that long, unless the disk is at work: resumed with FLIGHT_CRAWLS if
-	 * less than FLIGHT_PACE_BYTES_S came meanwhile, FLIGHT_SILENT if nothing; 0: never */
+	 * less than FLIGHT_PACE_BYTES_S came meanwhile, FLIGHT_SILENT if nothing, FLIGHT_QUEUED if
+	 * it waits for its turn; 0: never */
 	int64_t pace_ms;
 	pid_t tid; /* the calling thread, for its signals */
 	/* code: 0, one of FLIGHT_…, or -errno with err. blob: what a WANT_BLOB brought,
@@ -120,7 +121,7 @@ struct waiter {
 	uint64_t seen;    /* of pace_ms: the progress there was, and when it is looked at again */
 	int64_t look_ms;
 };
-enum flight_code { FLIGHT_SLOW = 1, FLIGHT_CRAWLS, FLIGHT_SILENT, FLIGHT_MOVED };
+enum flight_code { FLIGHT_SLOW = 1, FLIGHT_CRAWLS, FLIGHT_SILENT, FLIGHT_QUEUED, FLIGHT_MOVED };
 #define FLIGHT_PACE_BYTES_S (64u << 10)
 
 /* What a job is given. It sets *ret_blob (a reference) for a WANT_BLOB. */

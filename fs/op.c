@@ -46,8 +46,11 @@ static void op_resume(struct waiter *w, int code, const struct err *err, struct 
 		return;
 	}
 	op->failure = code < 0 ? code : 0;
-	op->route.pace = code == FLIGHT_CRAWLS || code == FLIGHT_SILENT ? code : 0;
+	bool paced = code == FLIGHT_CRAWLS || code == FLIGHT_SILENT || code == FLIGHT_QUEUED;
+	op->route.pace = paced ? code : 0;
 	op->route.begun &= code != FLIGHT_MOVED;
+	if (code > FLIGHT_SLOW)
+		op->hops--; /* nothing was brought */
 	if (code < 0 || code == FLIGHT_SLOW)
 		op->accept_stale = true;
 	if (code < 0) {

@@ -48,15 +48,17 @@ typedef int (*op_handler)(struct op *op);
 /* A repository that content was asked for, in vain so far. */
 struct op_place {
 	struct site *site;
-	bool crawled; /* but something came */
+	bool crawled; /* but something came, or might have in its turn */
 	char repo[REPOSITORY_MAX];
 };
 
 /* Content is one node wherever it is found, and an op is told the node: so this is not about
  * whose path was opened, but about who gives the bytes (fs/op_site.c). */
 struct op_route {
-	bool begun, settled; /* settled: it stays where it is */
-	int pace;            /* of the flight that was left: FLIGHT_CRAWLS, FLIGHT_SILENT, or 0 */
+	bool begun;
+	bool settled; /* it stays where it is */
+	bool turned;
+	int pace; /* of the flight that it waited for: 0, or one of FLIGHT_… */
 	unsigned left_n;
 	struct op_place left[OP_PLACES_MAX];
 };

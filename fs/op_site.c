@@ -128,7 +128,7 @@ static void note_left(struct op *op, const char *repo)
 	if (!p)
 		p = &route->left[route->left_n++];
 	p->site = op->site;
-	p->crawled = route->pace == FLIGHT_CRAWLS;
+	p->crawled = route->pace == FLIGHT_CRAWLS || route->pace == FLIGHT_QUEUED;
 	snprintf(p->repo, sizeof(p->repo), "%s", repo);
 }
 
@@ -186,7 +186,8 @@ static struct site *choose_other(struct op *op, const struct digest *d, char rep
 		note_left(op, at);
 		site = next_place(op, d, silent, repo);
 	}
-	return site || pace == FLIGHT_CRAWLS ? site : back_to_crawling(op, repo);
+	bool better = pace == FLIGHT_CRAWLS || pace == FLIGHT_QUEUED;
+	return site || better ? site : back_to_crawling(op, repo);
 }
 
 bool op_route_turn(struct op *op, const struct digest *d)
@@ -197,21 +198,22 @@ bool op_route_turn(struct op *op, const struct digest *d)
 		return false;
 	struct site *site = choose_other(op, d, repo), *from = op->site;
 	if (!site) {
-		route->settled |= route->pace != 0;
+		route->settled |= route->pace != 0 && route->pace != FLIGHT_QUEUED;
 		route->pace = 0;
 		return false;
 	}
-	if (site != from && route->pace)
+	if (site != from && route->pace && route->pace != FLIGHT_QUEUED)
 		atomic_store(&from->slow_until_ms, clock_ms() + OP_SLOW_MS);
 	if (route->pace)
 		flight_leave(fetcher_flights(from->fetcher), &op->want, op->want.kind == WANT_BLOB,
 			     site == from ? repo : NULL);
 	turn_to(op, site, repo);
+	route->turned = true;
 	return true;
 }
 
 void op_route_share(struct op *op)
 {
 	op->waiter.pace_ms = op->route.settled ? 0 : OP_SHARE_MS;
-	op->waiter.impatient = op->route.left_n > 0;
+	op->waiter.impatient = op->route.turned;
 }

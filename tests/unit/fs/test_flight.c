@@ -339,6 +339,41 @@ static void test_who_parked_it_leaves(void **state)
 	lock_release(&s.lock);
 }
 
+static void park_paced(struct stage *s, struct guest *g, const struct want *w)
+{
+	memset(g, 0, sizeof(*g));
+	g->stage = s;
+	g->waiter.deadline_ms = clock_ms() + 60000;
+	g->waiter.pace_ms = 20;
+	g->waiter.resume = resumed;
+	waiter_watch(s->flights, &g->waiter);
+	assert_int_equal(flight_park(s->flights, w, "x", s->pool, &g->waiter), 0);
+}
+
+/* Nobody is silent who was not asked. */
+static void test_pace_of_what_waits_for_its_turn(void **state)
+{
+	(void)state;
+	static const char *const repos[] = {"a", "b", "c",
+					    "d"}; /* as many as the pool has threads */
+	struct stage s;
+	struct guest others[ARRAY_LEN(repos)], g;
+	open_stage(&s, 60000);
+	for (size_t i = 0; i < ARRAY_LEN(repos); i++)
+		assert_int_equal(enter(&s, &others[i], repos[i], 60000), 0);
+	await(&s, ARRAY_LEN(repos), 0);
+	struct want w = want_of("x");
+	park_paced(&s, &g, &w);
+	await(&s, ARRAY_LEN(repos), 1);
+	assert_int_equal(g.code, FLIGHT_QUEUED);
+	waiter_unwatch(s.flights, &g.waiter);
+	let_run(&s, 0);
+	await(&s, ARRAY_LEN(repos), 1 + ARRAY_LEN(repos));
+	for (size_t i = 0; i < ARRAY_LEN(repos); i++)
+		waiter_unwatch(s.flights, &others[i].waiter);
+	close_stage(&s);
+}
+
 /* It is told how the flight gets on, and the flight goes on. */
 static void test_pace(void **state)
 {
@@ -348,19 +383,14 @@ static void test_pace(void **state)
 	char repo[REPOSITORY_MAX] = "";
 	open_stage(&s, 60000);
 	struct want w = want_of("x");
-	memset(&g, 0, sizeof(g));
-	g.stage = &s;
-	g.waiter.deadline_ms = clock_ms() + 60000;
-	g.waiter.pace_ms = 20;
-	g.waiter.resume = resumed;
-	waiter_watch(s.flights, &g.waiter);
-	assert_int_equal(flight_park(s.flights, &w, "x", s.pool, &g.waiter), 0);
+	assert_int_equal(enter(&s, &other, "x", 60000), 0);
+	await(&s, 1, 0);
+	park_paced(&s, &g, &w);
 	await(&s, 1, 1);
 	assert_int_equal(g.code, FLIGHT_SILENT);
 	assert_true(flight_is_under_way(s.flights, &w, NULL));
 	/* Somebody else waits for it, who is moved too; then it is cancelled, and wanted again
 	 * it comes from where it was moved to. */
-	assert_int_equal(enter(&s, &other, "x", 60000), 0);
 	flight_leave(s.flights, &w, false, "y");
 	assert_true(flight_is_under_way(s.flights, &w, repo));
 	assert_string_equal(repo, "x");
@@ -406,6 +436,7 @@ int main(void)
 	    cmocka_unit_test(test_late_after_a_word),
 	    cmocka_unit_test(test_who_parked_it_leaves),
 	    cmocka_unit_test(test_pace),
+	    cmocka_unit_test(test_pace_of_what_waits_for_its_turn),
 	    cmocka_unit_test(test_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
