@@ -16,5 +16,6 @@ void auto_close_(int *fd)
 		return;
 	int saved = errno;
 	close(*fd);
+	*fd = -1;
 	errno = saved;
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define MAGIC          UINT64_C(0x6e6f646573776f63)
-#define VERSION        3u
+#define VERSION        4u
 #define SEALS          (F_SEAL_SHRINK | F_SEAL_GROW)
 
 #define META_OFF       ((uint64_t)ARENA_PAGE)

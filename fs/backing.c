@@ -113,13 +113,19 @@ static void id_close(struct backing_table *t, int32_t id)
 		(void)ioctl(t->fuse_fd, UAPI_IOC_BACKING_CLOSE, &arg);
 }
 
+static struct node_served served_by(const struct blob *blob, uint64_t at)
+{
+	return (struct node_served){*blob_digest(blob), at};
+}
+
 /* One open more of a node that is open, by us or by a process before us. */
 static int join(struct backing_table *t, uint64_t node, uint64_t unique, const struct part *part,
 		struct backing_open *ret) REQUIRES(t->mu)
 {
 	struct entry *e = entry_find(t, node);
+	struct node_served served = e ? served_by(e->blob, e->at) : served_by(part->blob, part->at);
 	struct node_open open;
-	int r = node_open_get(t->nodes, node, unique, &open);
+	int r = node_open_get(t->nodes, node, unique, &served, &open);
 
 	if (r < 0)
 		return r;
@@ -140,6 +146,7 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 		  struct backing_open *ret, struct entry **ret_left_out) REQUIRES(t->mu)
 {
 	struct entry *e = entry_add(t, node, part);
+	struct node_served served = served_by(part->blob, part->at);
 	struct node_open open = {0};
 	int32_t id = 0;
 	int r;
@@ -155,7 +162,7 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 	e->deciding = false;
 	cond_broadcast(&t->decided);
 	e->backing_id = id;
-	r = node_open_set(t->nodes, node, unique,
+	r = node_open_set(t->nodes, node, unique, &served,
 			  id > 0 ? NODE_OPEN_PASSTHROUGH : NODE_OPEN_ORDINARY, id, &open);
 	if (r < 0) {
 		HASH_DELETE(hh, t->entries, e);
@@ -250,34 +257,56 @@ void backing_undo(struct backing_table *t, uint64_t unique)
 	put_down(t, r, &open, e);
 }
 
-/* More than there can be openers at once, each of which may have had an id that it did not put
- * down yet. */
-#define STRAYS_MAX 256
+/* An opener that has had an id may not have put it down yet; there are never as many at once. */
+#define STRAYS_BEYOND 256
 
-struct strays {
-	int32_t first;
-	bool known[2 * STRAYS_MAX];
+struct known_ids {
+	int32_t *v;
+	size_t n, room;
+	bool complete;
 };
 
-static void mark_known(void *ctx, const struct node *node, const struct node_open *open)
+static void note_id(void *ctx, const struct node *node, const struct node_open *open,
+		    const struct node_served *served)
 {
-	struct strays *s = ctx;
-	int64_t i = (int64_t)open->backing_id - s->first;
+	struct known_ids *k = ctx;
 
-	(void)node;
-	if (open->mode == NODE_OPEN_PASSTHROUGH && i >= 0 && i < (int64_t)ARRAY_LEN(s->known))
-		s->known[i] = true;
+	(void)served;
+	if (!node || open->mode != NODE_OPEN_PASSTHROUGH)
+		return;
+	if (k->n == k->room) {
+		size_t room = 2 * k->room + 64;
+		int32_t *v = reallocarray(k->v, room, sizeof(*v));
+
+		k->complete = k->complete && v;
+		if (!v)
+			return;
+		k->v = v;
+		k->room = room;
+	}
+	k->v[k->n++] = open->backing_id;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const int32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Every id that was ever given: a close is about a microsecond. */
 void backing_close_strays(struct backing_table *t)
 {
+	struct known_ids k = {.complete = true};
 	int32_t high = nodes_backing_high(t->nodes);
-	struct strays s = {.first = high > STRAYS_MAX ? high - STRAYS_MAX : 1};
 
-	nodes_each_open(t->nodes, mark_known, &s);
-	for (int32_t i = 0; i < (int32_t)ARRAY_LEN(s.known); i++)
-		if (!s.known[i])
-			id_close(t, s.first + i);
+	nodes_each_open(t->nodes, note_id, &k);
+	if (k.n > 0)
+		qsort(k.v, k.n, sizeof(*k.v), by_id);
+	for (int32_t id = 1; k.complete && high > 0 && id <= high + STRAYS_BEYOND; id++)
+		if (k.n == 0 || !bsearch(&id, k.v, k.n, sizeof(*k.v), by_id))
+			id_close(t, id);
+	free(k.v);
 }
 
 bool backing_enabled(const struct backing_table *t)

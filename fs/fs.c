@@ -76,39 +76,45 @@ static void on_forget(void *userdata, uint64_t ino, uint64_t count)
 
 /* What the kernel has open. */
 struct opened {
-	struct open_node {
-		uint64_t id, size;
-		struct digest digest;
+	struct open_file {
+		uint64_t fh, node, size; /* node 0: it was made */
+		struct node_served served;
 	} * v;
 	size_t n, room;
 };
 
-static void note_open(void *ctx, const struct node *node, const struct node_open *open)
+static void note_open(void *ctx, const struct node *node, const struct node_open *open,
+		      const struct node_served *served)
 {
 	struct opened *o = ctx;
-	(void)open;
 	if (o->n == o->room) {
 		size_t room = 2 * o->room + 64;
-		struct open_node *v = reallocarray(o->v, room, sizeof(*v));
+		struct open_file *v = reallocarray(o->v, room, sizeof(*v));
 		if (!v)
 			return;
 		o->v = v;
 		o->room = room;
 	}
-	o->v[o->n++] = (struct open_node){node->id, node->size, node->digest};
+	o->v[o->n++] =
+	    (struct open_file){open->fh, node ? node->id : 0, node ? node->size : 0, *served};
 }
 
-/* Holds the blobs of the files that are open, as the process before us did, so that nobody
- * evicts them. One that is not at hand is brought by the next READ. */
+/* Holds what the files that are open are read from, as the process before us did, so that nobody
+ * evicts it. What is not at hand is brought by the next READ. */
 static void adopt_open_files(struct fs *fs)
 {
 	struct opened o = {0};
 	nodes_each_open(fs->nodes, note_open, &o);
 	for (size_t i = 0; i < o.n; i++) {
+		const struct open_file *f = &o.v[i];
 		struct blob *blob = NULL;
 		struct err ignored;
-		if (store_get(fs->store, &o.v[i].digest, &blob, &ignored) == 0)
-			backing_adopt(fs->backing, o.v[i].id, o.v[i].size, blob, 0);
+		if (store_get(fs->store, &f->served.digest, &blob, &ignored) < 0)
+			continue;
+		if (f->node)
+			backing_adopt(fs->backing, f->node, f->size, blob, f->served.at);
+		else
+			(void)!made_files_put(&fs->made_files, f->fh, blob);
 		blob_unref(blob);
 	}
 	free(o.v);

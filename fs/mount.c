@@ -201,3 +201,12 @@ int mount_close(const char *mountpoint, bool lazy, struct err *err)
 			       mountpoint);
 	return err_errno(err, -errno, "cannot unmount %s", mountpoint);
 }
+
+int mount_abort(unsigned minor)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor);
+	AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : write(fd, "1", 1) < 0 ? -errno : 0;
+}

@@ -31,3 +31,6 @@ enum mount_state mount_state(const char *mountpoint, unsigned *ret_minor);
 bool mount_is_stale(const char *mountpoint);
 /* Plain unmount; lazy detaches at once. -EBUSY, -EINVAL: nothing mounted, -EPERM. */
 NODISCARD int mount_close(const char *mountpoint, bool lazy, struct err *err);
+/* Ends the connection of a mount's device, whoever holds it, through the fusectl file system.
+ * -errno: that is not mounted, or not ours to use. */
+NODISCARD int mount_abort(unsigned minor);

@@ -159,6 +159,10 @@ void node_detach(struct nodes *n, uint64_t id);
 /* How the kernel has a content node open (fs/backing.c, and nobody else). While
  * opens > 0 the mode and the id stay, and the node is not freed. */
 enum node_open_mode { NODE_OPEN_ORDINARY = 1, NODE_OPEN_PASSTHROUGH };
+struct node_served { /* the blob that the node's bytes are read from, and where they begin in it */
+	struct digest digest;
+	uint64_t at;
+};
 struct node_open {
 	uint64_t fh;   /* of this open; never 0 */
 	uint64_t node; /* its id */
@@ -168,18 +172,21 @@ struct node_open {
 };
 /* One open more of a node that is open, for the request of this number. -ENOENT: it is
  * not open; -ESTALE; -ENOMEM, -ENFILE. */
-NODISCARD int node_open_get(struct nodes *n, uint64_t id, uint64_t unique, struct node_open *ret);
+NODISCARD int node_open_get(struct nodes *n, uint64_t id, uint64_t unique,
+			    const struct node_served *served, struct node_open *ret);
 /* The first open. -EBUSY: it is open; -ESTALE; -ENOMEM, -ENFILE. */
-NODISCARD int node_open_set(struct nodes *n, uint64_t id, uint64_t unique, enum node_open_mode mode,
+NODISCARD int node_open_set(struct nodes *n, uint64_t id, uint64_t unique,
+			    const struct node_served *served, enum node_open_mode mode,
 			    int32_t backing_id, struct node_open *ret);
 /* One open less; ret->opens are left. -ESTALE: no such handle (any more). */
 NODISCARD int node_open_put(struct nodes *n, uint64_t fh, struct node_open *ret);
 /* What the process before had opened for a request that was sent again: the answer never
  * arrived. As node_open_put; -ENOENT: nothing, or what was made. */
 NODISCARD int node_open_undo(struct nodes *n, uint64_t unique, struct node_open *ret);
-/* Every content node that is open, in no order; under the lock: fn takes none and
- * does not block. */
-typedef void (*node_open_fn)(void *ctx, const struct node *node, const struct node_open *open);
+/* Every open file, in no order, also one that was made (node is NULL then); under the lock: fn
+ * takes none and does not block. */
+typedef void (*node_open_fn)(void *ctx, const struct node *node, const struct node_open *open,
+			     const struct node_served *served);
 void nodes_each_open(struct nodes *n, node_open_fn fn, void *ctx);
 /* The largest backing id that a node had; 0: none had one. */
 int32_t nodes_backing_high(struct nodes *n);

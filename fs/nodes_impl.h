@@ -63,8 +63,9 @@ struct handle {
 	uint64_t node;   /* HANDLE_CONTENT: its id */
 	uint8_t digest_alg;
 	uint8_t unused[7];
-	uint8_t digest[DIGEST_BYTES_MAX]; /* HANDLE_MADE */
-	uint8_t unused2[32];
+	uint8_t digest[DIGEST_BYTES_MAX]; /* of what it is read from */
+	uint64_t at;                      /* where in that its bytes begin */
+	uint8_t unused2[24];
 };
 
 /* A lookup that was counted, and whose reply may not have gone out. */

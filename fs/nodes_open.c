@@ -63,12 +63,23 @@ static void say(uint64_t fh, uint64_t id, const struct record *rec, struct node_
 				  .opens = rec->opens};
 }
 
+static struct handle handle_as(enum handle_kind kind, uint64_t unique, const struct digest *d)
+{
+	struct handle as = {.kind = kind, .unique = unique, .digest_alg = d->alg};
+
+	memcpy(as.digest, d->bytes, sizeof(as.digest));
+	return as;
+}
+
 /* One open more, of a record whose mode stands. */
 static int open_one(struct nodes *n, uint64_t id, struct record *rec, uint64_t unique,
-		    struct node_open *ret)
+		    const struct node_served *served, struct node_open *ret)
 {
-	struct handle as = {.kind = HANDLE_CONTENT, .unique = unique, .node = id};
+	struct handle as = handle_as(HANDLE_CONTENT, unique, &served->digest);
 	uint64_t fh;
+
+	as.node = id;
+	as.at = served->at;
 	int r = handle_make(n, &as, &fh);
 
 	if (r < 0)
@@ -78,20 +89,21 @@ static int open_one(struct nodes *n, uint64_t id, struct record *rec, uint64_t u
 	return 0;
 }
 
-int node_open_get(struct nodes *n, uint64_t id, uint64_t unique, struct node_open *ret)
+int node_open_get(struct nodes *n, uint64_t id, uint64_t unique, const struct node_served *served,
+		  struct node_open *ret)
 {
 	int r = -ESTALE;
 
 	lock_take(&n->mu);
 	struct record *rec = record_of(n, id);
 	if (rec)
-		r = rec->opens == 0 ? -ENOENT : open_one(n, id, rec, unique, ret);
+		r = rec->opens == 0 ? -ENOENT : open_one(n, id, rec, unique, served, ret);
 	lock_drop(&n->mu);
 	return r;
 }
 
-int node_open_set(struct nodes *n, uint64_t id, uint64_t unique, enum node_open_mode mode,
-		  int32_t backing_id, struct node_open *ret)
+int node_open_set(struct nodes *n, uint64_t id, uint64_t unique, const struct node_served *served,
+		  enum node_open_mode mode, int32_t backing_id, struct node_open *ret)
 {
 	int r = -ESTALE;
 
@@ -104,7 +116,7 @@ int node_open_set(struct nodes *n, uint64_t id, uint64_t unique, enum node_open_
 		rec->backing_id = backing_id;
 		if (backing_id > n->table->backing_high)
 			n->table->backing_high = backing_id;
-		r = open_one(n, id, rec, unique, ret);
+		r = open_one(n, id, rec, unique, served, ret);
 	}
 	lock_drop(&n->mu);
 	return r;
@@ -151,18 +163,27 @@ int node_open_undo(struct nodes *n, uint64_t unique, struct node_open *ret)
 
 void nodes_each_open(struct nodes *n, node_open_fn fn, void *ctx)
 {
-	lock_take(&n->mu);
 	uint32_t block = 0;
-	while ((block = arena_next(n->arena, ARENA_RECORD, block)) != 0) {
-		uint32_t slot = block / SLOT_GRANULES;
-		const struct record *rec = record_at(n, slot);
-		struct node node;
-		struct node_open open;
 
-		if (!rec || rec->opens == 0 || record_copy(n, slot, rec, &node) < 0)
+	lock_take(&n->mu);
+	while ((block = arena_next(n->arena, ARENA_HANDLE, block)) != 0) {
+		uint32_t slot = block / SLOT_GRANULES;
+		const struct handle *h = handle_at(n, slot);
+		const struct record *rec =
+		    h && h->kind == HANDLE_CONTENT ? record_of(n, h->node) : NULL;
+		struct node node;
+		struct node_open open = {.fh = h ? handle_fh(slot, h) : 0};
+		struct node_served served;
+
+		if (!h || (h->kind == HANDLE_CONTENT && !rec))
 			continue;
-		say(0, node.id, rec, &open);
-		fn(ctx, &node, &open);
+		digest_restore(h->digest_alg, h->digest, &served.digest);
+		served.at = h->at;
+		if (rec && record_copy(n, (uint32_t)h->node, rec, &node) < 0)
+			continue;
+		if (rec)
+			say(open.fh, h->node, rec, &open);
+		fn(ctx, rec ? &node : NULL, &open, &served);
 	}
 	lock_drop(&n->mu);
 }
@@ -177,12 +198,10 @@ int32_t nodes_backing_high(struct nodes *n)
 
 int node_made_open(struct nodes *n, uint64_t unique, const struct digest *d, uint64_t *ret_fh)
 {
-	struct handle as = {.kind = HANDLE_MADE, .unique = unique, .digest_alg = (uint8_t)d->alg};
-	int r;
+	struct handle as = handle_as(HANDLE_MADE, unique, d);
 
-	memcpy(as.digest, d->bytes, sizeof(as.digest));
 	lock_take(&n->mu);
-	r = handle_make(n, &as, ret_fh);
+	int r = handle_make(n, &as, ret_fh);
 	lock_drop(&n->mu);
 	return r;
 }

@@ -74,7 +74,8 @@ void host_name_settle(struct source_spec *spec, char ret_source[HOST_NAME_SIZE])
 {
 	if (spec->port == (spec->https ? 443 : 80))
 		spec->port = 0;
-	if (strcmp(spec->host, "index.docker.io") == 0)
+	if (strcmp(spec->host, "index.docker.io") == 0 ||
+	    strcmp(spec->host, "registry-1.docker.io") == 0)
 		memcpy(spec->host, "docker.io", sizeof("docker.io"));
 	if (ret_source)
 		host_name_write(spec, ret_source);

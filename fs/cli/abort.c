@@ -6,8 +6,11 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -18,18 +21,6 @@
 #include "fs/control.h"
 #include "fs/mount.h"
 
-/* Of the fusectl file system, which most machines have mounted; its files belong to whoever
- * mounted. */
-static int abort_by_file(unsigned minor)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor);
-	AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return file_write_all(fd, "1", 1);
-}
-
 /* umount -f says EBUSY when somebody waits, and ends the connection all the same. */
 static int abort_by_force(const struct mounts_entry *e)
 {
@@ -38,7 +29,25 @@ static int abort_by_force(const struct mounts_entry *e)
 	return 0;
 }
 
-static void kill_children(pid_t pid)
+/* A process of that user: a file of theirs has named it, and may name any. */
+static int open_process(pid_t pid, uid_t uid)
+{
+	char path[64];
+	struct stat st;
+	AUTO_FD int fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	/* After the pidfd: the number cannot have become another one's. */
+	if (fd < 0 || stat(path, &st) < 0 || st.st_uid != uid)
+		return -1;
+	return steal_fd(&fd);
+}
+
+static bool send_to(int pidfd, int sig)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) == 0;
+}
+
+static void kill_children(pid_t pid, uid_t uid)
 {
 	char path[64];
 	AUTO_FREE char *text = NULL;
@@ -50,8 +59,9 @@ static void kill_children(pid_t pid)
 		long child = strtol(at, &end, 10);
 		if (end == at)
 			return;
-		if (child > 1)
-			(void)kill((pid_t)child, SIGKILL);
+		AUTO_FD int fd = open_process((pid_t)child, uid);
+		if (fd >= 0)
+			(void)send_to(fd, SIGKILL);
 	}
 }
 
@@ -62,16 +72,18 @@ static int abort_by_kill(const struct mounts_entry *e)
 {
 	json_t *reply = NULL;
 	pid_t worker = 0;
-	pid_t keeper = keeper_file_pid(e->uid, e->minor);
-	if (keeper > 0 && kill(keeper, SIGSTOP) == 0) {
-		kill_children(keeper);
-		(void)kill(keeper, SIGKILL);
+	pid_t pid = keeper_file_pid(e->uid, e->minor);
+	AUTO_FD int keeper = open_process(pid, e->uid);
+	if (keeper >= 0 && send_to(keeper, SIGSTOP)) {
+		kill_children(pid, e->uid);
+		(void)send_to(keeper, SIGKILL);
 		return 0;
 	}
 	/* A worker without a keeper: its socket knows it, if it answers or not. */
 	if (control_ask(e->uid, e->minor, "status", &reply, &worker, NULL) == 0)
 		json_decref(reply);
-	return worker > 0 && kill(worker, SIGKILL) == 0 ? 0 : -ESRCH;
+	AUTO_FD int alone = open_process(worker, e->uid);
+	return alone >= 0 && send_to(alone, SIGKILL) ? 0 : -ESRCH;
 }
 
 static int abort_mount(const struct mounts_entry *e)
@@ -82,7 +94,7 @@ static int abort_mount(const struct mounts_entry *e)
 		    CLI_FAILED,
 		    "the mount on %s belongs to user %u; only they and root can abort it",
 		    e->mountpoint, (unsigned)e->uid);
-	int rc = abort_by_file(e->minor);
+	int rc = mount_abort(e->minor);
 	if (rc < 0)
 		rc = abort_by_force(e);
 	if (rc < 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "base/file.h"
 #include "fs/handover.h"
@@ -38,8 +39,10 @@ int held_open(struct held *h, const struct held_options *o, struct err *err)
 		rc = err_set(err, -ENODEV, "%s: the mount was taken away at once", o->mountpoint);
 	if (rc == 0)
 		rc = init_serve(h->fuse_fd, o->no_passthrough, handover_init(h->handover), err);
-	if (rc < 0)
+	if (rc < 0) {
+		held_release(h);
 		return rc;
+	}
 	init_features(handover_init(h->handover), &features);
 	h->resend = features.resend && !o->no_resend;
 	h->served = false;
@@ -66,4 +69,13 @@ bool held_unmount(const struct held *h, const char *mountpoint)
 			log_warning("mount", "%s", err.text);
 	}
 	return gone;
+}
+
+void held_abort(const struct held *h, const char *mountpoint)
+{
+	unsigned there;
+	if (h->fuse_fd < 0 || mount_abort(h->minor) == 0)
+		return;
+	if (mount_state(mountpoint, &there) == MOUNT_OURS && there == h->minor)
+		(void)umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW);
 }

@@ -24,6 +24,7 @@
 #include "fs/cli/stop.h"
 #include "fs/handover.h"
 #include "fs/log.h"
+#include "fs/mount.h"
 #include "fs/nodes.h"
 
 #define NEVER          INT64_MAX
@@ -47,10 +48,12 @@ struct keeper {
 	unsigned young;      /* workers that have died young, one after the other */
 	unsigned crashes;    /* the same, by what they did themselves */
 	bool stopping, was_ready, is_ready;
-	int64_t start_at;   /* a worker is to be started then */
-	int64_t give_up_at; /* none is ready */
-	int64_t kill_at;    /* the worker is to be gone */
-	int file;           /* of fs/cli/keeper_file.h; -1 */
+	int64_t start_at;      /* a worker is to be started then */
+	int64_t give_up_at;    /* none is ready */
+	int64_t kill_at;       /* the worker is to be gone */
+	struct children known; /* not of a worker */
+	bool orphans;          /* a worker has died: what it had started is ours now */
+	int file;              /* of fs/cli/keeper_file.h; -1 */
 	struct heartbeat heart;
 	bool over;
 	int status;
@@ -62,6 +65,13 @@ static void end(struct keeper *k, int status, const char *why)
 	k->over = true;
 	k->status = status;
 	(void)err_set(k->err, -EIO, "%s", why);
+}
+
+/* It was detached while it was in use: what is left of it ends with its worker. */
+static bool is_detached(const struct keeper *k)
+{
+	unsigned there;
+	return mount_state(k->o->mount.mountpoint, &there) != MOUNT_OURS || there != k->held.minor;
 }
 
 /* What a dead worker has read cannot be had again: whoever waits for it gets ENOTCONN, and
@@ -124,7 +134,8 @@ static void refuse_upgrade(struct keeper *k, const char *why)
 /* One that was getting prepared, and will not be. */
 static void next_failed(struct keeper *k, int status, bool killed, const char *why)
 {
-	spawn_kill(&k->next);
+	(void)spawn_kill(&k->next);
+	k->orphans = true;
 	if (k->stopping)
 		return;
 	if (k->current.pid != 0) {
@@ -141,6 +152,8 @@ static void next_failed(struct keeper *k, int status, bool killed, const char *w
 	k->start_at = clock_ms() + pause_ms(k->young, killed);
 }
 
+static void promote(struct keeper *k);
+
 static void current_died(struct keeper *k)
 {
 	char how[SPAWN_END_MAX];
@@ -148,7 +161,13 @@ static void current_died(struct keeper *k)
 	int64_t age = clock_ms() - k->current.started_ms;
 	bool well = spawn_reap(&k->current, &killed, how);
 	k->is_ready = false;
-	if (well || k->stopping || held_is_gone(&k->held)) {
+	k->orphans = true;
+	if (k->next.prepared && !k->stopping && !held_is_gone(&k->held)) {
+		promote(k);
+		return;
+	}
+	bool lost = k->held.served && !k->held.resend && is_detached(k);
+	if (well || k->stopping || lost || held_is_gone(&k->held)) {
 		k->over = true;
 		return;
 	}
@@ -158,8 +177,11 @@ static void current_died(struct keeper *k)
 		end(k, CLI_FAILED, why);
 		return;
 	}
-	if (!was_ready && k->old_program >= 0)
-		refuse_upgrade(k, how);
+	/* Whoever waits now waits for no newcomer. */
+	if (k->old_program >= 0) {
+		(void)spawn_kill(&k->next);
+		refuse_upgrade(k, was_ready ? "the worker before it died meanwhile" : how);
+	}
 	k->young = age < KEEPER_YOUNG_MS ? k->young + 1 : 0;
 	k->crashes = age < KEEPER_YOUNG_MS && !killed ? k->crashes + 1 : 0;
 	int64_t pause = pause_ms(k->young, killed);
@@ -194,13 +216,11 @@ static int hand_over(struct keeper *k)
 	return 0;
 }
 
-/* From here on it is the one that serves, and nobody else is. */
+/* From here on it is the one that serves; nobody else is there. */
 static void promote(struct keeper *k)
 {
 	struct held *h = &k->held;
 	int rc = 0;
-	spawn_kill(&k->current);
-	k->is_ready = false;
 	if (h->fuse_fd < 0)
 		rc = held_open(h, &k->o->mount, k->err);
 	else if (h->served && !h->resend)
@@ -261,6 +281,16 @@ static void start_upgrade(struct keeper *k, const char *path)
 		refuse_upgrade(k, "no worker can be started");
 }
 
+/* It may take its time, and if it takes too long the mount is given up. */
+static void kill_current(struct keeper *k)
+{
+	k->current.killed = true;
+	k->is_ready = false;
+	if (k->give_up_at == NEVER)
+		k->give_up_at = clock_ms() + KEEPER_DOWN_MS;
+	(void)kill(k->current.pid, SIGKILL);
+}
+
 /* ---- what happens ---- */
 
 static void take_message(struct keeper *k, struct spawned *w, const struct link_message *m)
@@ -273,7 +303,10 @@ static void take_message(struct keeper *k, struct spawned *w, const struct link_
 		w->prepared = true;
 		if (k->held.title[0] == '\0')
 			snprintf(k->held.title, sizeof(k->held.title), "%s", m->text);
-		promote(k);
+		if (k->current.pid != 0)
+			kill_current(k);
+		else
+			promote(k);
 		return;
 	case LINK_READY:
 		if (!is_next)
@@ -331,7 +364,7 @@ static void take_signal(struct keeper *k)
 	}
 	k->stopping = true;
 	notify_send("STOPPING=1");
-	spawn_kill(&k->next);
+	(void)spawn_kill(&k->next);
 	k->start_at = NEVER;
 	if (k->current.pid == 0) {
 		k->over = true;
@@ -341,6 +374,13 @@ static void take_signal(struct keeper *k)
 	k->kill_at = clock_ms() + KEEPER_STOP_MS;
 }
 
+/* When the one that was told to serve must have begun; NEVER: it has, or is dying. */
+static int64_t ready_due(const struct keeper *k)
+{
+	bool waiting = k->current.pid != 0 && !k->is_ready && !k->current.killed && !k->stopping;
+	return waiting ? k->current.started_ms + KEEPER_PREPARE_MS : NEVER;
+}
+
 static void take_times(struct keeper *k)
 {
 	int64_t now = clock_ms();
@@ -348,6 +388,11 @@ static void take_times(struct keeper *k)
 		start_next(k);
 	if (k->next.pid != 0 && now >= k->next.started_ms + KEEPER_PREPARE_MS)
 		next_failed(k, CLI_FAILED, false, "a worker does not get prepared");
+	if (k->current.pid != 0 && now >= ready_due(k)) {
+		log_error("keeper", "%s: the worker does not begin to serve; it is replaced",
+			  k->o->mount.mountpoint);
+		kill_current(k);
+	}
 	if (now >= k->kill_at)
 		k->over = true;
 	if (now >= k->give_up_at && !k->stopping)
@@ -366,14 +411,14 @@ static void take_heartbeat(struct keeper *k)
 	log_error("keeper", "%s: no answer in %d s; the worker is replaced", k->o->mount.mountpoint,
 		  HEARTBEAT_WAIT_MS / 1000);
 	heartbeat_stop(&k->heart);
-	(void)kill(k->current.pid, SIGKILL);
+	kill_current(k);
 }
 
 /* The connection has ended, so the worker ends too, if it can. */
 static void take_end(struct keeper *k)
 {
 	k->stopping = true;
-	spawn_kill(&k->next);
+	(void)spawn_kill(&k->next);
 	k->start_at = k->give_up_at = NEVER;
 	k->kill_at = k->kill_at == NEVER ? clock_ms() + KEEPER_END_MS : k->kill_at;
 	k->over = k->over || k->current.pid == 0;
@@ -384,6 +429,7 @@ static int timeout_ms(const struct keeper *k)
 	int64_t at = k->start_at;
 	at = k->heart.next_at < at ? k->heart.next_at : at;
 	at = k->give_up_at < at ? k->give_up_at : at;
+	at = ready_due(k) < at ? ready_due(k) : at;
 	at = k->kill_at < at ? k->kill_at : at;
 	if (k->next.pid != 0 && k->next.started_ms + KEEPER_PREPARE_MS < at)
 		at = k->next.started_ms + KEEPER_PREPARE_MS;
@@ -394,10 +440,13 @@ static int timeout_ms(const struct keeper *k)
 }
 
 /* Helpers that a dead worker was waiting for. */
-static void end_orphans(const struct keeper *k)
+static void take_orphans(struct keeper *k)
 {
 	const pid_t ours[] = {k->current.pid, k->next.pid, k->heart.pid, k->heart.left};
-	spawn_end_orphans(ours, ARRAY_LEN(ours));
+	if (k->orphans)
+		spawn_end_orphans(&k->known, ours, ARRAY_LEN(ours));
+	k->orphans = false;
+	spawn_note_children(&k->known, ours, ARRAY_LEN(ours));
 }
 
 static void step(struct keeper *k)
@@ -432,7 +481,7 @@ static void step(struct keeper *k)
 		take_heartbeat(k);
 		take_times(k);
 	}
-	end_orphans(k);
+	take_orphans(k);
 }
 
 int keeper_run(const struct keeper_options *o, struct err *err)
@@ -459,6 +508,7 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 		return CLI_FAILED;
 	if (k.signal_fd < 0)
 		end(&k, CLI_FAILED, "cannot watch for signals");
+	spawn_note_children(&k.known, NULL, 0);
 	spawn_adopt_orphans();
 	spawn_protect();
 	if (k.held.fuse_fd >= 0)
@@ -466,9 +516,12 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 	while (!k.over)
 		step(&k);
 	heartbeat_stop(&k.heart);
-	spawn_kill(&k.next);
-	spawn_kill(&k.current);
-	end_orphans(&k);
+	bool dead = spawn_kill(&k.next) & spawn_kill(&k.current);
+	k.orphans = true;
+	take_orphans(&k);
+	/* One that waits for a disk holds the connection, and would keep it open. */
+	if (!dead && !k.leaving)
+		held_abort(&k.held, o->mount.mountpoint);
 	keeper_file_remove(k.held.minor, steal_fd(&k.file));
 	bool gone = !k.leaving && held_unmount(&k.held, o->mount.mountpoint);
 	if (gone && k.stored)

@@ -86,8 +86,6 @@ static int filter_calls(void)
 	    SCMP_SYS(fanotify_init),
 	    SCMP_SYS(userfaultfd),
 	    SCMP_SYS(io_uring_setup),
-	    SCMP_SYS(mknod),
-	    SCMP_SYS(mknodat),
 	    SCMP_SYS(vhangup),
 	};
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);

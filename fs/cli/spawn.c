@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "fs/child.h"
 #include "fs/cli/link.h"
 
 #define CHILDREN_MAX (64u << 10) /* bytes of pids */
@@ -99,7 +100,7 @@ int spawn_start(int program, char **argv, struct spawned *ret, struct err *err)
 	if (ret->pidfd < 0) {
 		rc = err_errno(err, -errno, "cannot watch a worker");
 		ret->link = steal_fd(&ours);
-		spawn_kill(ret);
+		(void)spawn_kill(ret);
 		return rc;
 	}
 	ret->link = steal_fd(&ours);
@@ -131,14 +132,15 @@ bool spawn_reap(struct spawned *w, bool *ret_killed, char ret[SPAWN_END_MAX])
 	return well;
 }
 
-void spawn_kill(struct spawned *w)
+bool spawn_kill(struct spawned *w)
 {
-	char ignored[SPAWN_END_MAX];
-	bool killed;
+	int status;
 	if (w->pid == 0)
-		return;
+		return true;
 	(void)kill(w->pid, SIGKILL);
-	(void)spawn_reap(w, &killed, ignored);
+	bool gone = child_wait(w->pid, clock_ms() + SPAWN_KILL_MS, &status);
+	forget(w);
+	return gone;
 }
 
 void spawn_adopt_orphans(void)
@@ -146,30 +148,52 @@ void spawn_adopt_orphans(void)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-static bool is_kept(pid_t pid, const pid_t *keep, size_t n)
+static bool has(const pid_t *v, size_t n, pid_t pid)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (keep[i] == pid)
+		if (v[i] == pid)
 			return true;
 	}
 	return false;
 }
 
-void spawn_end_orphans(const pid_t *keep, size_t n)
+static void list_children(struct children *ret)
 {
 	char path[64];
 	AUTO_FREE char *text = NULL;
 	size_t len = 0;
+	ret->n = 0;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	if (file_read_small(AT_FDCWD, path, CHILDREN_MAX, &text, &len) < 0)
 		return;
-	for (char *at = text, *after; *at != '\0'; at = after) {
+	for (char *at = text, *after; *at != '\0' && ret->n < SPAWN_CHILDREN_MAX; at = after) {
 		long pid = strtol(at, &after, 10);
 		if (after == at)
 			return;
-		if (pid <= 1 || is_kept((pid_t)pid, keep, n))
+		if (pid > 1)
+			ret->v[ret->n++] = (pid_t)pid;
+	}
+}
+
+void spawn_note_children(struct children *known, const pid_t *ours, size_t n)
+{
+	struct children now;
+	list_children(&now);
+	known->n = 0;
+	for (size_t i = 0; i < now.n; i++) {
+		if (!has(ours, n, now.v[i]) && waitpid(now.v[i], NULL, WNOHANG) == 0)
+			known->v[known->n++] = now.v[i];
+	}
+}
+
+void spawn_end_orphans(const struct children *known, const pid_t *ours, size_t n)
+{
+	struct children now;
+	list_children(&now);
+	for (size_t i = 0; i < now.n; i++) {
+		if (has(ours, n, now.v[i]) || has(known->v, known->n, now.v[i]))
 			continue;
-		(void)kill((pid_t)pid, SIGKILL);
-		(void)waitpid((pid_t)pid, NULL, WNOHANG);
+		(void)kill(now.v[i], SIGKILL);
+		(void)waitpid(now.v[i], NULL, WNOHANG);
 	}
 }

@@ -14,7 +14,7 @@ struct spawned {
 	int pidfd, link;
 	int program; /* O_PATH: what it runs; borrowed */
 	int64_t started_ms;
-	bool prepared;
+	bool prepared, killed; /* killed: it was told to die, and may take its time */
 };
 
 #define SPAWNED_NONE ((struct spawned){.pid = 0, .pidfd = -1, .link = -1, .program = -1})
@@ -30,11 +30,22 @@ NODISCARD int spawn_start(int program, char **argv, struct spawned *ret, struct 
 /* After its pidfd is readable. What ended it, in words; true: it ended well (status 0). */
 #define SPAWN_END_MAX 128
 bool spawn_reap(struct spawned *w, bool *ret_killed, char ret[SPAWN_END_MAX]);
-/* Kills and reaps it. None is fine. */
-void spawn_kill(struct spawned *w);
+/* Kills and reaps it; none is fine. False: it waits for a disk, and is left behind, to be reaped by
+ * spawn_end_orphans or by nobody: SPAWN_KILL_MS is as long as we wait. */
+#define SPAWN_KILL_MS 1000
+bool spawn_kill(struct spawned *w);
 
 /* What a dead worker had started becomes this process's (spawn_adopt_orphans), and nobody wants
- * it any more: spawn_end_orphans kills and reaps all children but those of `keep` (pids; 0 is
- * none). One that does not die at once is reaped by a later call. */
+ * it any more. Not so what was here before, or came while the worker lived: an agent that a
+ * helper has left behind on purpose. */
+#define SPAWN_CHILDREN_MAX 256
+struct children {
+	pid_t v[SPAWN_CHILDREN_MAX];
+	size_t n;
+};
 void spawn_adopt_orphans(void);
-void spawn_end_orphans(const pid_t *keep, size_t n);
+/* Those that there are now, but for `ours` (pids; 0 is none), are nobody's business. Reaps those
+ * that have ended. */
+void spawn_note_children(struct children *known, const pid_t *ours, size_t n);
+/* A worker has died: kills all that are neither ours nor known. */
+void spawn_end_orphans(const struct children *known, const pid_t *ours, size_t n);

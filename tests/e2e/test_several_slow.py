@@ -43,7 +43,8 @@ def test_one_that_crawls_is_left(mount, same):
         assert read(app(m, a)) == a.image.layer.data
     assert took.seconds < 1 + SHARE * SLOW, "not at the pace of the other"
     assert a.count("GET", "/blobs/") == 1
-    assert re.fullmatch(r"bytes=[1-9]0000-399999", next(r for r in a.requests() if r.method == "GET" and "/blobs/" in r.target).headers.get("Range"))
+    asked = next(r for r in a.requests() if r.method == "GET" and "/blobs/" in r.target).headers.get("Range")
+    assert asked is None or re.fullmatch(r"bytes=[1-9]0000-399999", asked), "from where it was, if anything had come"
     slow = hosts(m)[c.address]
     assert slow["state"] == "slow" and slow["until"] and "another has too" in slow["reason"]
 

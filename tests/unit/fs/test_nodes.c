@@ -15,7 +15,11 @@
 
 #include "fs/nodes.h"
 
-#define ROOT  UINT64_C(1)
+#define ROOT UINT64_C(1)
+
+static const struct node_served served = {
+    .digest = {.alg = DIGEST_SHA256, .len = 32, .bytes = {77}}, .at = 512};
+
 #define MANY  (1u << 20)
 #define SLACK (64u << 10) /* bytes: what may be kept of each size of block */
 
@@ -347,13 +351,13 @@ static void test_opens(void **state)
 	struct node_open one, two, open;
 
 	(void)state;
-	assert_int_equal(node_open_get(n, id, 1, &open), -ENOENT);
+	assert_int_equal(node_open_get(n, id, 1, &served, &open), -ENOENT);
 	assert_int_equal(node_open_put(n, 77, &open), -ESTALE);
-	assert_int_equal(node_open_set(n, id, 2, NODE_OPEN_PASSTHROUGH, 42, &one), 0);
+	assert_int_equal(node_open_set(n, id, 2, &served, NODE_OPEN_PASSTHROUGH, 42, &one), 0);
 	assert_int_equal(one.opens, 1);
 	assert_int_equal(nodes_backing_high(n), 42);
-	assert_int_equal(node_open_set(n, id, 3, NODE_OPEN_ORDINARY, 0, &open), -EBUSY);
-	assert_int_equal(node_open_get(n, id, 4, &two), 0);
+	assert_int_equal(node_open_set(n, id, 3, &served, NODE_OPEN_ORDINARY, 0, &open), -EBUSY);
+	assert_int_equal(node_open_get(n, id, 4, &served, &two), 0);
 	assert_int_equal(two.mode, NODE_OPEN_PASSTHROUGH);
 	assert_int_equal(two.backing_id, 42);
 	assert_int_equal(two.opens, 2);
@@ -369,8 +373,8 @@ static void test_opens(void **state)
 	assert_int_equal(open.node, id);
 	assert_int_equal(open.backing_id, 42);
 	assert_false(exists(n, id));
-	assert_int_equal(node_open_get(n, id, 5, &open), -ESTALE);
-	assert_int_equal(node_open_set(n, id, 6, NODE_OPEN_ORDINARY, 0, &open), -ESTALE);
+	assert_int_equal(node_open_get(n, id, 5, &served, &open), -ESTALE);
+	assert_int_equal(node_open_set(n, id, 6, &served, NODE_OPEN_ORDINARY, 0, &open), -ESTALE);
 	nodes_free(n);
 }
 
@@ -546,9 +550,9 @@ static void use_broken(struct nodes *n, const uint64_t *ids, size_t count)
 		(void)!node_content_repo(n, ids[i], repo);
 		(void)!node_image(n, ids[i], &node);
 		(void)!node_bind(n, ids[i], &d);
-		(void)!node_open_get(n, ids[i], i, &open);
+		(void)!node_open_get(n, ids[i], i, &served, &open);
 		(void)!node_open_put(n, ids[i], &open);
-		(void)!node_open_set(n, ids[i], i, NODE_OPEN_ORDINARY, 0, &open);
+		(void)!node_open_set(n, ids[i], i, &served, NODE_OPEN_ORDINARY, 0, &open);
 		(void)!node_made_read(n, ids[i], &d);
 		struct node_key key = dir_key(ids[i], NODE_NAMESPACE, "child");
 		if (node_get(n, &key, 0, &node) == 0)

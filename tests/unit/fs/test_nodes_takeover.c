@@ -17,6 +17,9 @@
 
 #define ROOT UINT64_C(1)
 
+static const struct node_served served = {
+    .digest = {.alg = DIGEST_SHA256, .len = 32, .bytes = {77}}, .at = 512};
+
 static struct nodes *new_table(void)
 {
 	struct nodes *n = NULL;
@@ -77,6 +80,19 @@ static struct nodes *attach(struct nodes *before)
 	return n;
 }
 
+static void check_open(void *ctx, const struct node *node, const struct node_open *open,
+		       const struct node_served *from)
+{
+	unsigned *seen = ctx;
+
+	assert_true(open->fh != 0);
+	if (node) {
+		assert_true(digest_equal(&from->digest, &served.digest));
+		assert_int_equal(from->at, served.at);
+	}
+	++*seen;
+}
+
 /* What was done for a request whose answer never arrived is undone when it comes again. */
 static void test_resent(void **state)
 {
@@ -88,13 +104,16 @@ static void test_resent(void **state)
 	struct node node;
 
 	(void)state;
-	assert_int_equal(node_open_set(n, id, 100, NODE_OPEN_ORDINARY, 0, &open), 0);
+	assert_int_equal(node_open_set(n, id, 100, &served, NODE_OPEN_ORDINARY, 0, &open), 0);
 	assert_int_equal(node_made_open(n, 102, &d, &made), 0);
 	assert_int_equal(node_get(n, &key, 104, &node), 0);
 	node_answered(n, 104);
 	assert_int_equal(node_get(n, &key, 106, &node), 0);
 
 	n = attach(n);
+	unsigned seen = 0;
+	nodes_each_open(n, check_open, &seen);
+	assert_int_equal(seen, 2);
 	struct nodes_usage u;
 	nodes_usage(n, &u);
 	assert_int_equal(u.handles, 2);
@@ -135,10 +154,10 @@ static void live(struct nodes *n, unsigned seed)
 		struct node_key deeper = dir_key(dir.id, NODE_TAG, "below");
 		int r = node_get(n, &deeper, x | 1, &below);
 		int c = try_content(n, NODE_CONTENT, x % 40, 5, place, &content);
-		int o = c == 0 ? node_open_get(n, content.id, x, &open) : -1;
+		int o = c == 0 ? node_open_get(n, content.id, x, &served, &open) : -1;
 		if (o == -ENOENT)
-			o = node_open_set(n, content.id, x, NODE_OPEN_PASSTHROUGH, (int)x % 99 + 1,
-					  &open);
+			o = node_open_set(n, content.id, x, &served, NODE_OPEN_PASSTHROUGH,
+					  (int)x % 99 + 1, &open);
 		if (r == 0 && x % 7 == 0)
 			node_detach(n, below.id);
 		if (o == 0)
