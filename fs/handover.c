@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define MAGIC   UINT64_C(0x7265766f646e6168)
-#define VERSION 1u
+#define VERSION 2u
 #define SEALS   (F_SEAL_SHRINK | F_SEAL_GROW)
 
 struct head {
@@ -19,6 +19,7 @@ struct head {
 	uint32_t generation;
 	uint32_t progress[HANDOVER_BUFFERS];
 	struct handover_init init;
+	char identity[HANDOVER_IDENTITY];
 };
 
 #define HEAD_LEN 4096u
@@ -141,4 +142,9 @@ void *handover_memory(struct handover *h, size_t len)
 uint32_t *handover_generation(struct handover *h)
 {
 	return &head_of(h)->generation;
+}
+
+char *handover_identity(struct handover *h)
+{
+	return head_of(h)->identity;
 }

@@ -46,6 +46,10 @@ NODISCARD int handover_attach(int memfd, struct handover **ret, struct err *err)
 int handover_fd(const struct handover *h); /* borrowed */
 void handover_free(struct handover *h);    /* NULL is fine */
 
+/* Which mount it is, in words of its keeper's: a later one goes on with it only if it wants the
+ * same. "" at first. */
+#define HANDOVER_IDENTITY 1024
+char *handover_identity(struct handover *h);
 /* How many workers have served the mount; 0 at first. The keeper's. */
 uint32_t *handover_generation(struct handover *h);
 /* len bytes, HANDOVER_MEMORY at the most, zero at first, for the cache: what of it was hashed. */

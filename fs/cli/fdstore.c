@@ -91,7 +91,23 @@ static bool read_minor(int fuse_fd, unsigned *ret)
 	return after != number && errno == 0 && minor <= UINT32_MAX;
 }
 
-bool fdstore_take(struct held *ret)
+/* Why it cannot be gone on with; NULL: it can. */
+static const char *why_not(struct held *h, const int fds[COUNT], const char *identity,
+			   struct err *err)
+{
+	if (fds[FUSE] < 0 || held_is_gone(h))
+		return "it has ended";
+	if (!read_minor(fds[FUSE], &h->minor))
+		return "the kernel does not say which it is";
+	if (nodes_attach(fds[NODES], &h->nodes, err) < 0 ||
+	    handover_attach(fds[HANDOVER], &h->handover, err) < 0)
+		return err->text;
+	char *kept = handover_identity(h->handover);
+	kept[HANDOVER_IDENTITY - 1] = '\0';
+	return strcmp(kept, identity) == 0 ? NULL : "its sources or options were others";
+}
+
+void fdstore_take(const char *identity, struct held *ret)
 {
 	struct init_features features;
 	struct err err = {""};
@@ -101,24 +117,19 @@ bool fdstore_take(struct held *ret)
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_FDNAMES");
-	bool some = fds[FUSE] >= 0 || fds[NODES] >= 0 || fds[HANDOVER] >= 0;
+	if (fds[FUSE] < 0 && fds[NODES] < 0 && fds[HANDOVER] < 0)
+		return;
 	ret->fuse_fd = fds[FUSE];
-	bool ok = fds[FUSE] >= 0 && !held_is_gone(ret) && read_minor(fds[FUSE], &ret->minor) &&
-		  nodes_attach(fds[NODES], &ret->nodes, &err) == 0 &&
-		  handover_attach(fds[HANDOVER], &ret->handover, &err) == 0;
+	const char *why = why_not(ret, fds, identity, &err);
 	auto_close_(&fds[NODES]);
 	auto_close_(&fds[HANDOVER]);
-	if (ok) {
+	if (why == NULL) {
 		init_features(handover_init(ret->handover), &features);
 		ret->resend = features.resend;
 		ret->served = true;
-		return true;
+		return;
 	}
-	if (some)
-		log_warning("keeper", "what was kept of the mount cannot be used: %s",
-			    err.text[0] != '\0' ? err.text : "it has ended");
+	log_warning("keeper", "what was kept of the mount is not gone on with: %s", why);
 	held_release(ret);
-	if (some)
-		fdstore_forget();
-	return false;
+	fdstore_forget();
 }

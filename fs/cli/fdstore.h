@@ -22,5 +22,6 @@ bool fdstore_keep(const struct held *h);
 /* The mount is gone: they need not be kept. */
 void fdstore_forget(void);
 /* What was kept for a process of this unit, if anything, without its title; the variables are taken
- * out of the environment. False: nothing, or nothing that can be used: that is closed. */
-bool fdstore_take(struct held *ret);
+ * out of the environment. What is another mount (struct held_options), or cannot be used, is
+ * closed; *ret then has its minor, for it may be mounted still. */
+void fdstore_take(const char *identity, struct held *ret);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -43,6 +44,7 @@ int held_open(struct held *h, const struct held_options *o, struct err *err)
 		held_release(h);
 		return rc;
 	}
+	snprintf(handover_identity(h->handover), HANDOVER_IDENTITY, "%s", o->identity);
 	init_features(handover_init(h->handover), &features);
 	h->resend = features.resend && !o->no_resend;
 	h->served = false;

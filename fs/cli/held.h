@@ -15,6 +15,8 @@ struct held_options {
 	const char *mountpoint;
 	bool allow_other, noexec, no_passthrough;
 	bool no_resend; /* behave as on a kernel that cannot send again */
+	/* Which mount it is: its sources and options, as a digest; borrowed. */
+	const char *identity;
 };
 
 struct held {

@@ -48,12 +48,13 @@ struct keeper {
 	unsigned young;      /* workers that have died young, one after the other */
 	unsigned crashes;    /* the same, by what they did themselves */
 	bool stopping, was_ready, is_ready;
-	int64_t start_at;      /* a worker is to be started then */
-	int64_t give_up_at;    /* none is ready */
-	int64_t kill_at;       /* the worker is to be gone */
-	struct children known; /* not of a worker */
-	bool orphans;          /* a worker has died: what it had started is ours now */
-	int file;              /* of fs/cli/keeper_file.h; -1 */
+	int64_t start_at;                 /* a worker is to be started then */
+	int64_t give_up_at;               /* none is ready */
+	int64_t kill_at;                  /* the worker is to be gone */
+	struct children known;            /* not of a worker */
+	bool orphans;                     /* a worker has died: what it had started is ours now */
+	char upgrade_path[LINK_TEXT_MAX]; /* of the last upgrade */
+	int file;                         /* of fs/cli/keeper_file.h; -1 */
 	struct heartbeat heart;
 	bool over;
 	int status;
@@ -123,12 +124,20 @@ static void take_program_back(struct keeper *k)
 	k->old_program = -1;
 }
 
+/* The program, a newline, and why. */
+static void say_refused(struct keeper *k, const char *program, const char *why)
+{
+	struct link_message m = {.version = LINK_VERSION, .kind = LINK_REFUSED};
+	snprintf(m.text, sizeof(m.text), "%.3500s\n%s", program, why);
+	(void)!link_send(k->current.link, &m, NULL);
+}
+
 static void refuse_upgrade(struct keeper *k, const char *why)
 {
 	log_error("keeper", "%s: the upgrade has failed: %s", k->o->mount.mountpoint, why);
 	take_program_back(k);
 	if (k->current.pid != 0)
-		(void)link_say(k->current.link, LINK_REFUSED, 0, why);
+		say_refused(k, k->upgrade_path, why);
 }
 
 /* One that was getting prepared, and will not be. */
@@ -265,14 +274,18 @@ static void start_upgrade(struct keeper *k, const char *path)
 {
 	struct err err;
 	int program = -1;
+	/* Somebody has asked for the same already. */
+	if (k->old_program >= 0 && strcmp(path, k->upgrade_path) == 0)
+		return;
 	if (k->next.pid != 0 || k->old_program >= 0)
 		(void)err_set(&err, -EBUSY, "another upgrade is under way");
 	else
 		program = spawn_program(path, &err);
 	if (program < 0) {
-		(void)link_say(k->current.link, LINK_REFUSED, 0, err.text);
+		say_refused(k, path, err.text);
 		return;
 	}
+	snprintf(k->upgrade_path, sizeof(k->upgrade_path), "%s", path);
 	log_info("keeper", "%s: upgrading to %s", k->o->mount.mountpoint, path);
 	k->old_program = k->program;
 	k->program = program;
@@ -315,6 +328,8 @@ static void take_message(struct keeper *k, struct spawned *w, const struct link_
 	case LINK_FAILED:
 		if (is_next)
 			next_failed(k, (int)m->number, false, m->text);
+		else if (k->stopping)
+			return;
 		else if (k->was_ready)
 			log_error("keeper", "%s: the worker: %s", k->o->mount.mountpoint, m->text);
 		else

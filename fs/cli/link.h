@@ -13,7 +13,7 @@
  *	keeper → worker
  *	SERVE      nobody else serves. number: generation; minor; pid: the keeper's;
  *	           flags; with fds[]: /dev/fuse, the nodes, the handover
- *	REFUSED    the upgrade has failed. text: why
+ *	REFUSED    an upgrade has failed. text: its program, a newline, why
  *
  * The other side's end is the end of the socket.
  */

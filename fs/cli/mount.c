@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/daemon.h"
@@ -22,6 +23,7 @@
 #include "fs/cli/stop.h"
 #include "fs/control.h"
 #include "fs/control_dir.h"
+#include "fs/handover.h"
 #include "fs/log.h"
 #include "fs/mount.h"
 
@@ -107,6 +109,15 @@ static int clear_stale(const struct mounts_entry *e, struct err *err)
 	return rc;
 }
 
+/* It is mounted already: by a process of this unit before us, perhaps. 1: to go on with. */
+static int meet_own(const struct mounts_entry *there, const struct held *kept, struct err *err)
+{
+	if (kept->minor == 0 || there->minor != kept->minor)
+		return clear_stale(there, err);
+	/* One that is not gone on with is nobody's any more. */
+	return kept->fuse_fd >= 0 ? 1 : mount_close(there->mountpoint, true, err);
+}
+
 /* kept: the mount that is there may be the one that we are to go on with. */
 static int check_mountpoint(const char *written, const struct held *kept, char ret[PATH_MAX],
 			    struct err *err)
@@ -121,8 +132,7 @@ static int check_mountpoint(const char *written, const struct held *kept, char r
 	if (rc < 0)
 		rc = err_errno(err, rc, "%s", written);
 	else if (mount != NULL && strcmp(mount->mountpoint, ret) == 0)
-		rc =
-		    kept->fuse_fd >= 0 && mount->minor == kept->minor ? 1 : clear_stale(mount, err);
+		rc = meet_own(mount, kept, err);
 	else if (mount != NULL)
 		rc = err_set(err, -EINVAL, "%s lies in the wasmocifs mount on %s; mount elsewhere",
 			     ret, mount->mountpoint);
@@ -290,6 +300,26 @@ static void ignore_socket(void *ctx, unsigned minor)
 	(void)minor;
 }
 
+/* What of the command line makes it this mount and no other: a digest of it. */
+static void make_identity(const struct cli_args *args, char ret[HANDOVER_IDENTITY])
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	struct digest d;
+	FILE *f = open_memstream(&text, &len);
+	snprintf(ret, HANDOVER_IDENTITY, "unknown");
+	if (f == NULL)
+		return;
+	fprintf(f, "%d %d %d %d", args->all, args->allow_other, args->noexec, args->no_passthrough);
+	for (int i = 0; i < args->n_operands; i++)
+		fprintf(f, "%c%s", 0, args->operands[i]);
+	for (size_t i = 0; i < args->allow_hosts.n; i++)
+		fprintf(f, "%callow %s", 0, args->allow_hosts.v[i]);
+	bool bad = ferror(f) != 0;
+	if (fclose(f) == 0 && !bad && digest_of(DIGEST_SHA256, text, len, &d) == 0)
+		digest_string(&d, ret);
+}
+
 struct waiting {
 	int report_fd; /* of fs/cli/daemon.h; -1: in the foreground */
 	int ready_fd;  /* -1: none */
@@ -308,15 +338,16 @@ static int on_ready(void *ctx)
 	return w->report_fd >= 0 ? daemon_report(steal_fd(&w->report_fd), CLI_DONE, NULL) : 0;
 }
 
-static int keep(const struct cli_args *args, const char *mountpoint, struct held *kept,
-		char **words, struct waiting *w)
+static int keep(const struct cli_args *args, const char *mountpoint, const char *identity,
+		struct held *kept, char **words, struct waiting *w)
 {
 	struct err err = {""};
 	struct keeper_options o = {.mount = {.mountpoint = mountpoint,
 					     .allow_other = args->allow_other,
 					     .noexec = args->noexec,
 					     .no_passthrough = args->no_passthrough,
-					     .no_resend = args->no_resend},
+					     .no_resend = args->no_resend,
+					     .identity = identity},
 				   .held = kept,
 				   .argv = words,
 				   .ready = on_ready,
@@ -335,12 +366,12 @@ static int keep(const struct cli_args *args, const char *mountpoint, struct held
 	return complain(status, "%s", err.text);
 }
 
-static int start(const struct cli_args *args, const char *mountpoint, struct held *kept,
-		 char **words, struct waiting *w)
+static int start(const struct cli_args *args, const char *mountpoint, const char *identity,
+		 struct held *kept, char **words, struct waiting *w)
 {
 	struct err err;
 	if (args->foreground)
-		return keep(args, mountpoint, kept, words, w);
+		return keep(args, mountpoint, identity, kept, words, w);
 	pid_t child = daemon_fork(&w->report_fd, &err);
 	if (child < 0)
 		return complain(CLI_FAILED, "%s", err.text);
@@ -349,7 +380,7 @@ static int start(const struct cli_args *args, const char *mountpoint, struct hel
 		return status == CLI_DONE ? status : complain(status, "%s", err.text);
 	}
 	log_open(args->log_level, args->log_format, true);
-	_exit(keep(args, mountpoint, kept, words, w));
+	_exit(keep(args, mountpoint, identity, kept, words, w));
 }
 
 /* What the process needs, and where the mount is to be. */
@@ -376,12 +407,14 @@ int mount_main(const struct cli_args *given)
 	struct waiting w = {.report_fd = -1, .ready_fd = -1};
 	struct names words = {0};
 	struct held kept = HELD_NONE;
+	char identity[HANDOVER_IDENTITY];
 	if (check_operands(&args, &err) < 0)
 		return complain(CLI_USAGE, "mount: %s", err.text);
 	log_open(args.log_level, args.log_format, false);
+	make_identity(&args, identity);
 	/* A unit's process stays in the foreground. */
 	if (args.foreground)
-		(void)fdstore_take(&kept);
+		fdstore_take(identity, &kept);
 	int rc = prepare(&args, &kept, mountpoint, &w.ready_fd, &err);
 	bool checked = rc == 0; /* what is wrong from here on was typed */
 	if (rc == 0 && args.cache == NULL) {
@@ -400,7 +433,7 @@ int mount_main(const struct cli_args *given)
 		stop_block_signals();
 		/* Not later: one of the places where sockets are may be below the mount. */
 		control_sweep(geteuid(), ignore_socket, NULL);
-		status = start(&args, mountpoint, &kept, words.v, &w);
+		status = start(&args, mountpoint, identity, &kept, words.v, &w);
 	}
 	names_release(&words);
 	return status;

@@ -2,6 +2,7 @@
 #include "fs/cli/report.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -135,8 +136,12 @@ static void hear_keeper(struct report *r)
 	struct link_message m;
 	int rc;
 	while ((rc = link_receive(r->link, false, &m, NULL)) == 0) {
-		if (m.kind == LINK_REFUSED)
-			(void)err_set(&r->refusal, 0, "%s", m.text);
+		char *newline = m.kind == LINK_REFUSED ? strchr(m.text, '\n') : NULL;
+		if (newline == NULL)
+			continue;
+		*newline = '\0';
+		snprintf(r->refused, sizeof(r->refused), "%s", m.text);
+		(void)err_set(&r->refusal, 0, "%s", newline + 1);
 	}
 	if (rc == -EPIPE)
 		r->keeper = getpid();
@@ -156,11 +161,12 @@ json_t *report_make(struct report *r)
 	add_sites(r->fs, sources, hosts);
 	hear_keeper(r);
 	return json_pack(
-	    "{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s?, s:o, s:o, s:b, s:b,"
+	    "{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s?, s:s?, s:o, s:o, s:b, s:b,"
 	    " s:I, s:I, s:I, s:I}",
 	    "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all, "version",
 	    WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", (int)r->keeper,
-	    "worker_pid", (int)getpid(), "generation", (int)r->generation, "upgrade_error",
+	    "worker_pid", (int)getpid(), "generation", (int)r->generation, "upgrade_program",
+	    r->refusal.text[0] ? r->refused : NULL, "upgrade_error",
 	    r->refusal.text[0] ? r->refusal.text : NULL, "cache", make_cache(&s.cache), "hosts",
 	    hosts, "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
 	    (json_int_t)s.parked, "fetches", (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes,

@@ -7,7 +7,8 @@
  *	            "stale" (no process at all), "silent" and "detached"
  *	pid         the process to signal: the keeper, or the worker where that is gone
  *	worker_pid, generation (how many workers have served this mount)
- *	upgrade_error   why the last `upgrade` failed, or null
+ *	upgrade_program, upgrade_error   to what the last `upgrade` that failed was, and why;
+ *	            or null
  *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
  *	hosts[]     {host, origin, mirror, state, until, errno, reason, since, requests,
  *	            bytes}: each registry (of --all: those that were entered), and after it
@@ -27,6 +28,7 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+#include "fs/cli/link.h"
 #include "fs/fs.h"
 
 struct report {
@@ -36,8 +38,9 @@ struct report {
 	/* What a worker adds: */
 	pid_t keeper;
 	uint32_t generation;
-	int link;           /* borrowed; of fs/cli/link.h */
-	struct err refusal; /* of the last upgrade */
+	int link;                    /* borrowed; of fs/cli/link.h */
+	struct err refusal;          /* of the last upgrade */
+	char refused[LINK_TEXT_MAX]; /* its program */
 };
 
 void report_init(struct report *r, struct fs *fs, const char *mountpoint);

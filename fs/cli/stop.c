@@ -27,7 +27,7 @@ struct stop {
 	const char *mountpoint;
 	int signal_fd;
 	int wake_fd; /* eventfd: ending or freed */
-	_Atomic bool ending, freed;
+	_Atomic bool ending, freed, signalled;
 	pthread_t thread;
 };
 
@@ -108,6 +108,7 @@ static void take_signal(struct stop *s)
 	struct signalfd_siginfo info;
 	if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
+	s->signalled = true;
 	log_info("mount", "%s: %s, ending", s->mountpoint, signal_name(info.ssi_signo));
 	stop_serving(s);
 }
@@ -192,4 +193,9 @@ void stop_free(struct stop *s)
 	cond_release(&s->idle);
 	lock_release(&s->lock);
 	free(s);
+}
+
+bool stop_was_signalled(const struct stop *s)
+{
+	return s->signalled;
 }

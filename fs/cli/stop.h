@@ -13,6 +13,7 @@
 #pragma once
 
 #include <signal.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 #include "fs/fs.h"
@@ -31,5 +32,7 @@ NODISCARD int stop_new(struct fs *fs, const char *mountpoint, struct stop **ret,
 /* fs_serve has returned: fs is not touched any more, and the limits above count
  * from now on, if they do not already. */
 void stop_ending(struct stop *s);
+/* A signal has ended it, and nobody has unmounted. */
+bool stop_was_signalled(const struct stop *s);
 /* Everything has ended. NULL is fine. */
 void stop_free(struct stop *s);

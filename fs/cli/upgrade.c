@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "fs/cli/command.h"
+#include "fs/cli/keeper_file.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
@@ -37,8 +38,20 @@ static bool runs_this(pid_t pid)
 	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
+/* *ret: how many workers there have been until now. */
+static int ask(const struct mounts_entry *e, const char *path, json_int_t *ret, struct err *err)
+{
+	json_t *reply = NULL;
+	int rc = control_ask_about(e->uid, e->minor, "upgrade", path, &reply, NULL, err);
+	if (rc < 0)
+		return rc;
+	*ret = json_integer_value(json_object_get(reply, "generation"));
+	json_decref(reply);
+	return 0;
+}
+
 /* What is known after a later worker has come, or has not. */
-static int await(const struct mounts_entry *e, json_int_t before)
+static int await(const struct mounts_entry *e, const char *path, json_int_t before)
 {
 	int64_t until = clock_ms() + WAIT_MS;
 	while (clock_ms() < until) {
@@ -48,6 +61,10 @@ static int await(const struct mounts_entry *e, json_int_t before)
 		pid_t worker = 0;
 		if (control_ask(e->uid, e->minor, "status", &now, &worker, NULL) == 0) {
 			const char *text = json_string_value(json_object_get(now, "upgrade_error"));
+			const char *of = json_string_value(json_object_get(now, "upgrade_program"));
+			/* Somebody else's upgrade is none of our business. */
+			if (of == NULL || strcmp(of, path) != 0)
+				text = NULL;
 			generation = json_integer_value(json_object_get(now, "generation"));
 			(void)err_set(&why, 0, "%s", text != NULL ? text : "");
 			json_decref(now);
@@ -59,6 +76,10 @@ static int await(const struct mounts_entry *e, json_int_t before)
 					e->mountpoint, why.text);
 		if (generation > before && runs_this(worker))
 			return CLI_DONE;
+		/* A worker has come, and it is another one: ours went with the one that was
+		 * asked. */
+		if (generation > before)
+			(void)ask(e, path, &before, &why);
 		(void)poll(NULL, 0, PAUSE_MS);
 	}
 	return complain(CLI_FAILED,
@@ -71,17 +92,19 @@ static int upgrade(const struct mounts_entry *e)
 {
 	struct err err = {""};
 	char path[PATH_MAX];
-	json_t *reply = NULL;
+	json_int_t before = 0;
 	int rc = own_path(path);
 	if (rc < 0)
 		return complain(CLI_FAILED, "this program cannot be found: %s", strerror(-rc));
-	rc = control_ask_about(e->uid, e->minor, "upgrade", path, &reply, NULL, &err);
+	rc = ask(e, path, &before, &err);
+	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
+		(void)err_set(&err, rc,
+			      "the process that served it has died, and another one is on "
+			      "its way; ask again");
 	if (rc < 0)
 		return complain(CLI_FAILED, "the mount on %s cannot be upgraded: %s", e->mountpoint,
 				err.text);
-	json_int_t before = json_integer_value(json_object_get(reply, "generation"));
-	json_decref(reply);
-	int status = await(e, before);
+	int status = await(e, path, before);
 	if (status == CLI_DONE)
 		printf("the mount on %s is served by version " WASMOCIFS_VERSION " now\n",
 		       e->mountpoint);

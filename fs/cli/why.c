@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "fs/cli/command.h"
+#include "fs/cli/keeper_file.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
@@ -46,6 +47,11 @@ static int show_json(json_t *answer)
 
 static int no_answer(const struct mounts_entry *e, int rc, const struct err *err)
 {
+	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
+		return complain(CLI_FAILED,
+				"the process that served the mount on %s has died, and another one "
+				"is on its way; ask again",
+				e->mountpoint);
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s has died: that is why; mount it "

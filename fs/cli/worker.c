@@ -181,6 +181,9 @@ static int run(struct serving *s, struct err *err)
 		rc = fs_serve(s->fs, on_ready, s, err);
 	if (stop != NULL)
 		stop_ending(stop);
+	/* If the keeper was not told to stop, another worker is to follow. */
+	if (rc == 0 && stop_was_signalled(stop))
+		rc = err_set(err, -EINTR, "told to end by a signal");
 	control_free(control);
 	fs_free(s->fs);
 	s->fs = NULL;
