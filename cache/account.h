@@ -4,7 +4,8 @@
  *
  * `bytes` is an upper bound of what is on disk: whoever makes something grow
  * charges it before, and gives back what went after. A process that is killed
- * can so only leave it too high. `stale` asks for a new count.
+ * can so only leave it too high. `stale` asks for a new count:
+ * the last one could not look at everything.
  */
 #pragma once
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/archives.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,7 +28,7 @@ int archives_load(struct store *s, const struct digest *layer, struct archive_re
 	digest_hex(layer, hex);
 	snprintf(path, sizeof(path), "%s/%s", dir, hex);
 	int rc = file_read_small(s->dirs.fd, path, REF_LINE_MAX, &text, &len);
-	if (rc == -EIO || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+	if (rc < 0 && !says_no_file(rc))
 		return err_errno(err, -EIO, "cannot read from the cache %s (%s)", s->dirs.path,
 				 strerrorname_np(-rc));
 	if (rc < 0 || ref_record_parse_archive(text, len, layer, ret) < 0)
@@ -77,34 +76,32 @@ static bool is_worthless(struct store *s, const char *alg, const char *hex)
 	int rc = archives_load(s, &layer, &rec, NULL);
 	if (rc < 0)
 		return rc == -ENOENT;
-	return !open_blob_exists(s, &rec.index, &size) && !open_blob_exists(s, &rec.tar, &size);
+	return open_blob_exists(s, &rec.index, &size) == -ENOENT &&
+	       open_blob_exists(s, &rec.tar, &size) == -ENOENT;
 }
 
+struct records {
+	struct store *store;
+	const char *alg;
+};
+
 /* A young one may be of what is on its way into blobs/. */
-static void sweep_record(struct store *s, int dirfd, const char *alg, const char *name)
+static int sweep_record(void *ctx, int dirfd, const char *name)
 {
+	const struct records *r = ctx;
 	struct stat st;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode) ||
-	    !sweep_is_old(&st))
-		return;
-	if (is_worthless(s, alg, name))
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
+	    sweep_is_old(&st) && is_worthless(r->store, r->alg, name))
 		(void)unlinkat(dirfd, name, 0);
+	return 0;
 }
 
 static void sweep_records(struct store *s, const char *alg)
 {
 	char path[ARCHIVES_DIR_MAX];
+	struct records records = {s, alg};
 	snprintf(path, sizeof(path), "archives/%s", alg);
-	int fd = dirs_open(&s->dirs, path);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (d == NULL) {
-		auto_close_(&fd);
-		return;
-	}
-	const struct dirent *e;
-	while ((e = readdir(d)) != NULL)
-		sweep_record(s, fd, alg, e->d_name);
-	closedir(d);
+	(void)dirs_each(dirs_open(&s->dirs, path), sweep_record, &records);
 }
 
 void archives_sweep(struct store *s)

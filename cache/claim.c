@@ -153,7 +153,7 @@ int claim_file(struct partial *p, struct call *call, struct err *err)
 	int64_t wait_ms = WAIT_FIRST_MS;
 	int gone = 0;
 	for (;;) {
-		if (open_blob_exists(s, &p->digest, NULL))
+		if (open_blob_exists(s, &p->digest, NULL) == 0)
 			return published(p, err);
 		AUTO_FD int dirfd = dirs_make(&s->dirs, PARTIAL_DIR, err);
 		if (dirfd < 0)
@@ -161,7 +161,7 @@ int claim_file(struct partial *p, struct call *call, struct err *err)
 		uint64_t size = 0;
 		int rc = try_lock(p, dirfd, &size);
 		if (rc == 0)
-			return open_blob_exists(s, &p->digest, NULL) ? published(p, err) : 0;
+			return open_blob_exists(s, &p->digest, NULL) == 0 ? published(p, err) : 0;
 		if (rc == -EINVAL || (rc == -ESTALE && ++gone > GONE_TRIES))
 			return go_private(p, err);
 		if (rc == -ESTALE)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/dirs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -84,6 +85,26 @@ void dirs_release(struct dirs *d)
 int dirs_open(const struct dirs *d, const char *path)
 {
 	return file_open_beneath(d->fd, path, DIR_FLAGS, 0);
+}
+
+int dirs_each(int fd, dirs_entry_fn fn, void *ctx)
+{
+	if (fd < 0)
+		return fd;
+	DIR *d = fdopendir(fd);
+	if (d == NULL) {
+		int rc = -errno;
+		close(fd);
+		return rc;
+	}
+	int rc = 0;
+	const struct dirent *e;
+	while (rc == 0 && (errno = 0, e = readdir(d)) != NULL)
+		rc = fn(ctx, fd, e->d_name);
+	if (rc == 0)
+		rc = -errno;
+	closedir(d);
+	return rc;
 }
 
 static int make_below(int rootfd, const char *path)

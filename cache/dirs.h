@@ -30,3 +30,9 @@ NODISCARD int dirs_revive(const struct dirs *d, struct err *err);
 NODISCARD int dirs_open(const struct dirs *d, const char *path);
 /* The same, made 0700 with what is missing above it. */
 NODISCARD int dirs_make(const struct dirs *d, const char *path, struct err *err);
+
+/* Each entry, "." and ".." too; name is below dirfd. Other than 0 ends it. */
+typedef int (*dirs_entry_fn)(void *ctx, int dirfd, const char *name);
+/* What ended it, or 0; -errno: the directory could not be read, or not to its end. Takes over fd,
+ * and hands on the -errno that it is instead. */
+int dirs_each(int fd, dirs_entry_fn fn, void *ctx);

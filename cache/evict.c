@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/evict.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -26,6 +26,7 @@ struct candidate {
 
 struct scan {
 	uint64_t bytes, blobs;
+	bool failed;         /* something is there that could not be looked at */
 	bool ask_held;       /* also of each blob, which costs an open */
 	uint64_t evictable;  /* bytes of what nobody is known to hold */
 	struct candidate *v; /* room for 2 * CANDIDATES_MAX, or NULL: only count */
@@ -69,11 +70,12 @@ static int open_to_ask(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
-/* Whether a process fetches, publishes or reads the file. */
+/* Whether a process fetches, publishes or reads the file. One that cannot be
+ * asked about for want of something may be. */
 static bool is_held(int dirfd, const char *name)
 {
 	AUTO_FD int fd = open_to_ask(dirfd, name);
-	return fd >= 0 && filelock_taken(fd);
+	return fd >= 0 ? filelock_taken(fd) : !says_no_file(-errno);
 }
 
 /* What a file that a living process fetches counts with. */
@@ -81,13 +83,17 @@ static uint64_t held_bytes(int dirfd, const char *name, uint64_t on_disk)
 {
 	AUTO_FD int fd = open_to_ask(dirfd, name);
 	uint64_t promised = space_rounded(path_partial_size(name));
-	return fd >= 0 && promised > on_disk && filelock_charged(fd) ? promised : on_disk;
+	return promised > on_disk && (fd < 0 || filelock_charged(fd)) ? promised : on_disk;
 }
 
 static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name)
 {
 	struct stat st;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		scan->failed = scan->failed || errno != ENOENT;
+		return;
+	}
+	if (!S_ISREG(st.st_mode))
 		return;
 	uint64_t bytes = disk_bytes(&st);
 	bool held = (dir == DIR_PARTIAL || scan->ask_held) && is_held(dirfd, name);
@@ -99,29 +105,40 @@ static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name
 	add_candidate(scan, dir, name, &st);
 }
 
-static void scan_dir(struct store *s, struct scan *scan, size_t dir)
+struct scan_dir {
+	struct scan *scan;
+	size_t dir;
+};
+
+static int scan_entry(void *ctx, int dirfd, const char *name)
 {
-	int fd = dirs_open(&s->dirs, dirs_scanned[dir]);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (d == NULL) {
-		auto_close_(&fd);
-		return;
-	}
-	const struct dirent *e;
-	while ((e = readdir(d)) != NULL)
-		scan_file(scan, dir, fd, e->d_name);
-	closedir(d);
+	const struct scan_dir *d = ctx;
+	scan_file(d->scan, d->dir, dirfd, name);
+	return 0;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 static void scan_all(struct store *s, struct scan *scan)
 {
+	struct account *a = &s->space.account;
 	scan->bytes = scan->blobs = scan->evictable = 0;
 	scan->n = 0;
-	for (size_t i = 0; i < ARRAY_LEN(dirs_scanned); i++)
-		scan_dir(s, scan, i);
+	scan->failed = false;
+	for (size_t i = 0; i < ARRAY_LEN(dirs_scanned); i++) {
+		struct scan_dir in = {scan, i};
+		int rc = dirs_each(dirs_open(&s->dirs, dirs_scanned[i]), scan_entry, &in);
+		scan->failed = scan->failed || (rc < 0 && !says_no_file(rc));
+	}
 	if (scan->v != NULL)
 		keep_oldest(scan);
-	s->space.account = (struct account){.bytes = scan->bytes, .blobs = scan->blobs};
+	/* What could not be looked at is there still. */
+	a->bytes = scan->failed ? larger(scan->bytes, a->bytes) : scan->bytes;
+	a->blobs = scan->failed ? larger(scan->blobs, a->blobs) : scan->blobs;
+	a->stale = scan->failed;
 }
 
 void evict_count(struct store *s)

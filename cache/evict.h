@@ -9,7 +9,8 @@
 struct store;
 
 /* Fills the store's account from the disk. A partial that somebody holds
- * counts with the size in its name, whatever it has by now. */
+ * counts with the size in its name, whatever it has by now. Where not all can
+ * be looked at, the account stays as high as it was, and stale. */
 void evict_count(struct store *s);
 /* Counts, and if then more than `keep` bytes are there, or less than
  * `free_wanted` are free on the file system, evicts until neither is so, and

@@ -28,6 +28,24 @@ int store_errno(int code)
 	}
 }
 
+bool says_no_file(int code)
+{
+	switch (-code) {
+	case ENOENT:
+	case ENOTDIR:
+	case EISDIR:
+	case ELOOP:
+	case ENXIO: /* a socket */
+	case EXDEV:
+	case EACCES:
+	case EINVAL: /* not regular */
+	case EFBIG:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* What may stand in blobs/: a file of ours. A symlink, a directory or another
  * user's file was planted there. */
 static bool is_ours(const struct stat *st)
@@ -71,8 +89,9 @@ int open_blob(struct store *s, const struct digest *d, struct stat *ret_st, stru
 	AUTO_FD int fd = file_open_beneath(s->dirs.fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd == -ENOENT)
 		return fd;
-	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -EIO)
-		return err_errno(err, -EIO, "%s/%s", s->dirs.path, path);
+	if (fd < 0 && !says_no_file(fd))
+		return err_set(err, -EIO, "cannot open %s/%s (%s)", s->dirs.path, path,
+			       strerrorname_np(-fd));
 	if (fd >= 0 && fstat(fd, ret_st) < 0)
 		return err_errno(err, -EIO, "%s/%s", s->dirs.path, path);
 	if (fd >= 0 && is_ours(ret_st))
@@ -81,17 +100,21 @@ int open_blob(struct store *s, const struct digest *d, struct stat *ret_st, stru
 	return -ENOENT;
 }
 
-bool open_blob_exists(struct store *s, const struct digest *d, uint64_t *ret_size)
+int open_blob_exists(struct store *s, const struct digest *d, uint64_t *ret_size)
 {
 	char path[BLOB_PATH_MAX];
 	path_blob(d, path);
 	struct stat st;
 	AUTO_FD int fd = file_open_beneath(s->dirs.fd, path, O_PATH, 0);
-	if (fd < 0 || fstat(fd, &st) < 0 || !is_ours(&st))
-		return false;
+	if (fd < 0)
+		return says_no_file(fd) ? -ENOENT : -EIO;
+	if (fstat(fd, &st) < 0)
+		return -EIO;
+	if (!is_ours(&st))
+		return -ENOENT;
 	if (ret_size != NULL)
 		*ret_size = (uint64_t)st.st_size;
-	return true;
+	return 0;
 }
 
 uint64_t remove_blob(struct store *s, const struct digest *d, const struct file_id *id)
@@ -141,11 +164,16 @@ int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct err *err)
 		       s->dirs.path);
 }
 
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool names_file(int dirfd, const char *name, int fd, struct stat *ret_st)
 {
 	struct stat named;
 	return fstat(fd, ret_st) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       named.st_dev == ret_st->st_dev && named.st_ino == ret_st->st_ino;
+	       is_same(&named, ret_st);
 }
 
 void remove_partial(struct store *s, const char *name, int fd, uint64_t charged)
@@ -153,11 +181,16 @@ void remove_partial(struct store *s, const char *name, int fd, uint64_t charged)
 	/* In one step, or a count in between would take it off twice. */
 	int entered = space_enter(s, NULL, NULL);
 	AUTO_FD int dirfd = dirs_open(&s->dirs, PARTIAL_DIR);
-	struct stat st;
-	if (dirfd >= 0 && names_file(dirfd, name, fd, &st))
-		(void)unlinkat(dirfd, name, 0);
+	struct stat st, named;
+	bool gone = dirfd == -ENOENT;
+	if (dirfd >= 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		gone = errno == ENOENT;
+	else if (dirfd >= 0 && fstat(fd, &st) == 0)
+		gone = !is_same(&named, &st) || unlinkat(dirfd, name, 0) == 0;
 	if (entered < 0)
 		return;
-	space_uncount(s, charged, 0);
+	/* What could not be removed is there still, until a sweep. */
+	if (gone)
+		space_uncount(s, charged, 0);
 	space_leave(s);
 }

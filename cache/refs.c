@@ -10,7 +10,6 @@
  */
 #include "cache/refs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -105,7 +104,7 @@ static int read_record(struct refs *r, const char *path, size_t max, char **ret,
 		       struct err *err)
 {
 	int rc = file_read_small(r->store->dirs.fd, path, max, ret, ret_len);
-	if (rc == -EIO || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+	if (rc < 0 && !says_no_file(rc))
 		return err_errno(err, -EIO, "cannot read from the cache %s (%s)",
 				 r->store->dirs.path, strerrorname_np(-rc));
 	return rc < 0 ? err_set(err, -ENOENT, "nothing recorded") : 0;
@@ -237,8 +236,9 @@ static int read_hashed_name(int dirfd, const char *component, struct names *ret)
 	AUTO_FREE char *name = NULL;
 	size_t len = 0;
 	snprintf(path, sizeof(path), "%s/" FILE_NAME, component);
-	if (file_read_small(dirfd, path, REPO_NAME_MAX, &name, &len) < 0)
-		return 0;
+	int rc = file_read_small(dirfd, path, REPO_NAME_MAX, &name, &len);
+	if (rc < 0)
+		return says_no_file(rc) ? 0 : rc;
 	if (strlen(name) != len || ref_name_encode(name, again) < 0 ||
 	    strcmp(again, component) != 0)
 		return 0;
@@ -257,28 +257,35 @@ static int add_repo(int dirfd, const char *component, struct names *ret)
 	return len > 0 ? names_add(ret, name, (size_t)len) : 0;
 }
 
+/* What an entry adds to a list. */
+struct collect {
+	int (*add)(int dirfd, const char *component, struct names *ret);
+	size_t most;
+	struct names names;
+};
+
+static int collect_entry(void *ctx, int dirfd, const char *component)
+{
+	struct collect *c = ctx;
+	return c->names.n < c->most ? c->add(dirfd, component, &c->names) : 1;
+}
+
 /* What `add` takes of a directory's entries; one that is not there has none. */
 static int list_entries(struct refs *r, const char *path, size_t most,
 			int (*add)(int dirfd, const char *component, struct names *ret),
 			struct names *ret, struct err *err)
 {
-	struct names names = {0};
-	int rc = 0;
+	struct collect c = {.add = add, .most = most};
 	int fd = dirs_open(&r->store->dirs, path);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (dir == NULL)
-		auto_close_(&fd);
-	const struct dirent *e;
-	while (dir != NULL && rc == 0 && names.n < most && (e = readdir(dir)) != NULL)
-		rc = add(fd, e->d_name, &names);
-	if (dir != NULL)
-		closedir(dir);
+	int rc = says_no_file(fd) ? 0 : dirs_each(fd, collect_entry, &c);
 	if (rc < 0) {
-		names_release(&names);
-		return err_errno(err, rc, "cannot list what is recorded");
+		names_release(&c.names);
+		return err_set(err, rc == -ENOMEM ? rc : -EIO,
+			       "cannot list what is recorded in the cache %s (%s)",
+			       r->store->dirs.path, strerrorname_np(-rc));
 	}
-	names_sort(&names);
-	*ret = names;
+	names_sort(&c.names);
+	*ret = c.names;
 	return 0;
 }
 
@@ -292,28 +299,30 @@ int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err
 	return list_entries(r, path, REPOS_MAX, add_repo, ret, err);
 }
 
-static bool has_repos(int dirfd, const char *origin)
+static int is_visible(void *ctx, int dirfd, const char *name)
+{
+	(void)ctx;
+	(void)dirfd;
+	return name[0] != '.';
+}
+
+/* 1: it has some. */
+static int has_repos(int dirfd, const char *origin)
 {
 	char path[REF_NAME_MAX + sizeof("/r")];
-	bool found = false;
 	snprintf(path, sizeof(path), "%s/r", origin);
-	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (dir == NULL) {
-		auto_close_(&fd);
-		return false;
-	}
-	for (const struct dirent *e; !found && (e = readdir(dir)) != NULL;)
-		found = e->d_name[0] != '.';
-	closedir(dir);
-	return found;
+	int fd = file_open_beneath(dirfd, path, O_RDONLY | O_DIRECTORY, 0);
+	return says_no_file(fd) ? 0 : dirs_each(fd, is_visible, NULL);
 }
 
 static int add_origin(int dirfd, const char *component, struct names *ret)
 {
 	char name[REF_NAME_MAX];
-	if (component[0] == '.' || ref_name_is_hashed(component) || !has_repos(dirfd, component))
+	if (component[0] == '.' || ref_name_is_hashed(component))
 		return 0;
+	int rc = has_repos(dirfd, component);
+	if (rc <= 0)
+		return rc;
 	int len = ref_name_unescape(component, strlen(component), name, sizeof(name));
 	return len > 0 ? names_add(ret, name, (size_t)len) : 0;
 }

@@ -165,9 +165,9 @@ static size_t parse_lines(const char *text, size_t len, struct descriptor *ret, 
 	return used;
 }
 
-/* Bytes of text used: whole lines. Parsed without the lock, which who asks
- * about another repository needs too. */
-static size_t add_lines(struct refs *r, struct named_set *set, const char *text, size_t len)
+/* Bytes of text used: whole lines; -ENOMEM. Parsed without the lock, which who
+ * asks about another repository needs too. */
+static ssize_t add_lines(struct refs *r, struct named_set *set, const char *text, size_t len)
 {
 	struct descriptor d[LINES_AT_ONCE];
 	size_t used = 0, more, n;
@@ -181,7 +181,7 @@ static size_t add_lines(struct refs *r, struct named_set *set, const char *text,
 		if (rc >= 0)
 			used += more;
 	}
-	return used;
+	return rc == -ENOMEM ? rc : (ssize_t)used;
 }
 
 static int open_named(struct refs *r, const char *origin, const char *repo)
@@ -202,13 +202,15 @@ static int read_lines(struct refs *r, struct named_set *set, int fd, uint64_t en
 		int64_t n = file_pread_full(fd, buf, READ_BYTES, set->off);
 		if (n < 0)
 			return -EIO;
-		size_t used = add_lines(r, set, buf, (size_t)n);
+		ssize_t used = add_lines(r, set, buf, (size_t)n);
+		if (used < 0)
+			return -ENOMEM;
 		/* No line is this long. What is left of it will be no record. */
 		if (used == 0 && n == READ_BYTES)
 			used = READ_BYTES;
 		if (used == 0)
 			return 0;
-		set->off += used;
+		set->off += (uint64_t)used;
 	}
 	return 0;
 }
@@ -219,9 +221,12 @@ static int refresh(struct refs *r, struct named_set *set, struct err *err)
 {
 	AUTO_FD int fd = open_named(r, set->origin, set->repo);
 	struct stat st;
-	if (fd == -EMFILE || fd == -ENFILE || fd == -EIO || fd == -ENOMEM)
-		return err_errno(err, -EIO, "cannot read from the cache %s", r->store->dirs.path);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (says_no_file(fd))
+		return 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(err, -EIO, "cannot read from the cache %s (%s)", r->store->dirs.path,
+			       strerrorname_np(fd < 0 ? -fd : errno));
+	if (!S_ISREG(st.st_mode))
 		return 0;
 	if (st.st_dev != set->dev || st.st_ino != set->ino || (uint64_t)st.st_size < set->off)
 		set->off = 0;

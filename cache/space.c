@@ -136,8 +136,9 @@ static void read_account(struct store *s)
 	struct space *sp = &s->space;
 	char text[ACCOUNT_LEN + 1];
 	int64_t n = sp->locked ? file_pread_full(sp->fd, text, sizeof(text), 0) : -1;
-	if (n < 0 || sp->owes_count || account_parse(text, (size_t)n, &sp->account) < 0 ||
-	    sp->account.stale)
+	/* Read also where it is counted anew: not all may be there to be counted. */
+	bool known = n >= 0 && account_parse(text, (size_t)n, &sp->account) == 0;
+	if (!known || sp->owes_count || sp->account.stale)
 		evict_count(s);
 	if (sp->locked)
 		sp->owes_count = false;

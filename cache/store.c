@@ -142,7 +142,7 @@ int store_get(struct store *s, const struct digest *d, struct blob **ret, struct
 	return rc < 0 ? err_errno(err, rc, "cache") : 0;
 }
 
-/* Hashes the whole file. */
+/* Hashes the whole file. -ENODATA: the disk does not give it. */
 static int hash_file(int fd, const struct digest *d, struct call *call, struct digest *ret,
 		     struct err *err)
 {
@@ -163,13 +163,13 @@ static int hash_file(int fd, const struct digest *d, struct call *call, struct d
 			break;
 		off += (uint64_t)n;
 	}
-	if (rc == 0 && n < 0)
-		rc = err_errno(err, -EIO, "cannot read what is in the cache (%s)",
-			       strerrorname_np((int)-n));
-	if (rc == 0)
+	if (rc == 0 && n >= 0)
 		rc = hasher_final(h, ret);
 	hasher_free(h);
-	return rc;
+	if (rc == 0 && n < 0)
+		return err_set(err, n == -EIO ? -ENODATA : -EIO,
+			       "cannot read what is in the cache (%s)", strerrorname_np((int)-n));
+	return rc == -EIO ? err_errno(err, rc, "cannot hash") : rc;
 }
 
 static int verify_file(struct store *s, const struct digest *d, struct call *call,
@@ -187,19 +187,19 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 	struct digest got;
 	file_id_of(&st, &id);
 	int rc = hash_file(fd, d, call, &got, err);
-	if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ENOMEM)
+	if (rc < 0 && rc != -ENODATA)
 		return rc;
-	bool unchanged = fstat(fd, &st) == 0;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, -EIO, "what is in the cache");
 	file_id_of(&st, &after);
-	unchanged = unchanged && file_id_equal(&id, &after);
-	if (rc == 0 && unchanged && digest_equal(&got, d)) {
+	if (rc == 0 && file_id_equal(&id, &after) && digest_equal(&got, d)) {
 		rc = blobs_add(s, d, steal_fd(&fd), &id, BLOB_DISK, ret);
 		return rc < 0 ? err_errno(err, rc, "cache") : 0;
 	}
 	/* A file that cannot be read is as useless as a wrong one. */
-	(void)remove_blob(s, d, unchanged ? &id : &after);
-	if (rc < 0)
-		return rc;
+	(void)remove_blob(s, d, &after);
+	if (rc == -ENODATA)
+		return -EIO;
 	return err_set(err, -EBADMSG, "what the cache held does not match its digest: removed");
 }
 
@@ -251,7 +251,7 @@ int store_verify(struct store *s, const struct digest *d, struct call *call, str
 bool store_has(struct store *s, const struct digest *d, uint64_t *ret_size)
 {
 	uint64_t size = 0;
-	if (!blobs_open_size(s, d, &size) && !open_blob_exists(s, d, &size))
+	if (!blobs_open_size(s, d, &size) && open_blob_exists(s, d, &size) < 0)
 		return false;
 	if (ret_size != NULL)
 		*ret_size = size;

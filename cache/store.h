@@ -44,9 +44,9 @@
  * Errors: -ENOENT not there · -EAGAIN not yet hashed · -EBADMSG bytes do not
  * match, and have been dropped · -EFBIG larger than the cap could ever hold ·
  * -ENOSPC no room on disk nor in the memory budget · -EEXIST published by
- * somebody else meanwhile · -ECANCELED, -ETIMEDOUT the call · -EIO local
- * fault · from store_open also -EACCES: the directory is another's, or others
- * may write to it. A directory that vanishes is made anew.
+ * somebody else meanwhile · -ECANCELED, -ETIMEDOUT the call · -ENOMEM · -EIO
+ * local fault, which says nothing of what is there · from store_open also -EACCES: the directory is
+ *another's, or others may write to it. A directory that vanishes is made anew.
  */
 #pragma once
 

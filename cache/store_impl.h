@@ -157,12 +157,15 @@ NODISCARD int memory_blob(struct store *s, const struct digest *d, int fd, uint6
 /* One of those that cache/store.h names, for what a system call said: -EACCES
  * of a local file must not look like a refusal of the registry. */
 int store_errno(int code);
+/* Whether what an open or file_read_small said means that there is no file of ours behind the
+ * name: nothing, or what was planted there. All else is a failure, and no absence. */
+bool says_no_file(int code);
 /* The blob's file, if it is one that may be there: regular and ours. Others
  * are removed, and -ENOENT. */
 NODISCARD int open_blob(struct store *s, const struct digest *d, struct stat *ret_st,
 			struct err *err);
-/* Whether one is in blobs/, by name only. */
-bool open_blob_exists(struct store *s, const struct digest *d, uint64_t *ret_size);
+/* Whether one is in blobs/, by name only: 0, -ENOENT, or -EIO. */
+NODISCARD int open_blob_exists(struct store *s, const struct digest *d, uint64_t *ret_size);
 /* The same open file for reading only, even if it has no name any more. */
 NODISCARD int open_again(int fd);
 /* Unlinks the blob's name if it is (still) the file of id, or if id is NULL
@@ -175,7 +178,7 @@ NODISCARD int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct 
 /* Whether the name is (still) this open file, which *ret_st describes. The
  * directory may have been removed, and made anew by another process. */
 bool names_file(int dirfd, const char *name, int fd, struct stat *ret_st);
-/* A file of partial/ goes, and what was charged for it. */
+/* A file of partial/ goes, and what was charged for it. If it will not go, that stays charged. */
 void remove_partial(struct store *s, const char *name, int fd, uint64_t charged);
 
 /* publish.c */

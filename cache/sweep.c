@@ -3,7 +3,6 @@
  * archives (cache/archives.c) of which nothing is left.
  * What somebody holds locked is never touched. A file that its maker has not
  * locked yet may be taken from under it; makers look for that. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -57,22 +56,14 @@ static void sweep_file(struct store *s, int dirfd, const char *name)
 	remove_partial(s, name, fd, disk_bytes(&st));
 }
 
-static void sweep_partials(struct store *s)
+static int sweep_entry(void *ctx, int dirfd, const char *name)
 {
-	int fd = dirs_open(&s->dirs, PARTIAL_DIR);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (d == NULL) {
-		auto_close_(&fd);
-		return;
-	}
-	const struct dirent *e;
-	while ((e = readdir(d)) != NULL)
-		sweep_file(s, fd, e->d_name);
-	closedir(d);
+	sweep_file(ctx, dirfd, name);
+	return 0;
 }
 
 void sweep(struct store *s)
 {
-	sweep_partials(s);
+	(void)dirs_each(dirs_open(&s->dirs, PARTIAL_DIR), sweep_entry, s);
 	archives_sweep(s);
 }
