@@ -1,0 +1,696 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/cache/scenes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cache/partial_impl.h"
+#include "tests/unit/cache/faults.h"
+
+#define CAP    (600u << 10) /* OLD and YOUNG, and half of HALF; not NEW as well */
+#define MEMORY (4u << 20)
+#define WAIT_MS                                                                                    \
+	3000 /* longer than anything here takes, shorter than a stuck lock is waited for           \
+	      */
+#define TAG "v1"
+
+static const size_t sizes[BLOBS] = {
+    [OLD] = 150000, [YOUNG] = 20000, [HALF] = 300000, [NEW] = 280000, [SMALL] = 5000};
+
+static const char *about = "";
+
+void scene_about(const char *text)
+{
+	about = text;
+}
+
+_Noreturn void scene_failed(const char *what, const char *file, int line)
+{
+	dprintf(STDERR_FILENO, "%s: %s:%d: %s\n", about, file, line, what);
+	_exit(1);
+}
+
+size_t scene_size(int blob)
+{
+	return sizes[blob];
+}
+
+/* ---- what may be said ---- */
+
+static bool is_one_of(int rc, const int *allowed)
+{
+	for (; *allowed != 0; allowed++) {
+		if (rc == *allowed)
+			return true;
+	}
+	return rc >= 0;
+}
+
+/* A call of the store said rc: it is one of these, or no failure; with a text. */
+#define MAY_SAY(s, rc, ...) may_say((s), (rc), (const int[]){__VA_ARGS__, 0}, __LINE__)
+static void may_say(struct scene *s, int rc, const int *allowed, int line)
+{
+	if (is_one_of(rc, allowed) && (rc >= 0 || s->f.err.text[0] != '\0')) {
+		s->f.err.text[0] = '\0';
+		return;
+	}
+	char text[ERR_TEXT_MAX + 64];
+	snprintf(text, sizeof(text), "said %s: \"%s\"", strerrorname_np(-rc), s->f.err.text);
+	scene_failed(text, __FILE__, line);
+}
+
+#define LOCAL -EIO, -ENOMEM
+#define ROOM  -ENOSPC, LOCAL
+
+static void expect_bytes(const struct scene *s, const struct blob *b, int blob)
+{
+	size_t len = sizes[blob];
+	faults_exempt(true);
+	char *got = malloc(len + 1);
+	EXPECT(got != NULL);
+	EXPECT(blob_size(b) == len);
+	EXPECT(file_pread_full(blob_fd(b), got, len + 1, 0) == (int64_t)len);
+	EXPECT(memcmp(got, s->bytes[blob], len) == 0);
+	/* What is in memory may have the descriptor that wrote it: sealed then. */
+	EXPECT((fcntl(blob_fd(b), F_GETFL) & O_ACCMODE) == O_RDONLY ||
+	       (fcntl(blob_fd(b), F_GET_SEALS) & F_SEAL_WRITE) != 0);
+	free(got);
+	faults_exempt(false);
+}
+
+/* ---- records ---- */
+
+static void descriptor_of(const struct scene *s, int blob, struct descriptor *ret)
+{
+	*ret = (struct descriptor){.digest = s->digest[blob], .size = sizes[blob]};
+	snprintf(ret->media_type, sizeof(ret->media_type), "application/x.%d", blob);
+}
+
+static int save_tag(struct scene *s, int blob)
+{
+	struct tag_record rec = {.seen_ms = 1000 + blob};
+	descriptor_of(s, blob, &rec.desc);
+	return refs_tag_save(s->refs, SCENE_ORIGIN, SCENE_REPO, TAG, &rec, &s->f.err);
+}
+
+static int load_tag(struct scene *s)
+{
+	struct tag_record rec;
+	int rc = refs_tag_load(s->refs, SCENE_ORIGIN, SCENE_REPO, TAG, &rec, &s->f.err);
+	if (rc < 0)
+		return rc;
+	struct descriptor d;
+	int64_t blob = rec.seen_ms - 1000;
+	EXPECT(blob == OLD || blob == NEW);
+	descriptor_of(s, (int)blob, &d);
+	EXPECT(digest_equal(&d.digest, &rec.desc.digest) && d.size == rec.desc.size);
+	EXPECT(strcmp(d.media_type, rec.desc.media_type) == 0);
+	return 0;
+}
+
+static int save_listing(struct scene *s, int which)
+{
+	return refs_listing_save(s->refs, SCENE_ORIGIN, SCENE_REPO, &s->names[which], 1000 + which,
+				 &s->f.err);
+}
+
+static int load_listing(struct scene *s)
+{
+	struct names got = {0};
+	int64_t seen;
+	int rc = refs_listing_load(s->refs, SCENE_ORIGIN, SCENE_REPO, &got, &seen, &s->f.err);
+	if (rc < 0)
+		return rc;
+	EXPECT(seen == 1000 || seen == 1001);
+	const struct names *want = &s->names[seen - 1000];
+	EXPECT(got.n == want->n);
+	for (size_t i = 0; i < got.n; i++)
+		EXPECT(strcmp(got.v[i], want->v[i]) == 0);
+	names_release(&got);
+	return 0;
+}
+
+static int save_named(struct scene *s, int first, int n)
+{
+	struct descriptor d[BLOBS];
+	for (int i = 0; i < n; i++)
+		descriptor_of(s, first + i, &d[i]);
+	return refs_name(s->refs, SCENE_ORIGIN, SCENE_REPO, d, (size_t)n, &s->f.err);
+}
+
+static int ask_named(struct scene *s, int blob)
+{
+	struct descriptor got, want;
+	descriptor_of(s, blob, &want);
+	int rc = refs_named(s->refs, SCENE_ORIGIN, SCENE_REPO, &s->digest[blob], &got, &s->f.err);
+	if (rc == 0)
+		EXPECT(digest_equal(&got.digest, &want.digest) && got.size == want.size &&
+		       strcmp(got.media_type, want.media_type) == 0);
+	return rc;
+}
+
+static int list_named(struct scene *s)
+{
+	struct descriptor *all = NULL;
+	size_t n = 0;
+	int rc = refs_named_all(s->refs, SCENE_ORIGIN, SCENE_REPO, &all, &n, &s->f.err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		bool ours = false;
+		for (int b = 0; b < BLOBS; b++)
+			ours = ours || digest_equal(&all[i].digest, &s->digest[b]);
+		EXPECT(ours);
+	}
+	free(all);
+	return (int)n;
+}
+
+static int save_archive(struct scene *s, int tar)
+{
+	struct archive_record rec = {.tar = s->digest[tar],
+				     .tar_size = sizes[tar],
+				     .index = s->digest[YOUNG],
+				     .index_size = sizes[YOUNG]};
+	return archives_save(s->f.store, &s->digest[SMALL], &rec, &s->f.err);
+}
+
+static int load_archive(struct scene *s)
+{
+	struct archive_record rec;
+	int rc = archives_load(s->f.store, &s->digest[SMALL], &rec, &s->f.err);
+	if (rc < 0)
+		return rc;
+	int tar = digest_equal(&rec.tar, &s->digest[OLD]) ? OLD : NEW;
+	EXPECT(digest_equal(&rec.tar, &s->digest[tar]) && rec.tar_size == sizes[tar]);
+	EXPECT(digest_equal(&rec.index, &s->digest[YOUNG]) && rec.index_size == sizes[YOUNG]);
+	return 0;
+}
+
+/* How many names there are; all must be right. */
+static int list_repos(struct scene *s)
+{
+	struct names repos = {0};
+	int rc = refs_repos(s->refs, SCENE_ORIGIN, &repos, &s->f.err);
+	if (rc < 0)
+		return rc;
+	EXPECT(repos.n <= 1);
+	EXPECT(repos.n == 0 || strcmp(repos.v[0], SCENE_REPO) == 0);
+	int n = (int)repos.n;
+	names_release(&repos);
+	return n;
+}
+
+/* ---- content ---- */
+
+/* -EAGAIN of store_get, then the verification. */
+static int look_up(struct scene *s, int blob, struct blob **ret)
+{
+	int rc = store_get(s->f.store, &s->digest[blob], ret, &s->f.err);
+	if (rc != -EAGAIN)
+		return rc;
+	return store_verify(s->f.store, &s->digest[blob], &s->f.call, ret, &s->f.err);
+}
+
+/* In two writes. */
+static int fetch_blob(struct scene *s, int blob, struct blob **ret)
+{
+	struct partial *p = NULL;
+	int rc =
+	    store_partial(s->f.store, &s->digest[blob], sizes[blob], &s->f.call, &p, &s->f.err);
+	if (rc < 0)
+		return rc;
+	while (rc == 0 && partial_have(p) < sizes[blob]) {
+		uint64_t have = partial_have(p);
+		size_t part = sizes[blob] - have > 100000 ? 100000 : sizes[blob] - have;
+		rc = partial_write(p, s->bytes[blob] + have, part, &s->f.err);
+	}
+	if (rc < 0) {
+		partial_close(p);
+		return rc;
+	}
+	return partial_commit(p, ret, &s->f.err);
+}
+
+/* Whatever was there before: the right bytes of it, in the end. */
+static void obtain(struct scene *s, int blob, bool torn)
+{
+	struct blob *b = NULL;
+	s->f.call.deadline_ms = clock_ms() + WAIT_MS;
+	int rc = look_up(s, blob, &b);
+	if (torn && rc == -EBADMSG)
+		rc = -ENOENT;
+	if (rc == -ENOENT) {
+		rc = fetch_blob(s, blob, &b);
+		/* Wrong bytes may have been left to be resumed. */
+		if (rc == -EBADMSG)
+			rc = fetch_blob(s, blob, &b);
+	}
+	if (rc != 0)
+		MAY_SAY(s, rc, 0);
+	expect_bytes(s, b, blob);
+	blob_unref(b);
+	settle(&s->f);
+	s->f.call.deadline_ms = INT64_MAX;
+}
+
+/* ---- the plays ---- */
+
+static void play_open(struct scene *s)
+{
+	struct store_options o = {
+	    .dir = s->f.dir, .limit = CAP, .floor = 1, .memory_budget = MEMORY};
+	/* Of a path that cannot be opened, the system says why. */
+	int rc = store_open(&o, &s->f.store, &s->f.err);
+	MAY_SAY(s, rc, ROOM, -EMFILE, -ENFILE, -ESTALE, -EINTR, -EROFS, -EDQUOT);
+	if (rc < 0)
+		return;
+	rc = refs_open(s->f.store, &s->refs, &s->f.err);
+	MAY_SAY(s, rc, -ENOMEM);
+	if (rc < 0) {
+		close_store(&s->f);
+		return;
+	}
+	rc = store_start(s->f.store, &s->f.err);
+	MAY_SAY(s, rc, -EAGAIN, -ENOMEM);
+	/* Without its thread, nothing is done before the end. */
+	if (rc == 0)
+		settle(&s->f);
+}
+
+static void run_fetch(struct scene *s, int blob)
+{
+	struct blob *b = NULL;
+	int rc = fetch_blob(s, blob, &b);
+	MAY_SAY(s, rc, ROOM, -EFBIG * (blob == BLOBS));
+	if (rc == 0)
+		expect_bytes(s, b, blob);
+	settle(&s->f);
+	blob_unref(rc == 0 ? b : NULL);
+	settle(&s->f);
+}
+
+/* Evicts OLD for it. */
+static void play_fetch(struct scene *s)
+{
+	run_fetch(s, NEW);
+}
+
+static void play_resume(struct scene *s)
+{
+	run_fetch(s, HALF);
+}
+
+/* A wrong end, and once more from the start. */
+static void play_restart(struct scene *s)
+{
+	struct partial *p = NULL;
+	struct blob *b = NULL;
+	int rc =
+	    store_partial(s->f.store, &s->digest[HALF], sizes[HALF], &s->f.call, &p, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc < 0)
+		return;
+	rc = partial_restart(p, &s->f.err);
+	if (rc == 0)
+		rc = partial_write(p, s->bytes[NEW], sizes[NEW], &s->f.err);
+	if (rc == 0)
+		rc = partial_write(p, s->bytes[NEW], sizes[HALF] - sizes[NEW], &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc < 0) {
+		partial_close(p);
+		return;
+	}
+	rc = partial_commit(p, &b, &s->f.err);
+	EXPECT(rc < 0);
+	MAY_SAY(s, rc, -EBADMSG, LOCAL);
+	settle(&s->f);
+}
+
+static void play_give_up(struct scene *s)
+{
+	struct partial *p = NULL;
+	int rc = store_partial(s->f.store, &s->digest[NEW], sizes[NEW], &s->f.call, &p, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc < 0)
+		return;
+	rc = partial_write(p, s->bytes[NEW], 100000, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	partial_close(p);
+	settle(&s->f);
+}
+
+static void play_unsized(struct scene *s)
+{
+	struct partial *p = NULL;
+	struct blob *b = NULL;
+	struct digest any = {.alg = DIGEST_SHA256};
+	int rc = store_unsized(s->f.store, &any, &p, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc < 0)
+		return;
+	for (int i = 0; rc == 0 && i < 2; i++)
+		rc = partial_write(p, s->bytes[NEW] + i * 140000, 140000, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc < 0) {
+		partial_drop(p);
+		return;
+	}
+	rc = partial_commit(p, &b, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc == 0)
+		expect_bytes(s, b, NEW);
+	blob_unref(rc == 0 ? b : NULL);
+	settle(&s->f);
+}
+
+static void play_read(struct scene *s)
+{
+	for (int i = 0; i < 2; i++) {
+		struct blob *b = NULL;
+		int rc = store_get(s->f.store, &s->digest[OLD], &b, &s->f.err);
+		MAY_SAY(s, rc, -EAGAIN, LOCAL, i == 1 ? -ENOENT : -EIO);
+		if (rc < 0) {
+			rc = store_verify(s->f.store, &s->digest[OLD], &s->f.call, &b, &s->f.err);
+			/* A file that could not be read may have gone meanwhile. */
+			MAY_SAY(s, rc, LOCAL, i == 1 ? -ENOENT : -EIO);
+		}
+		if (rc == 0)
+			expect_bytes(s, b, OLD);
+		blob_unref(rc == 0 ? b : NULL);
+		settle(&s->f);
+		blobs_close_idle(s->f.store);
+	}
+}
+
+static void play_put(struct scene *s)
+{
+	struct blob *b = NULL;
+	int rc =
+	    store_put(s->f.store, &s->digest[SMALL], s->bytes[SMALL], sizes[SMALL], &b, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc == 0)
+		expect_bytes(s, b, SMALL);
+	blob_unref(rc == 0 ? b : NULL);
+	settle(&s->f);
+}
+
+static void play_drop(struct scene *s)
+{
+	struct blob *b = NULL;
+	int rc = look_up(s, OLD, &b);
+	MAY_SAY(s, rc, LOCAL);
+	store_drop(s->f.store, &s->digest[OLD]);
+	if (rc == 0)
+		expect_bytes(s, b, OLD);
+	blob_unref(rc == 0 ? b : NULL);
+	store_drop(s->f.store, &s->digest[YOUNG]);
+	settle(&s->f);
+}
+
+static void play_records(struct scene *s)
+{
+	int rc = save_tag(s, NEW);
+	MAY_SAY(s, rc, ROOM);
+	rc = save_listing(s, 1);
+	MAY_SAY(s, rc, ROOM);
+	rc = save_named(s, NEW, 2);
+	MAY_SAY(s, rc, ROOM);
+	rc = save_archive(s, NEW);
+	MAY_SAY(s, rc, ROOM);
+	refs_tag_forget(s->refs, SCENE_ORIGIN, SCENE_REPO, "gone");
+	settle(&s->f);
+}
+
+/* All of it is there: that it is not must not be said. */
+static void play_recall(struct scene *s)
+{
+	int rc = load_tag(s);
+	MAY_SAY(s, rc, LOCAL);
+	rc = load_listing(s);
+	MAY_SAY(s, rc, LOCAL);
+	rc = ask_named(s, OLD);
+	MAY_SAY(s, rc, LOCAL);
+	rc = list_named(s);
+	MAY_SAY(s, rc, LOCAL);
+	EXPECT(rc < 0 || rc == 2);
+	rc = load_archive(s);
+	MAY_SAY(s, rc, LOCAL);
+	rc = list_repos(s);
+	MAY_SAY(s, rc, LOCAL);
+	EXPECT(rc != 0);
+	struct names origins = {0};
+	rc = refs_origins(s->refs, &origins, &s->f.err);
+	MAY_SAY(s, rc, LOCAL);
+	EXPECT(rc < 0 || origins.n == 1);
+	names_release(&origins);
+}
+
+static void age(const char *path)
+{
+	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	EXPECT(utimensat(AT_FDCWD, path, times, 0) == 0);
+}
+
+static void prepare_usual(struct scene *s);
+
+/* All that can be swept is old. */
+static void prepare_sweep(struct scene *s)
+{
+	prepare_usual(s);
+	store_drop(s->f.store, &s->digest[OLD]);
+	store_drop(s->f.store, &s->digest[YOUNG]);
+	scene_close(s);
+	age(partial_file(&s->f, &s->digest[HALF], sizes[HALF]));
+	int fd = open(path_in(&s->f, "partial/new.0123456789abcdef"), O_CREAT | O_WRONLY, 0600);
+	EXPECT(fd >= 0 && write(fd, s->bytes[NEW], 10000) == 10000);
+	close(fd);
+	char hex[DIGEST_HEX_MAX], name[DIGEST_HEX_MAX + 32];
+	digest_hex(&s->digest[SMALL], hex);
+	snprintf(name, sizeof(name), "archives/sha256/%s", hex);
+	age(path_in(&s->f, name));
+}
+
+/* Here, and not in the store's thread. */
+static void play_sweep(struct scene *s)
+{
+	faults_exempt(true);
+	scene_open(s);
+	faults_exempt(false);
+	sweep(s->f.store);
+}
+
+/* The directory goes while the store is open. */
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void prepare_vanished(struct scene *s)
+{
+	prepare_usual(s);
+	struct blob *b = NULL;
+	EXPECT(look_up(s, OLD, &b) == 0);
+	blob_unref(b);
+	settle(&s->f);
+	EXPECT(nftw(s->f.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
+static void play_vanished(struct scene *s)
+{
+	run_fetch(s, NEW);
+	int rc = save_tag(s, NEW);
+	MAY_SAY(s, rc, ROOM);
+	struct blob *b = NULL;
+	rc = store_put(s->f.store, &s->digest[SMALL], s->bytes[SMALL], sizes[SMALL], &b, &s->f.err);
+	MAY_SAY(s, rc, ROOM);
+	if (rc == 0)
+		expect_bytes(s, b, SMALL);
+	blob_unref(rc == 0 ? b : NULL);
+	settle(&s->f);
+}
+
+static void prepare_nothing(struct scene *s)
+{
+	(void)s;
+}
+
+static void prepare_closed(struct scene *s)
+{
+	prepare_usual(s);
+	scene_close(s);
+}
+
+const struct play plays[] = {
+    {"open a new directory", prepare_nothing, play_open},
+    {"open", prepare_closed, play_open},
+    {"fetch", NULL, play_fetch},
+    {"resume", NULL, play_resume},
+    {"restart", NULL, play_restart},
+    {"give up", NULL, play_give_up},
+    {"unsized", NULL, play_unsized},
+    {"read", NULL, play_read},
+    {"put", NULL, play_put},
+    {"drop", NULL, play_drop},
+    {"records", NULL, play_records},
+    {"recall", NULL, play_recall},
+    {"sweep", prepare_sweep, play_sweep},
+    {"vanished", prepare_vanished, play_vanished},
+};
+const size_t plays_n = ARRAY_LEN(plays);
+
+/* ---- before and after ---- */
+
+void scene_make(struct scene *s)
+{
+	*s = (struct scene){.f = {.root = "/dev/shm/wasmocifs-test-XXXXXX"}};
+	EXPECT(mkdtemp(s->f.root) != NULL);
+	snprintf(s->f.dir, sizeof(s->f.dir), "%s/cache", s->f.root);
+	call_init(&s->f.call, INT64_MAX);
+	for (int i = 0; i < BLOBS; i++)
+		s->bytes[i] = make_bytes(sizes[i], (unsigned)i, &s->digest[i]);
+	for (size_t i = 0; i < 20; i++) {
+		char name[32];
+		int len = snprintf(name, sizeof(name), "v%zu.0", i);
+		EXPECT(names_add(&s->names[i % 2], name, (size_t)len) == 0);
+	}
+	names_sort(&s->names[0]);
+	names_sort(&s->names[1]);
+}
+
+void scene_free(struct scene *s)
+{
+	for (int i = 0; i < BLOBS; i++)
+		free(s->bytes[i]);
+	names_release(&s->names[0]);
+	names_release(&s->names[1]);
+	call_release(&s->f.call);
+	(void)nftw(s->f.root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void scene_open(struct scene *s)
+{
+	struct store_options o = {
+	    .dir = s->f.dir, .limit = CAP, .floor = 1, .memory_budget = MEMORY};
+	EXPECT(store_open(&o, &s->f.store, &s->f.err) == 0);
+	EXPECT(refs_open(s->f.store, &s->refs, &s->f.err) == 0);
+}
+
+void scene_close(struct scene *s)
+{
+	refs_close(s->refs);
+	close_store(&s->f);
+	s->refs = NULL;
+}
+
+static void prepare_usual(struct scene *s)
+{
+	struct partial *p = NULL;
+	scene_open(s);
+	obtain(s, OLD, false);
+	obtain(s, YOUNG, false);
+	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_nsec = UTIME_OMIT}};
+	EXPECT(utimensat(AT_FDCWD, blob_file(&s->f, &s->digest[OLD]), times, 0) == 0);
+	EXPECT(store_partial(s->f.store, &s->digest[HALF], sizes[HALF], &s->f.call, &p,
+			     &s->f.err) == 0);
+	EXPECT(partial_write(p, s->bytes[HALF], sizes[HALF] / 2, &s->f.err) == 0);
+	partial_close(p);
+	EXPECT(save_tag(s, OLD) == 0 && save_listing(s, 0) == 0 && save_named(s, OLD, 2) == 0 &&
+	       save_archive(s, OLD) == 0);
+	scene_close(s);
+	scene_open(s);
+}
+
+void scene_prepare(struct scene *s, const struct play *play)
+{
+	if (play->prepare != NULL)
+		play->prepare(s);
+	else
+		prepare_usual(s);
+	s->f.err.text[0] = '\0';
+	if (s->f.store != NULL)
+		settle(&s->f);
+}
+
+static void expect_accounted(struct scene *s)
+{
+	struct store_usage u;
+	EXPECT(space_enter(s->f.store, NULL, &s->f.err) == 0);
+	uint64_t bytes = s->f.store->space.account.bytes;
+	space_leave(s->f.store);
+	if (access(s->f.dir, F_OK) == 0)
+		EXPECT(bytes >= disk_use(&s->f));
+	store_usage(s->f.store, &u);
+	EXPECT(u.bytes <= CAP + (4096 * BLOBS));
+}
+
+static void expect_all_to_work(struct scene *s, bool torn)
+{
+	expect_accounted(s);
+	/* One after the other: there is not room for all. */
+	for (int i = 0; i < BLOBS; i++) {
+		obtain(s, i, torn);
+		expect_accounted(s);
+	}
+	int rc = load_tag(s);
+	MAY_SAY(s, rc, -ENOENT);
+	rc = load_listing(s);
+	MAY_SAY(s, rc, -ENOENT);
+	rc = load_archive(s);
+	MAY_SAY(s, rc, -ENOENT);
+	rc = list_named(s);
+	MAY_SAY(s, rc, 0);
+	EXPECT(rc >= 0);
+	for (int i = 0; i < BLOBS; i++)
+		MAY_SAY(s, ask_named(s, i), -ENOENT);
+	EXPECT(list_repos(s) >= 0);
+	EXPECT(save_tag(s, NEW) == 0 && load_tag(s) == 0);
+	EXPECT(save_listing(s, 1) == 0 && load_listing(s) == 0);
+	EXPECT(save_named(s, 0, BLOBS) == 0 && list_named(s) == BLOBS);
+	EXPECT(save_archive(s, NEW) == 0 && load_archive(s) == 0);
+	EXPECT(list_repos(s) == 1);
+}
+
+static void expect_nothing_held(struct scene *s)
+{
+	struct store_usage u;
+	for (int i = 0; i < BLOBS; i++)
+		store_drop(s->f.store, &s->digest[i]);
+	settle(&s->f);
+	settle(&s->f);
+	store_usage(s->f.store, &u);
+	EXPECT(u.memory_bytes == 0);
+	EXPECT(space_orphans(s->f.store) == 0);
+	EXPECT(s->f.store->partials == NULL && s->f.store->verifying == NULL);
+	EXPECT(count_files(&s->f, "blobs/sha256") == 0);
+}
+
+void scene_heals(struct scene *s, bool torn)
+{
+	s->f.err.text[0] = '\0';
+	if (s->f.store != NULL) {
+		expect_all_to_work(s, torn);
+		/* Another process, beside this one. */
+		struct scene other = *s;
+		scene_open(&other);
+		expect_all_to_work(&other, false);
+		expect_nothing_held(&other);
+		scene_close(&other);
+		scene_close(s);
+	}
+	scene_open(s);
+	expect_all_to_work(s, torn);
+	expect_nothing_held(s);
+	/* What this process left to be swept is young, or gone. */
+	scene_close(s);
+}
