@@ -214,6 +214,14 @@ static int to_errno(int code)
 		return code == -EBUSY ? EBUSY : EIO;
 	case -ENAMETOOLONG:
 		return ENOENT;
+	/* Faults of this machine, whatever it calls them. */
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
+	case -ESTALE:
+		return EIO;
+	case -EDQUOT:
+		return ENOSPC;
 	default:
 		return code < 0 ? -code : EIO;
 	}
