@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,7 +32,7 @@ struct wishes {
 	uint32_t changes_only;
 	uint32_t n_errnos;
 	int32_t errnos[ERRNOS];
-	uint32_t unused;
+	_Atomic int32_t die_at; /* how many changes more; 0: it lives on */
 	_Atomic int64_t wall_offset_s;
 	_Atomic uint64_t hits, calls;
 	char dir[PATH_MAX];
@@ -69,11 +70,21 @@ static bool is_ours(int fd, const char *path)
 	return is_inside(target);
 }
 
+/* The process is killed before the change that it was given to live to. */
+static void maybe_die(int fd, const char *path)
+{
+	if (atomic_load(&wishes->die_at) > 0 && is_ours(fd, path) &&
+	    atomic_fetch_sub(&wishes->die_at, 1) == 1)
+		(void)kill(getpid(), SIGKILL);
+}
+
 /* 0: it goes on. */
 static int due(bool changes, int fd, const char *path)
 {
 	int before = errno;
 	int code = 0;
+	if (wishes != NULL && changes)
+		maybe_die(fd, path);
 	uint32_t odds = wishes != NULL ? atomic_load(&wishes->odds) : 0;
 	if (odds > 0 && (changes || wishes->changes_only == 0) && is_ours(fd, path)) {
 		uint64_t n = atomic_fetch_add(&wishes->calls, 1);

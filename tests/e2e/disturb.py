@@ -39,6 +39,14 @@ class Disturbance:
     def hits(self):
         return struct.unpack_from("<Q", self._map, 56)[0]
 
+    def die_at(self, change):
+        """The process that makes so many more changes to the directory dies before that one. 0: none does."""
+        self._put(44, "<i", change)
+
+    @property
+    def lives(self):
+        return struct.unpack_from("<i", self._map, 44)[0] > 0
+
     def jump(self, seconds):
         """The wall clock, as seen by the daemon, is that far off."""
         self._put(48, "<q", seconds)

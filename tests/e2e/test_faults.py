@@ -11,6 +11,7 @@ from errno import EDQUOT, EHOSTUNREACH, EINTR, EIO, EMFILE, ENFILE, ENOSPC, EROF
 
 import pytest
 
+import artifacts
 import samples
 from disturb import Disturbance, library
 from harness import MNT_DETACH, SCALE, Clock, raises, read, run, scaled, umount2, until
@@ -77,7 +78,7 @@ def test_calls_that_fail_now_and_then(mount, registry, disturbance, codes):
     m = mount(None, "--cache-size", "4M", env=disturbance.env)
     for odds in (300, 3000):
         with disturbance.faults(*codes, odds=odds, changes_only=not {ENOSPC, EROFS}.isdisjoint(codes)):
-            use_all([m], images, scaled(150), seed=odds)
+            use_all([m], images, scaled(400), seed=odds)
     assert disturbance.hits > 5
     is_well(m, images)
     m.unmount()
@@ -134,6 +135,55 @@ def test_two_daemons_on_a_disk_that_fails(mount, registry, disturbance):
         use_all(both, images, scaled(200))
     for m in both:
         is_well(m, images)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_change(mount, registry, disturbance):
+    images = push_many(registry, 24)
+    m = mount(None, "--cache-size", "6M", env=disturbance.env)
+    assert use(m, images, 0, 0) == 0
+    deaths = 0
+    for turn in range(1, 24):
+        disturbance.die_at(turn)
+        assert use(m, images, turn, turn) == 0, "the next worker has no trouble with what it finds"
+        deaths += not disturbance.lives
+        disturbance.die_at(0)
+    assert deaths >= 12
+    assert use_all([m], images, 48) == 0
+    assert m.status()["generation"] > deaths / 2
+    m.unmount()
+    assert use_all([mount()], images, 48) == 0
+
+
+def spoil(path, choose):
+    """As a power failure may leave what was written last: cut, or with zeros at its end."""
+    size = path.stat().st_size
+    path.chmod(0o600)
+    os.truncate(path, choose.randrange(size + 1))
+    if choose.randrange(2):
+        os.truncate(path, size)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_directory_after_a_power_failure(mount, registry, disturbance, seed):
+    images = push_many(registry, 6)
+    tars = [samples.put(registry.store, "r/tar", f"t{i}", artifacts.container({"a.wasm": samples.wasm(90_000, 70 + i)}))
+            for i in range(2)]
+    choose = random.Random(seed)
+    for _ in range(scaled(6)):
+        m = mount(env=disturbance.env)
+        disturbance.die_at(choose.randrange(1, 60))
+        assert use_all([m], images, 12, choose.random()) == 0
+        disturbance.die_at(0)
+        for i, tar in enumerate(tars):
+            assert read(m / f"r/tar:t{i}/files/a.wasm") == samples.wasm(90_000, 70 + i)
+            assert read(m / f"r/tar:t{i}/manifest.json") == tar.data
+        m.kill()
+        for path in sorted(m.cache.rglob("*")):
+            if path.is_file() and choose.randrange(3) == 0:
+                spoil(path, choose)
+    m = mount()
+    assert use_all([m], images, 24) == 0
+    is_well(m, images)
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "moved"])
