@@ -18,6 +18,7 @@ from harness import MNT_DETACH, SCALE, Clock, raises, read, run, scaled, umount2
 from registry import behaviours as b
 
 DAY = 24 * 3600
+THOROUGH = os.environ.get("WASMOCIFS_TEST_FAULTS") == "all"  # many times as much, for minutes
 LOCAL = (EIO, ENOSPC)  # what a fault of the cache may be to a reader: no absence, no refusal, no wrong digest
 SOON = 20  # well within --timeout
 
@@ -78,7 +79,7 @@ def test_calls_that_fail_now_and_then(mount, registry, disturbance, codes):
     m = mount(None, "--cache-size", "4M", env=disturbance.env)
     for odds in (300, 3000):
         with disturbance.faults(*codes, odds=odds, changes_only=not {ENOSPC, EROFS}.isdisjoint(codes)):
-            use_all([m], images, scaled(400), seed=odds)
+            use_all([m], images, scaled(8000 if THOROUGH else 400), seed=odds)
     assert disturbance.hits > 5
     is_well(m, images)
     m.unmount()
@@ -132,7 +133,7 @@ def test_two_daemons_on_a_disk_that_fails(mount, registry, disturbance):
     images = push_many(registry)
     both = [mount(None, "--cache-size", "4M", env=disturbance.env) for _ in range(2)]
     with disturbance.faults(EIO, ENOSPC, EMFILE, odds=500):
-        use_all(both, images, scaled(200))
+        use_all(both, images, scaled(8000 if THOROUGH else 200))
     for m in both:
         is_well(m, images)
 
@@ -163,7 +164,7 @@ def spoil(path, choose):
         os.truncate(path, size)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(40 if THOROUGH else 3))
 def test_a_directory_after_a_power_failure(mount, registry, disturbance, seed):
     images = push_many(registry, 6)
     tars = [samples.put(registry.store, "r/tar", f"t{i}", artifacts.container({"a.wasm": samples.wasm(90_000, 70 + i)}))

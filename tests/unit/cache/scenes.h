@@ -30,6 +30,7 @@ struct play {
 	 * half of HALF, and records. */
 	void (*prepare)(struct scene *s);
 	void (*run)(struct scene *s);
+	bool spoilt; /* what is there may be wrong, and must be found to be */
 };
 
 extern const struct play plays[];

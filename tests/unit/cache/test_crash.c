@@ -38,11 +38,11 @@ static _Noreturn void be_killed(struct scene *s, const struct play *play,
 	_exit(0);
 }
 
-static _Noreturn void come_after(struct scene *s, const char *about)
+static _Noreturn void come_after(struct scene *s, const char *about, bool spoilt)
 {
 	(void)alarm(HANGS_S);
 	scene_about(about);
-	scene_heals(s, false);
+	scene_heals(s, spoilt);
 	exit(0);
 }
 
@@ -63,7 +63,7 @@ static bool kill_at(const struct play *play, const struct fault_plan *plan)
 		 plan->others ? " in the background" : "", report->what);
 	child = fork();
 	if (child == 0)
-		come_after(&s, text);
+		come_after(&s, text, play->spoilt);
 	assert_int_equal(status_of(child), 0);
 	scene_free(&s);
 	return report->hit;
@@ -141,12 +141,8 @@ static bool spoil_one(const struct play *play, size_t file, unsigned place, bool
 		snprintf(text, sizeof(text), "%s, %s %s at %llu", play->name, found[file],
 			 zeros ? "zero" : "cut", (unsigned long long)from);
 		child = fork();
-		if (child == 0) {
-			(void)alarm(HANGS_S);
-			scene_about(text);
-			scene_heals(&s, true);
-			exit(0);
-		}
+		if (child == 0)
+			come_after(&s, text, true);
 		assert_int_equal(status_of(child), 0);
 	}
 	scene_free(&s);

@@ -50,7 +50,7 @@ static _Noreturn void disturb(const struct play *play, const struct fault_plan *
 	scene_about(text);
 	play->run(&s);
 	faults_disarm();
-	scene_heals(&s, false);
+	scene_heals(&s, play->spoilt);
 	EXPECT(open_descriptors() == descriptors);
 	EXPECT(faults_live() == live);
 	scene_free(&s);
