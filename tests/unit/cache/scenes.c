@@ -699,14 +699,17 @@ static void expect_accounted(struct scene *s)
 	EXPECT(u.bytes <= CAP + (4096 * BLOBS));
 }
 
-static void expect_all_to_work(struct scene *s, bool torn)
+/* One after the other: there is not room for all. */
+static void expect_content(struct scene *s, bool torn)
 {
 	expect_accounted(s);
-	/* One after the other: there is not room for all. */
-	for (int i = 0; i < BLOBS; i++) {
+	for (int i = 0; i < BLOBS; i++)
 		obtain(s, i, torn);
-		expect_accounted(s);
-	}
+	expect_accounted(s);
+}
+
+static void expect_records(struct scene *s)
+{
 	int rc = load_tag(s);
 	MAY_SAY(s, rc, -ENOENT);
 	rc = load_listing(s);
@@ -744,17 +747,19 @@ void scene_heals(struct scene *s, bool torn)
 {
 	s->f.err.text[0] = '\0';
 	if (s->f.store != NULL) {
-		expect_all_to_work(s, torn);
-		/* Another process, beside this one. */
+		expect_content(s, torn);
+		expect_records(s);
+		/* Another process, beside this one, is kept from nothing. */
 		struct scene other = *s;
 		scene_open(&other);
-		expect_all_to_work(&other, false);
+		expect_content(&other, false);
 		expect_nothing_held(&other);
 		scene_close(&other);
 		scene_close(s);
 	}
 	scene_open(s);
-	expect_all_to_work(s, torn);
+	expect_content(s, torn);
+	expect_records(s);
 	expect_nothing_held(s);
 	/* What this process left to be swept is young, or gone. */
 	scene_close(s);

@@ -18,7 +18,7 @@
 #define HANGS_S   20
 #define SHOWN_MAX 10
 /* Faults that last begin at every so many calls only, if not all are asked for. */
-#define LASTING_STEP 4
+#define LASTING_STEP 6
 
 static struct fault_report *report;
 static bool thorough;
