@@ -13,15 +13,14 @@
 #include "base/file.h"
 #include "cache/partial_impl.h"
 #include "tests/unit/cache/faults.h"
+#include "tests/unit/cache/scenes_impl.h"
 
-#define CAP    (600u << 10) /* OLD and YOUNG, and half of HALF; not NEW as well */
-#define MEMORY (4u << 20)
 #define WAIT_MS                                                                                    \
 	3000 /* longer than anything here takes, shorter than a stuck lock is waited for           \
 	      */
 #define TAG "v1"
 
-static const size_t sizes[BLOBS] = {
+const size_t sizes[BLOBS] = {
     [OLD] = 150000, [YOUNG] = 20000, [HALF] = 300000, [NEW] = 280000, [SMALL] = 5000};
 
 static const char *about = "";
@@ -53,9 +52,7 @@ static bool is_one_of(int rc, const int *allowed)
 	return rc >= 0;
 }
 
-/* A call of the store said rc: it is one of these, or no failure; with a text. */
-#define MAY_SAY(s, rc, ...) may_say((s), (rc), (const int[]){__VA_ARGS__, 0}, __LINE__)
-static void may_say(struct scene *s, int rc, const int *allowed, int line)
+void may_say(struct scene *s, int rc, const int *allowed, const char *file, int line)
 {
 	if (is_one_of(rc, allowed) && (rc >= 0 || s->f.err.text[0] != '\0')) {
 		s->f.err.text[0] = '\0';
@@ -63,13 +60,10 @@ static void may_say(struct scene *s, int rc, const int *allowed, int line)
 	}
 	char text[ERR_TEXT_MAX + 64];
 	snprintf(text, sizeof(text), "said %s: \"%s\"", strerrorname_np(-rc), s->f.err.text);
-	scene_failed(text, __FILE__, line);
+	scene_failed(text, file, line);
 }
 
-#define LOCAL -EIO, -ENOMEM
-#define ROOM  -ENOSPC, LOCAL
-
-static void expect_bytes(const struct scene *s, const struct blob *b, int blob)
+void expect_bytes(const struct scene *s, const struct blob *b, int blob)
 {
 	size_t len = sizes[blob];
 	faults_exempt(true);
@@ -87,20 +81,20 @@ static void expect_bytes(const struct scene *s, const struct blob *b, int blob)
 
 /* ---- records ---- */
 
-static void descriptor_of(const struct scene *s, int blob, struct descriptor *ret)
+void descriptor_of(const struct scene *s, int blob, struct descriptor *ret)
 {
 	*ret = (struct descriptor){.digest = s->digest[blob], .size = sizes[blob]};
 	snprintf(ret->media_type, sizeof(ret->media_type), "application/x.%d", blob);
 }
 
-static int save_tag(struct scene *s, int blob)
+int save_tag(struct scene *s, int blob)
 {
 	struct tag_record rec = {.seen_ms = 1000 + blob};
 	descriptor_of(s, blob, &rec.desc);
 	return refs_tag_save(s->refs, SCENE_ORIGIN, SCENE_REPO, TAG, &rec, &s->f.err);
 }
 
-static int load_tag(struct scene *s)
+int load_tag(struct scene *s)
 {
 	struct tag_record rec;
 	int rc = refs_tag_load(s->refs, SCENE_ORIGIN, SCENE_REPO, TAG, &rec, &s->f.err);
@@ -115,13 +109,13 @@ static int load_tag(struct scene *s)
 	return 0;
 }
 
-static int save_listing(struct scene *s, int which)
+int save_listing(struct scene *s, int which)
 {
 	return refs_listing_save(s->refs, SCENE_ORIGIN, SCENE_REPO, &s->names[which], 1000 + which,
 				 &s->f.err);
 }
 
-static int load_listing(struct scene *s)
+int load_listing(struct scene *s)
 {
 	struct names got = {0};
 	int64_t seen;
@@ -137,7 +131,7 @@ static int load_listing(struct scene *s)
 	return 0;
 }
 
-static int save_named(struct scene *s, int first, int n)
+int save_named(struct scene *s, int first, int n)
 {
 	struct descriptor d[BLOBS];
 	for (int i = 0; i < n; i++)
@@ -145,7 +139,7 @@ static int save_named(struct scene *s, int first, int n)
 	return refs_name(s->refs, SCENE_ORIGIN, SCENE_REPO, d, (size_t)n, &s->f.err);
 }
 
-static int ask_named(struct scene *s, int blob)
+int ask_named(struct scene *s, int blob)
 {
 	struct descriptor got, want;
 	descriptor_of(s, blob, &want);
@@ -156,7 +150,7 @@ static int ask_named(struct scene *s, int blob)
 	return rc;
 }
 
-static int list_named(struct scene *s)
+int list_named(struct scene *s)
 {
 	struct descriptor *all = NULL;
 	size_t n = 0;
@@ -173,7 +167,7 @@ static int list_named(struct scene *s)
 	return (int)n;
 }
 
-static int save_archive(struct scene *s, int tar)
+int save_archive(struct scene *s, int tar)
 {
 	struct archive_record rec = {.tar = s->digest[tar],
 				     .tar_size = sizes[tar],
@@ -182,7 +176,7 @@ static int save_archive(struct scene *s, int tar)
 	return archives_save(s->f.store, &s->digest[SMALL], &rec, &s->f.err);
 }
 
-static int load_archive(struct scene *s)
+int load_archive(struct scene *s)
 {
 	struct archive_record rec;
 	int rc = archives_load(s->f.store, &s->digest[SMALL], &rec, &s->f.err);
@@ -195,7 +189,7 @@ static int load_archive(struct scene *s)
 }
 
 /* How many names there are; all must be right. */
-static int list_repos(struct scene *s)
+int list_repos(struct scene *s)
 {
 	struct names repos = {0};
 	int rc = refs_repos(s->refs, SCENE_ORIGIN, &repos, &s->f.err);
@@ -209,7 +203,7 @@ static int list_repos(struct scene *s)
 /* ---- content ---- */
 
 /* -EAGAIN of store_get, then the verification. */
-static int look_up(struct scene *s, int blob, struct blob **ret)
+int look_up(struct scene *s, int blob, struct blob **ret)
 {
 	int rc = store_get(s->f.store, &s->digest[blob], ret, &s->f.err);
 	if (rc != -EAGAIN)
@@ -218,7 +212,7 @@ static int look_up(struct scene *s, int blob, struct blob **ret)
 }
 
 /* In two writes. */
-static int fetch_blob(struct scene *s, int blob, struct blob **ret)
+int fetch_blob(struct scene *s, int blob, struct blob **ret)
 {
 	struct partial *p = NULL;
 	int rc =
@@ -259,233 +253,8 @@ static void obtain(struct scene *s, int blob, bool torn)
 	s->f.call.deadline_ms = INT64_MAX;
 }
 
-/* ---- the plays ---- */
+/* ---- before and after ---- */
 
-static void play_open(struct scene *s)
-{
-	struct store_options o = {
-	    .dir = s->f.dir, .limit = CAP, .floor = 1, .memory_budget = MEMORY};
-	/* Of a path that cannot be opened, the system says why. */
-	int rc = store_open(&o, &s->f.store, &s->f.err);
-	MAY_SAY(s, rc, ROOM, -EMFILE, -ENFILE, -ESTALE, -EINTR, -EROFS, -EDQUOT);
-	if (rc < 0)
-		return;
-	rc = refs_open(s->f.store, &s->refs, &s->f.err);
-	MAY_SAY(s, rc, -ENOMEM);
-	if (rc < 0) {
-		close_store(&s->f);
-		return;
-	}
-	rc = store_start(s->f.store, &s->f.err);
-	MAY_SAY(s, rc, -EAGAIN, -ENOMEM);
-	/* Without its thread, nothing is done before the end. */
-	if (rc == 0)
-		settle(&s->f);
-}
-
-static void run_fetch(struct scene *s, int blob)
-{
-	struct blob *b = NULL;
-	int rc = fetch_blob(s, blob, &b);
-	MAY_SAY(s, rc, ROOM, -EFBIG * (blob == BLOBS));
-	if (rc == 0)
-		expect_bytes(s, b, blob);
-	settle(&s->f);
-	blob_unref(rc == 0 ? b : NULL);
-	settle(&s->f);
-}
-
-/* Evicts OLD for it. */
-static void play_fetch(struct scene *s)
-{
-	run_fetch(s, NEW);
-}
-
-static void play_resume(struct scene *s)
-{
-	run_fetch(s, HALF);
-}
-
-/* A wrong end, and once more from the start. */
-static void play_restart(struct scene *s)
-{
-	struct partial *p = NULL;
-	struct blob *b = NULL;
-	int rc =
-	    store_partial(s->f.store, &s->digest[HALF], sizes[HALF], &s->f.call, &p, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc < 0)
-		return;
-	rc = partial_restart(p, &s->f.err);
-	if (rc == 0)
-		rc = partial_write(p, s->bytes[NEW], sizes[NEW], &s->f.err);
-	if (rc == 0)
-		rc = partial_write(p, s->bytes[NEW], sizes[HALF] - sizes[NEW], &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc < 0) {
-		partial_close(p);
-		return;
-	}
-	rc = partial_commit(p, &b, &s->f.err);
-	EXPECT(rc < 0);
-	MAY_SAY(s, rc, -EBADMSG, LOCAL);
-	settle(&s->f);
-}
-
-static void play_give_up(struct scene *s)
-{
-	struct partial *p = NULL;
-	int rc = store_partial(s->f.store, &s->digest[NEW], sizes[NEW], &s->f.call, &p, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc < 0)
-		return;
-	rc = partial_write(p, s->bytes[NEW], 100000, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	partial_close(p);
-	settle(&s->f);
-}
-
-static void play_unsized(struct scene *s)
-{
-	struct partial *p = NULL;
-	struct blob *b = NULL;
-	struct digest any = {.alg = DIGEST_SHA256};
-	int rc = store_unsized(s->f.store, &any, &p, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc < 0)
-		return;
-	for (int i = 0; rc == 0 && i < 2; i++)
-		rc = partial_write(p, s->bytes[NEW] + i * 140000, 140000, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc < 0) {
-		partial_drop(p);
-		return;
-	}
-	rc = partial_commit(p, &b, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc == 0)
-		expect_bytes(s, b, NEW);
-	blob_unref(rc == 0 ? b : NULL);
-	settle(&s->f);
-}
-
-static void play_read(struct scene *s)
-{
-	for (int i = 0; i < 2; i++) {
-		struct blob *b = NULL;
-		int rc = store_get(s->f.store, &s->digest[OLD], &b, &s->f.err);
-		MAY_SAY(s, rc, -EAGAIN, LOCAL, i == 1 ? -ENOENT : -EIO);
-		if (rc < 0) {
-			rc = store_verify(s->f.store, &s->digest[OLD], &s->f.call, &b, &s->f.err);
-			/* A file that could not be read may have gone meanwhile. */
-			MAY_SAY(s, rc, LOCAL, i == 1 ? -ENOENT : -EIO);
-		}
-		if (rc == 0)
-			expect_bytes(s, b, OLD);
-		blob_unref(rc == 0 ? b : NULL);
-		settle(&s->f);
-		blobs_close_idle(s->f.store);
-	}
-}
-
-static void play_put(struct scene *s)
-{
-	struct blob *b = NULL;
-	int rc =
-	    store_put(s->f.store, &s->digest[SMALL], s->bytes[SMALL], sizes[SMALL], &b, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc == 0)
-		expect_bytes(s, b, SMALL);
-	blob_unref(rc == 0 ? b : NULL);
-	settle(&s->f);
-}
-
-static void play_drop(struct scene *s)
-{
-	struct blob *b = NULL;
-	int rc = look_up(s, OLD, &b);
-	MAY_SAY(s, rc, LOCAL);
-	store_drop(s->f.store, &s->digest[OLD]);
-	if (rc == 0)
-		expect_bytes(s, b, OLD);
-	blob_unref(rc == 0 ? b : NULL);
-	store_drop(s->f.store, &s->digest[YOUNG]);
-	settle(&s->f);
-}
-
-static void play_records(struct scene *s)
-{
-	int rc = save_tag(s, NEW);
-	MAY_SAY(s, rc, ROOM);
-	rc = save_listing(s, 1);
-	MAY_SAY(s, rc, ROOM);
-	rc = save_named(s, NEW, 2);
-	MAY_SAY(s, rc, ROOM);
-	rc = save_archive(s, NEW);
-	MAY_SAY(s, rc, ROOM);
-	refs_tag_forget(s->refs, SCENE_ORIGIN, SCENE_REPO, "gone");
-	settle(&s->f);
-}
-
-/* All of it is there: that it is not must not be said. */
-static void play_recall(struct scene *s)
-{
-	int rc = load_tag(s);
-	MAY_SAY(s, rc, LOCAL);
-	rc = load_listing(s);
-	MAY_SAY(s, rc, LOCAL);
-	rc = ask_named(s, OLD);
-	MAY_SAY(s, rc, LOCAL);
-	rc = list_named(s);
-	MAY_SAY(s, rc, LOCAL);
-	EXPECT(rc < 0 || rc == 2);
-	rc = load_archive(s);
-	MAY_SAY(s, rc, LOCAL);
-	rc = list_repos(s);
-	MAY_SAY(s, rc, LOCAL);
-	EXPECT(rc != 0);
-	struct names origins = {0};
-	rc = refs_origins(s->refs, &origins, &s->f.err);
-	MAY_SAY(s, rc, LOCAL);
-	EXPECT(rc < 0 || origins.n == 1);
-	names_release(&origins);
-}
-
-static void age(const char *path)
-{
-	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-	EXPECT(utimensat(AT_FDCWD, path, times, 0) == 0);
-}
-
-static void prepare_usual(struct scene *s);
-
-/* All that can be swept is old. */
-static void prepare_sweep(struct scene *s)
-{
-	prepare_usual(s);
-	store_drop(s->f.store, &s->digest[OLD]);
-	store_drop(s->f.store, &s->digest[YOUNG]);
-	scene_close(s);
-	age(partial_file(&s->f, &s->digest[HALF], sizes[HALF]));
-	int fd = open(path_in(&s->f, "partial/new.0123456789abcdef"), O_CREAT | O_WRONLY, 0600);
-	EXPECT(fd >= 0 && write(fd, s->bytes[NEW], 10000) == 10000);
-	close(fd);
-	char hex[DIGEST_HEX_MAX], name[DIGEST_HEX_MAX + 32];
-	digest_hex(&s->digest[SMALL], hex);
-	snprintf(name, sizeof(name), "archives/sha256/%s", hex);
-	age(path_in(&s->f, name));
-}
-
-/* Here, and not in the store's thread. */
-static void play_sweep(struct scene *s)
-{
-	faults_exempt(true);
-	scene_open(s);
-	faults_exempt(false);
-	sweep(s->f.store);
-}
-
-/* The directory goes while the store is open. */
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
@@ -494,127 +263,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-static void prepare_vanished(struct scene *s)
+void scene_remove(const char *dir)
 {
-	prepare_usual(s);
-	struct blob *b = NULL;
-	EXPECT(look_up(s, OLD, &b) == 0);
-	blob_unref(b);
-	settle(&s->f);
-	EXPECT(nftw(s->f.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+	EXPECT(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
 }
-
-static void play_vanished(struct scene *s)
-{
-	run_fetch(s, NEW);
-	int rc = save_tag(s, NEW);
-	MAY_SAY(s, rc, ROOM);
-	struct blob *b = NULL;
-	rc = store_put(s->f.store, &s->digest[SMALL], s->bytes[SMALL], sizes[SMALL], &b, &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	if (rc == 0)
-		expect_bytes(s, b, SMALL);
-	blob_unref(rc == 0 ? b : NULL);
-	settle(&s->f);
-}
-
-/* A byte of it is another one, in blobs/ or in partial/. */
-static void flip(const char *path)
-{
-	char c;
-	EXPECT(chmod(path, 0600) == 0);
-	int fd = open(path, O_RDWR);
-	EXPECT(fd >= 0 && pread(fd, &c, 1, 4000) == 1);
-	c ^= 1;
-	EXPECT(pwrite(fd, &c, 1, 4000) == 1);
-	close(fd);
-}
-
-static void prepare_rotten(struct scene *s)
-{
-	prepare_usual(s);
-	scene_close(s);
-	flip(blob_file(&s->f, &s->digest[OLD]));
-	flip(partial_file(&s->f, &s->digest[HALF], sizes[HALF]));
-	scene_open(s);
-}
-
-static void play_rotten(struct scene *s)
-{
-	struct blob *b = NULL;
-	int rc = look_up(s, OLD, &b);
-	EXPECT(rc < 0);
-	MAY_SAY(s, rc, -EBADMSG, LOCAL);
-	settle(&s->f);
-	rc = fetch_blob(s, HALF, &b);
-	MAY_SAY(s, rc, -EBADMSG, ROOM);
-	/* A rotten half that could not be read is fetched whole. */
-	if (rc == 0) {
-		expect_bytes(s, b, HALF);
-		blob_unref(b);
-	}
-	settle(&s->f);
-}
-
-/* A repository whose name is too long for a file system, and many digests. */
-static void play_long_name(struct scene *s)
-{
-	char repo[300];
-	struct descriptor d[40];
-	memset(repo, 'a', sizeof(repo) - 1);
-	repo[sizeof(repo) - 1] = '\0';
-	for (size_t i = 0; i < ARRAY_LEN(d); i++) {
-		descriptor_of(s, OLD, &d[i]);
-		d[i].digest.bytes[0] = (uint8_t)i;
-	}
-	int rc = refs_name(s->refs, SCENE_ORIGIN, repo, d, ARRAY_LEN(d), &s->f.err);
-	MAY_SAY(s, rc, ROOM);
-	struct descriptor got;
-	rc = refs_named(s->refs, SCENE_ORIGIN, repo, &d[39].digest, &got, &s->f.err);
-	/* Where it could not be recorded it may not be known. */
-	MAY_SAY(s, rc, -ENOENT, LOCAL);
-	EXPECT(rc < 0 || got.size == d[39].size);
-	struct names repos = {0};
-	rc = refs_repos(s->refs, SCENE_ORIGIN, &repos, &s->f.err);
-	MAY_SAY(s, rc, LOCAL);
-	EXPECT(rc < 0 || names_has(&repos, SCENE_REPO));
-	for (size_t i = 0; i < repos.n; i++)
-		EXPECT(strcmp(repos.v[i], SCENE_REPO) == 0 || strcmp(repos.v[i], repo) == 0);
-	names_release(&repos);
-}
-
-static void prepare_nothing(struct scene *s)
-{
-	(void)s;
-}
-
-static void prepare_closed(struct scene *s)
-{
-	prepare_usual(s);
-	scene_close(s);
-}
-
-const struct play plays[] = {
-    {"open a new directory", prepare_nothing, play_open, false},
-    {"open", prepare_closed, play_open, false},
-    {"fetch", NULL, play_fetch, false},
-    {"resume", NULL, play_resume, false},
-    {"restart", NULL, play_restart, false},
-    {"give up", NULL, play_give_up, false},
-    {"unsized", NULL, play_unsized, false},
-    {"read", NULL, play_read, false},
-    {"put", NULL, play_put, false},
-    {"drop", NULL, play_drop, false},
-    {"records", NULL, play_records, false},
-    {"recall", NULL, play_recall, false},
-    {"sweep", prepare_sweep, play_sweep, false},
-    {"vanished", prepare_vanished, play_vanished, false},
-    {"rotten", prepare_rotten, play_rotten, true},
-    {"long name", NULL, play_long_name, false},
-};
-const size_t plays_n = ARRAY_LEN(plays);
-
-/* ---- before and after ---- */
 
 void scene_make(struct scene *s)
 {
@@ -640,7 +292,7 @@ void scene_free(struct scene *s)
 	names_release(&s->names[0]);
 	names_release(&s->names[1]);
 	call_release(&s->f.call);
-	(void)nftw(s->f.root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	scene_remove(s->f.root);
 }
 
 void scene_open(struct scene *s)
@@ -658,7 +310,7 @@ void scene_close(struct scene *s)
 	s->refs = NULL;
 }
 
-static void prepare_usual(struct scene *s)
+void prepare_usual(struct scene *s)
 {
 	struct partial *p = NULL;
 	scene_open(s);

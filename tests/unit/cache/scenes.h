@@ -49,6 +49,7 @@ void scene_prepare(struct scene *s, const struct play *play);
 void scene_open(struct scene *s);
 void scene_close(struct scene *s);
 void scene_free(struct scene *s); /* the directory goes too */
+void scene_remove(const char *dir);
 
 /* Undisturbed from here on: what is open goes on, then a fresh process does, and nothing wrong is
  * ever read. torn: a power failure may have spoilt what was in blobs/. Nothing is left open. */
