@@ -92,11 +92,12 @@ static int open_lock_file(struct store *s)
 	return 0;
 }
 
-/* With the account locked: 0 once we are among the users. The first of them
- * asks for a new count: nobody who charged something before is alive. */
+/* With the account locked: we are among the users from now on. The first of them
+ * asks for a new count: nobody who charged something before is alive. So does
+ * one who cannot find out. */
 static void join_users(struct space *sp)
 {
-	if (filelock_exclusive(sp->fd, FILELOCK_USERS) == 0)
+	if (filelock_exclusive(sp->fd, FILELOCK_USERS) != -EAGAIN)
 		sp->owes_count = true;
 	(void)filelock_shared(sp->fd, FILELOCK_USERS);
 	sp->joined = true;
