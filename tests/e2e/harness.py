@@ -240,7 +240,7 @@ class Mount:
 
     def kill_worker(self):
         """Wherever it is. Another one will follow; the pid of the dead one."""
-        workers = children_of(self.process.pid)
+        workers = workers_of(self.process.pid)
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -262,7 +262,7 @@ class Mount:
     def kill(self):
         """As if both its processes crashed."""
         self.ended_badly_on_purpose = True
-        workers = [(os.pidfd_open(pid), pid) for pid in children_of(self.process.pid)]
+        workers = [(os.pidfd_open(pid), pid) for pid in workers_of(self.process.pid)]
         self.process.kill()
         code = self.wait_exit()
         for pidfd, pid in workers:
@@ -329,6 +329,15 @@ def children_of(pid):
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def workers_of(keeper):
+    """Of a keeper's children those that serve, or are about to."""
+    found = []
+    for pid in children_of(keeper):
+        with contextlib.suppress(OSError):
+            found += [pid] if pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("wasmocifs") else []
     return found
 
 
