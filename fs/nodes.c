@@ -72,6 +72,7 @@ int record_copy(const struct nodes *n, uint32_t slot, const struct record *rec, 
 	    .kind = rec->kind,
 	    .size = rec->size,
 	    .mode = rec->mode,
+	    .several = (rec->flags & RECORD_SEVERAL) != 0,
 	};
 	record_digest(rec, &ret->digest);
 	memcpy(ret->name, text, len);
@@ -147,6 +148,12 @@ static void update_place(struct nodes *n, struct record *rec, const struct node_
 		return;
 	if (text_store(n, place, len, &text) < 0)
 		return;
+	/* Host and repository: the first word. */
+	size_t word = strcspn(place, " ");
+	if (old && old_len > 0 &&
+	    (old_len < word || memcmp(old, place, word) != 0 ||
+	     (old_len > word && old[word] != ' ')))
+		rec->flags |= RECORD_SEVERAL;
 	record_set_text(rec, text, (uint16_t)len);
 	arena_put(n->arena, arena_text_class(old_len), old_text);
 }

@@ -93,6 +93,7 @@ struct node {
 	struct digest digest; /* content; NODE_MANIFEST; a bound NODE_TAG */
 	uint64_t size;        /* content */
 	uint16_t mode;        /* NODE_CONTENT_MODE: 0444 and any of 0111; else 0 */
+	bool several;         /* content that was found in more than one repository */
 	char name[256];       /* of directories and symlinks */
 };
 

@@ -30,7 +30,7 @@
 
 #define TEXT_HOST_END '\t' /* in neither grammar */
 
-enum record_flag { RECORD_DETACHED = 1 };
+enum record_flag { RECORD_DETACHED = 1, RECORD_SEVERAL = 2 };
 
 /* In the arena; a slot is its block divided by SLOT_GRANULES. */
 struct record {

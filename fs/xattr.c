@@ -24,6 +24,7 @@ struct subject {
 	uint64_t size;
 	const char *media_type;          /* "" if unknown */
 	bool content;                    /* it is a file: kind, cached, verified */
+	bool several;                    /* found in more than one repository */
 	const struct manifest *manifest; /* NULL if none is known here */
 	struct image *image;             /* a reference, which keeps it alive */
 	struct blob *tar;                /* a reference: the bytes lie in it, */
@@ -116,14 +117,16 @@ static int get_manifest(const struct manifest *m, const char *name, char **ret)
 	return -ENODATA;
 }
 
-/* Where it comes from, as a reference without tag: "ghcr.io/org/hello". Not of manifest.json:
- * that is content, one node wherever it is found, and would name but one of the places. */
+/* Where it comes from, as a reference without tag: "ghcr.io/org/hello". manifest.json is content,
+ * one node wherever it is found: it says so as long as that was in one place. */
 static int get_source(struct op *op, const struct node *node, char **ret)
 {
 	char repo[NODE_REPO_MAX];
-	if (node_kind_is_content(node->kind))
+	bool content = node_kind_is_content(node->kind);
+	if (content && node->several)
 		return -ENODATA;
-	int r = tree_repo(op, node->id, repo);
+	int r = content ? node_content_repo(op->fs->nodes, node->id, repo)
+			: tree_repo(op, node->id, repo);
 	if (r)
 		return r;
 	return asprintf(ret, "%s/%s", source_title(op->site->source), repo) < 0 ? -ENOMEM : 0;
@@ -161,7 +164,8 @@ static int subject_of(struct op *op, const struct node *node, struct descriptor 
 		*s = (struct subject){.digest = &node->digest,
 				      .size = node->size,
 				      .media_type = desc->media_type,
-				      .content = true};
+				      .content = true,
+				      .several = node->several};
 		r = tree_content_image(op, node, &unknown, &s->image);
 		if (r)
 			return r;
@@ -286,7 +290,7 @@ static int list_subject(struct op *op, const struct subject *s, struct list *l)
 		r = add(l, "cached", "", "");
 	if (r == 0 && s->content)
 		r = add(l, "verified", "", "");
-	if (r == 0 && s->manifest && !s->content)
+	if (r == 0 && s->manifest && !s->several)
 		r = add(l, "source", "", "");
 	if (r == 0 && s->manifest)
 		r = list_manifest(s->manifest, l);

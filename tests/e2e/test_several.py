@@ -46,12 +46,16 @@ def test_two_hosts(mount, two):
 
 
 def test_the_source_of_what_lies_in_two_places(mount, registries):
-    """manifest.json is one node for both, so only the directories can say it."""
+    """manifest.json is one node for both, so only the directories can say it, once it was met in both."""
     a, c = registries(), registries()
     samples.push_wasm(a.store, "demo/app", "v1")
     samples.push_wasm(c.store, "other/x", "v1")
     m = mount(a.address, c.address)
     places = {m / spelt(a) / "demo/app:v1": f"{a.address}/demo/app", m / spelt(c) / "other/x:v1": f"{c.address}/other/x"}
+    first, source = next(iter(places.items()))
+    assert os.getxattr(first / "manifest.json", "user.oci.source").decode() == source
+    for path in places:
+        os.stat(path / "manifest.json")
     for _ in range(2):
         for path, source in places.items():
             assert os.getxattr(f"{path}/", "user.oci.source").decode() == source
