@@ -59,6 +59,7 @@ static void leave_list(struct store *s, struct blob *b) REQUIRES(s->lock)
 		break;
 	case BLOB_IDLE_MEMORY:
 		TAILQ_REMOVE(&s->idle_memory, b, link);
+		s->n_idle_memory--;
 		break;
 	}
 	b->list = BLOB_NO_LIST;
@@ -370,6 +371,7 @@ static bool keep_unused(struct store *s, struct blob *b) REQUIRES(s->lock)
 	case BLOB_MEMORY:
 		b->list = BLOB_IDLE_MEMORY;
 		TAILQ_INSERT_TAIL(&s->idle_memory, b, link);
+		s->n_idle_memory++;
 		break;
 	}
 	return true;

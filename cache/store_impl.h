@@ -30,6 +30,8 @@
  * against eviction by other processes, so there are few bytes of them. */
 #define BLOB_IDLE_FDS   64
 #define BLOB_IDLE_BYTES (64ull << 20)
+/* Blobs in memory that nobody has: each takes a descriptor and a page, however small. */
+#define BLOB_IDLE_MEMORY_MAX 1024
 /* Blobs whose hashing is remembered by file identity, without a descriptor. */
 #define BLOB_KNOWN_MAX   16384
 #define BLOB_TOUCH_MS    60000 /* how often the time of use is written down */
@@ -93,7 +95,7 @@ struct store {
 	struct cond changed; /* a verification or partial of this process ended */
 	struct blob *blobs;  /* guarded by lock, as all below */
 	struct blob_queue idle, known, idle_memory; /* oldest first */
-	uint64_t n_idle, idle_bytes, n_known;
+	uint64_t n_idle, idle_bytes, n_known, n_idle_memory;
 	uint64_t memory_bytes;
 	struct partial *partials;
 	struct verifying *verifying;
