@@ -4,6 +4,7 @@
  * finds that out when it hashes it. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/file.h"
 #include "cache/store_impl.h"
@@ -31,8 +32,9 @@ static int use_present(struct store *s, const struct digest *d, struct blob **re
 	return rc;
 }
 
-static int put_on_disk(struct store *s, const struct digest *d, const void *data, size_t len,
-		       struct blob **ret, struct err *err)
+/* A descriptor of the published file. */
+static int publish_bytes(struct store *s, const struct digest *d, const void *data, size_t len,
+			 struct file_id *ret_id, struct err *err)
 {
 	struct publication p = {.digest = *d};
 	path_partial(d, len, p.name);
@@ -55,9 +57,60 @@ static int put_on_disk(struct store *s, const struct digest *d, const void *data
 	AUTO_FD int reader = open_again(fd);
 	if (reader < 0 || fstat(fd, &st) < 0)
 		return err_set(err, -EIO, "cannot open what was put into the cache");
+	file_id_of(&st, ret_id);
+	return steal_fd(&reader);
+}
+
+static int put_on_disk(struct store *s, const struct digest *d, const void *data, size_t len,
+		       struct blob **ret, struct err *err)
+{
 	struct file_id id;
-	file_id_of(&st, &id);
-	return blobs_add(s, d, steal_fd(&reader), &id, BLOB_DISK, ret);
+	int fd = publish_bytes(s, d, data, len, &id, err);
+	return fd < 0 ? fd : blobs_add(s, d, fd, &id, BLOB_DISK, ret);
+}
+
+/* The one that nobody has had for longest: a reference. */
+static struct blob *oldest_in_memory(struct store *s)
+{
+	struct file_id id;
+	struct blob *ret = NULL;
+	lock_take(&s->lock);
+	const struct blob *b = TAILQ_FIRST(&s->idle_memory);
+	struct digest d = b != NULL ? b->digest : (struct digest){0};
+	lock_drop(&s->lock);
+	return b != NULL && blobs_find(s, &d, &ret, &id) == 0 ? ret : NULL;
+}
+
+/* The blob in memory leaves the table for that of the file: who has it keeps it. */
+static int move_to_disk(struct store *s, struct blob *b)
+{
+	struct blob *on_disk = NULL;
+	struct file_id id;
+	char empty = 0;
+	void *data = &empty;
+	if (b->size > 0)
+		data = mmap(NULL, b->size, PROT_READ, MAP_PRIVATE, b->fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	int fd = publish_bytes(s, &b->digest, data, b->size, &id, NULL);
+	if (b->size > 0)
+		(void)munmap(data, b->size);
+	if (fd < 0)
+		return fd;
+	blobs_disown(s, b);
+	if (blobs_add(s, &b->digest, fd, &id, BLOB_DISK, &on_disk) == 0)
+		blob_unref(on_disk);
+	return 0;
+}
+
+void put_settle(struct store *s)
+{
+	struct blob *b;
+	int rc = 0;
+	while (rc == 0 && (b = oldest_in_memory(s)) != NULL) {
+		rc = move_to_disk(s, b);
+		blob_unref(b);
+	}
 }
 
 static int put_in_memory(struct store *s, const struct digest *d, const void *data, size_t len,

@@ -40,6 +40,7 @@ static void tick(void *ctx)
 	sweep(s);
 	if (space_enter(s, NULL, NULL) == 0) /* so that the usage is known */
 		space_leave(s);
+	put_settle(s);
 }
 
 static uint64_t default_floor(const struct dirs *d)

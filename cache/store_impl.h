@@ -155,6 +155,10 @@ NODISCARD int memory_file(void);
 NODISCARD int memory_blob(struct store *s, const struct digest *d, int fd, uint64_t size,
 			  struct blob **ret);
 
+/* put.c: what memory stood in for goes to disk, as far as there is room now. Blobs that somebody
+ * has stay where they are. */
+void put_settle(struct store *s);
+
 /* open.c: files of the directory */
 /* One of those that cache/store.h names, for what a system call said: -EACCES
  * of a local file must not look like a refusal of the registry. */

@@ -268,39 +268,6 @@ static void more_held_than_one_pass_sees_are_passed_over(void **state)
 	}
 }
 
-static void put_goes_to_memory_too(void **state)
-{
-	struct fixture *f = *state;
-	struct digest d;
-	struct blob *b = NULL;
-	AUTO_FREE char *data = make_bytes(LEN, 1, &d);
-	f->store->space.floor = UINT64_MAX / 2;
-	assert_int_equal(store_put(f->store, &d, data, LEN, &b, &f->err), 0);
-	assert_bytes(b, LEN, 1);
-	blob_unref(b);
-	assert_int_equal(disk_use(f), 0);
-	f->store->memory_budget = LEN / 2;
-	store_drop(f->store, &d);
-	assert_int_equal(store_put(f->store, &d, data, LEN, &b, &f->err), -ENOSPC);
-}
-
-/* Small ones would use up the descriptors long before the bytes. */
-static void blobs_in_memory_are_not_without_number(void **state)
-{
-	struct fixture *f = *state;
-	f->store->space.floor = UINT64_MAX / 2;
-	for (unsigned i = 0; i < BLOB_IDLE_MEMORY_MAX + 50; i++) {
-		struct digest d;
-		struct blob *b = NULL;
-		AUTO_FREE char *data = make_bytes(8, i, &d);
-		assert_int_equal(store_put(f->store, &d, data, 8, &b, &f->err), 0);
-		blob_unref(b);
-	}
-	struct store_usage u;
-	store_usage(f->store, &u);
-	assert_int_equal(u.memory_bytes, BLOB_IDLE_MEMORY_MAX * 8);
-}
-
 static void default_cap_is_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -672,8 +639,6 @@ int main(void)
 	    WITH_SMALL(where_all_is_open_memory_serves),
 	    WITH_SMALL(nothing_is_evicted_in_vain),
 	    WITH_ROOT(more_held_than_one_pass_sees_are_passed_over),
-	    WITH_SMALL(put_goes_to_memory_too),
-	    WITH_SMALL(blobs_in_memory_are_not_without_number),
 	    WITH_ROOT(default_cap_is_bounded),
 	    WITH_SMALL(wrong_account_is_counted_anew),
 	    WITH_SMALL(stopped_process_does_not_stop_us),
