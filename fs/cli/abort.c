@@ -16,8 +16,7 @@
 #include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/keeper_file.h"
-#include "fs/cli/mounts.h"
-#include "fs/cli/path.h"
+#include "fs/cli/on_mount.h"
 #include "fs/control.h"
 #include "fs/mount.h"
 
@@ -111,23 +110,5 @@ static int abort_mount(const struct mounts_entry *e)
 
 int abort_main(const struct cli_args *args)
 {
-	struct err err;
-	struct mounts mounts;
-	const struct mounts_entry *mount = NULL;
-	char path[PATH_MAX];
-	if (args->n_operands != 1 || args->operands[0][0] == '\0')
-		return complain(CLI_USAGE, "abort: give one MOUNTPOINT: wasmocifs abort /mnt/oci");
-	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
-		return complain(CLI_FAILED, "%s", err.text);
-	int status;
-	int rc = path_resolve(args->operands[0], &mounts, path, &mount);
-	if (rc < 0)
-		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
-	else if (mount == NULL || strcmp(mount->mountpoint, path) != 0)
-		status = complain(CLI_FAILED, "%s is not a wasmocifs mount; see 'wasmocifs status'",
-				  path);
-	else
-		status = abort_mount(mount);
-	mounts_release(&mounts);
-	return status;
+	return on_mount("abort", args, abort_mount);
 }

@@ -12,8 +12,7 @@
 #include "base/clock.h"
 #include "fs/cli/command.h"
 #include "fs/cli/keeper_file.h"
-#include "fs/cli/mounts.h"
-#include "fs/cli/path.h"
+#include "fs/cli/on_mount.h"
 #include "fs/control.h"
 
 #define WAIT_MS  45000 /* longer than a worker may take to get prepared and ready */
@@ -113,24 +112,5 @@ static int upgrade(const struct mounts_entry *e)
 
 int upgrade_main(const struct cli_args *args)
 {
-	struct err err;
-	struct mounts mounts;
-	const struct mounts_entry *mount = NULL;
-	char path[PATH_MAX];
-	if (args->n_operands != 1 || args->operands[0][0] == '\0')
-		return complain(CLI_USAGE,
-				"upgrade: give one MOUNTPOINT: wasmocifs upgrade /mnt/oci");
-	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
-		return complain(CLI_FAILED, "%s", err.text);
-	int status;
-	int rc = path_resolve(args->operands[0], &mounts, path, &mount);
-	if (rc < 0)
-		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
-	else if (mount == NULL || strcmp(mount->mountpoint, path) != 0)
-		status = complain(CLI_FAILED, "%s is not a wasmocifs mount; see 'wasmocifs status'",
-				  path);
-	else
-		status = upgrade(mount);
-	mounts_release(&mounts);
-	return status;
+	return on_mount("upgrade", args, upgrade);
 }
