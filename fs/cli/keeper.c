@@ -531,7 +531,8 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 	while (!k.over)
 		step(&k);
 	heartbeat_stop(&k.heart);
-	bool dead = spawn_kill(&k.next) & spawn_kill(&k.current);
+	bool dead = spawn_kill(&k.next);
+	dead = spawn_kill(&k.current) && dead;
 	k.orphans = true;
 	take_orphans(&k);
 	/* One that waits for a disk holds the connection, and would keep it open. */
