@@ -203,7 +203,7 @@ static fuse_req_t end(struct op *op)
 }
 
 /* What the kernel is told: the errnos of the design, and nothing internal. */
-static int to_errno(int code)
+static int to_errno(int code, bool said)
 {
 	switch (code) {
 	case -ECANCELED:
@@ -216,10 +216,15 @@ static int to_errno(int code)
 		return ENOENT;
 	/* Faults of this machine, whatever it calls them. */
 	case -EMFILE:
-	case -ENFILE:
 	case -ENOMEM:
-	case -ESTALE:
 		return EIO;
+	/* Ours, without a word, where the table of nodes is full or has lost one: then the kernel
+	 * looks a path up again. */
+	case -ENFILE:
+	case -ESTALE:
+		return said ? EIO : -code;
+	case -EUSERS: /* of fs/sites.h */
+		return ENFILE;
 	case -EDQUOT:
 		return ENOSPC;
 	default:
@@ -250,7 +255,7 @@ static void log_reply(const struct op *op, int errnum)
 
 void op_reply_err(struct op *op, int code)
 {
-	int errnum = to_errno(code);
+	int errnum = to_errno(code, op->err.text[0] != '\0');
 	if (worth_a_line(op, code))
 		log_reply(op, errnum);
 	fuse_reply_err(end(op), errnum);

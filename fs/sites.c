@@ -87,7 +87,7 @@ static void discard(struct site *site)
 
 static int no_room(struct err *err)
 {
-	return err_set(err, -ENFILE,
+	return err_set(err, -EUSERS,
 		       "%u registries are in use, and this mount has no room for more: mount this "
 		       "one by itself",
 		       SITES_MAX);
@@ -102,7 +102,7 @@ static int publish(struct sites *s, struct site *site, struct site **ret, struct
 	if (!other && !s->serving)
 		r = -ECANCELED;
 	else if (!other && s->n == SITES_MAX)
-		r = -ENFILE;
+		r = -EUSERS;
 	if (!other && r == 0) {
 		site->number = s->n;
 		s->v[s->n++] = site;
@@ -111,7 +111,7 @@ static int publish(struct sites *s, struct site *site, struct site **ret, struct
 	if (other || r)
 		discard(site);
 	*ret = other ? other : site;
-	return r == -ENFILE ? no_room(err) : r;
+	return r == -EUSERS ? no_room(err) : r;
 }
 
 /* Opened, and without threads yet. */

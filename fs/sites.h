@@ -54,8 +54,9 @@ struct site *sites_at(struct sites *s, unsigned number);
 struct site *sites_find(struct sites *s, const char *name);
 /* Whether there may be such a directory. Reads nothing. */
 bool sites_admit(struct sites *s, const char *name);
-/* Makes it if it must be. -ENOENT: not admitted; -ENFILE: SITES_MAX; -ECANCELED: the
- * mount ends; -EACCES: its configuration cannot be understood; other errors of source_open. */
+/* Makes it if it must be. -ENOENT: not admitted; -EUSERS: SITES_MAX (the kernel is told ENFILE);
+ * -ECANCELED: the mount ends; -EACCES: its configuration cannot be understood; other errors of
+ * source_open. */
 NODISCARD int sites_get(struct sites *s, const char *name, struct site **ret, struct err *err);
 /* What sites_get would say, and makes none: reads its configuration, if there is none yet. */
 NODISCARD int sites_try(struct sites *s, const char *name, struct err *err);

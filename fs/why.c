@@ -95,6 +95,9 @@ static const char *hint_of(int code, const char *text)
 
 static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, const char *text)
 {
+	/* As the kernel is told. */
+	if (code == -EUSERS)
+		code = -ENFILE;
 	w->state = state;
 	w->code = code;
 	w->wall_ms = wall_ms;
