@@ -454,14 +454,25 @@ static int timeout_ms(const struct keeper *k)
 	return left > 0 ? (int)left : 0;
 }
 
-/* Helpers that a dead worker was waiting for. */
+/* It closes its end of the link before its children become ours, and only then can be reaped. */
+static bool is_dying(const struct spawned *w)
+{
+	struct pollfd p = {.fd = w->link, .events = 0};
+	return w->pid != 0 && (w->link < 0 || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0));
+}
+
+/* Helpers that a dead worker was waiting for. Those of one that is just dying must not be taken
+ * for somebody else's. */
 static void take_orphans(struct keeper *k)
 {
 	const pid_t ours[] = {k->current.pid, k->next.pid, k->heart.pid, k->heart.left};
+	struct children now;
 	if (k->orphans)
 		spawn_end_orphans(&k->known, ours, ARRAY_LEN(ours));
 	k->orphans = false;
-	spawn_note_children(&k->known, ours, ARRAY_LEN(ours));
+	spawn_note_children(&now, ours, ARRAY_LEN(ours));
+	if (!is_dying(&k->current) && !is_dying(&k->next))
+		k->known = now;
 }
 
 static void step(struct keeper *k)
