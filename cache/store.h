@@ -15,10 +15,11 @@
  *	PARTIAL    a struct partial has it open; a lock on the file keeps other
  *	           processes out and dies with its holder; bytes on disk are
  *	           untrusted, and are hashed again when a fetch resumes
- *	PRESENT    in blobs/, not yet hashed by this process (or, of one mount, one before it):
- *store_get gives -EAGAIN, store_verify hashes it (disk time, no network) VERIFIED   struct blob: an
- *open file whose bytes matched. Eviction and other processes only unlink names, so it stays
- *readable.
+ *	PRESENT    in blobs/, not yet hashed by this process, nor, of one mount, by one
+ *	           before it: store_get gives -EAGAIN, store_verify hashes it (disk
+ *	           time, no network)
+ *	VERIFIED   struct blob: an open file whose bytes matched. Eviction and
+ *	           other processes only unlink names, so it stays readable.
  *
  * A commit syncs what matched and makes it VERIFIED: the caller may serve it at
  * once, while a thread of the store renames it into blobs/. A crash in between
@@ -45,8 +46,9 @@
  * match, and have been dropped · -EFBIG larger than the cap could ever hold ·
  * -ENOSPC no room on disk nor in the memory budget · -EEXIST published by
  * somebody else meanwhile · -ECANCELED, -ETIMEDOUT the call · -ENOMEM · -EIO
- * local fault, which says nothing of what is there · from store_open also -EACCES: the directory is
- *another's, or others may write to it. A directory that vanishes is made anew.
+ * local fault, which says nothing of what is there · from store_open also
+ * -EACCES: the directory is another's, or others may write to it. A directory
+ * that vanishes is made anew.
  */
 #pragma once
 

@@ -15,8 +15,9 @@
  *
  * Life: handover_new (keeper) → handover_attach (each worker) → handover_free.
  *
- * Threads: each buffer is one thread's. What the init part holds is written once, by the
- * keeper before there is a worker.
+ * Threads: each buffer is one thread's. INIT, the generation and the identity are the
+ * keeper's, which writes them while no worker serves. The memory is the cache's, with a lock
+ * of its own there.
  */
 #pragma once
 

@@ -483,16 +483,6 @@ int nodes_attach(int memfd, struct nodes **ret, struct err *err)
 	return 0;
 }
 
-int nodes_check(int memfd, struct err *err)
-{
-	struct arena *arena = NULL;
-	int r = arena_attach(memfd, &arena, err);
-
-	if (r == 0)
-		arena_free(arena);
-	return r;
-}
-
 int nodes_fd(const struct nodes *n)
 {
 	return arena_fd(n->arena);

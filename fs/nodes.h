@@ -33,8 +33,9 @@
  * Another process takes over (nodes_attach) when the one before is gone, wherever it
  * ended: what it left is repaired. The kernel then sends again what was not answered,
  * with NODE_UNIQUE_RESENT in its number, and by that number it is known here what was
- * done for it already, and that is undone: the open, or the count of the lookup. So counts do not
- *drift. FORGET and RELEASE: see fs/handover.h; a handle is closed once.
+ * done for it already, and that is undone: the open, or the count of the lookup. So counts
+ * do not drift. FORGET, which is not sent again: fs/handover.h. A RELEASE may be: a handle is
+ * closed once.
  *
  * Threads: any; one internal mutex, a leaf in the lock order; nothing blocks.
  * Limits: NODES_MAX nodes; then node_get is -ENFILE. Names up to NAME_MAX.
@@ -115,11 +116,9 @@ struct node_key {
 
 /* A table of its own, or the one in an existing memfd, repaired (-EPROTO if that is none;
  * the memfd stays the caller's). Only one process at a time may use a table:
- * the mutex is not shared. nodes_check: whether it is one that we understand; changes
- * nothing, so a process may ask while another one uses it. */
+ * the mutex is not shared. */
 NODISCARD int nodes_new(struct nodes **ret, struct err *err);
 NODISCARD int nodes_attach(int memfd, struct nodes **ret, struct err *err);
-NODISCARD int nodes_check(int memfd, struct err *err);
 int nodes_fd(const struct nodes *n); /* borrowed */
 void nodes_free(struct nodes *n);    /* unmaps and closes; NULL is fine */
 

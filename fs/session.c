@@ -408,8 +408,3 @@ int session_fd(const struct session *s)
 {
 	return s->fd;
 }
-
-struct fuse_session *session_fuse(struct session *s)
-{
-	return s->fuse;
-}

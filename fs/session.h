@@ -60,4 +60,3 @@ void session_free(struct session *s); /* NULL is fine */
 /* The kernel's number for the request that this thread is handling; 0: it handles none. */
 uint64_t session_unique(void);
 int session_fd(const struct session *s); /* borrowed: for ioctl */
-struct fuse_session *session_fuse(struct session *s);

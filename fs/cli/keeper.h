@@ -14,6 +14,8 @@
  *	the worker dies           the next is prepared, and serves as soon as it is: nobody
  *	                          notices (fs/session.h). Those that die young are started
  *	                          again later and later, up to KEEPER_PAUSE_MAX_MS
+ *	it is told to end by a signal, and we are not
+ *	                          the same
  *	none serves for KEEPER_DOWN_MS
  *	                          the mount is given up: detached, and the connection ended,
  *	                          so that nobody waits in it for ever
@@ -32,6 +34,10 @@
  *	                          the processes end, the mount stays for the next keeper
  *	unmounted                 the worker ends with status 0, and so do we
  *	the keeper dies           the worker serves on, and nobody comes after it
+ *
+ * What a dead worker was waiting for (fs/cli/spawn.h) is ended with it. No wait of the keeper's is
+ * without an end: a worker that does not die, as it waits for a disk, is left behind, and the
+ * connection is ended.
  *
  * The program of the workers is held open, so a worker that dies is followed by one of
  * the same, whatever lies at its path by now.

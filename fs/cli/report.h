@@ -2,7 +2,8 @@
 /* report — what a daemon says of its mount: the object of `status --json`
  * (an interface: members are added, never changed). Layer: fs/cli.
  *
- *	mountpoint, sources[] (those given), all (--all), version, started
+ *	mountpoint, sources[] (those given), all (--all), version
+ *	started     when the process that answers began to serve
  *	state       "serving"; the client adds "restarting" (no worker at the moment),
  *	            "stale" (no process at all), "silent" and "detached"
  *	pid         the process to signal: the keeper, or the worker where that is gone

@@ -37,16 +37,19 @@ static bool runs_this(pid_t pid)
 	       ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
-/* *ret: how many workers there have been until now. */
+/* *ret: how many workers there have been until now. The one that is asked may be replaced before it
+ * has answered: then the wish was handed on. */
 static int ask(const struct mounts_entry *e, const char *path, json_int_t *ret, struct err *err)
 {
-	json_t *reply = NULL;
-	int rc = control_ask_about(e->uid, e->minor, "upgrade", path, &reply, NULL, err);
+	json_t *now = NULL, *reply = NULL;
+	int rc = control_ask(e->uid, e->minor, "status", &now, NULL, err);
 	if (rc < 0)
 		return rc;
-	*ret = json_integer_value(json_object_get(reply, "generation"));
+	*ret = json_integer_value(json_object_get(now, "generation"));
+	json_decref(now);
+	rc = control_ask_about(e->uid, e->minor, "upgrade", path, &reply, NULL, err);
 	json_decref(reply);
-	return 0;
+	return rc == -EPROTO || rc == -ECONNRESET ? 0 : rc;
 }
 
 /* What is known after a later worker has come, or has not. */

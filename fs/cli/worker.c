@@ -68,7 +68,9 @@ static const struct control_op ops[] = {
 static void on_ready(void *ctx)
 {
 	const struct serving *s = ctx;
-	log_info("mount", "%s is mounted on %s", s->title, s->mountpoint);
+	/* Of those that follow the keeper tells. */
+	if ((s->task.flags & LINK_SERVED_BEFORE) == 0)
+		log_info("mount", "%s is mounted on %s", s->title, s->mountpoint);
 	(void)link_say(s->link, LINK_READY, 0, "");
 }
 
