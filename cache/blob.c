@@ -77,8 +77,12 @@ static void leave_table(struct store *s, struct blob *b) REQUIRES(s->lock)
 static void bury(struct job *job)
 {
 	struct blob *b = (struct blob *)(void *)job;
-	if (b->fd >= 0)
+	if (b->fd >= 0) {
 		close(b->fd);
+		lock_take(&b->store->lock);
+		b->store->n_open--;
+		lock_drop(&b->store->lock);
+	}
 	if (b->orphan_bytes > 0)
 		space_orphan_gone(b->store, b->orphan_bytes);
 	if (b->state == BLOB_MEMORY)
@@ -93,6 +97,7 @@ static int idle_to_known(struct store *s, struct blob **ret_surplus) REQUIRES(s-
 	int fd = b->fd;
 	leave_list(s, b);
 	b->fd = -1;
+	s->n_open--;
 	b->list = BLOB_KNOWN;
 	TAILQ_INSERT_TAIL(&s->known, b, link);
 	s->n_known++;
@@ -227,6 +232,7 @@ int blobs_add(struct store *s, const struct digest *d, int fd, const struct file
 	if (b != NULL && b->fd < 0) {
 		leave_list(s, b);
 		b->fd = steal_fd(&owned);
+		s->n_open++;
 		b->size = id->size;
 		b->id = *id;
 		b->state = state;
@@ -274,6 +280,39 @@ bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes
 	if (b != NULL && !open)
 		end_unused(b);
 	return open;
+}
+
+/* What is left of what they may have. */
+static bool has_room(struct store *s, uint64_t most, bool *ret_idle, struct digest *ret_oldest)
+{
+	lock_take(&s->lock);
+	bool room = s->n_open < most;
+	const struct blob *oldest = TAILQ_FIRST(&s->idle_memory);
+	*ret_idle = oldest != NULL;
+	if (oldest != NULL)
+		*ret_oldest = oldest->digest;
+	lock_drop(&s->lock);
+	return room;
+}
+
+int blobs_room(struct store *s, uint64_t most, struct err *err)
+{
+	struct digest oldest;
+	bool idle;
+	if (has_room(s, most, &idle, &oldest))
+		return 0;
+	blobs_close_idle(s);
+	while (!has_room(s, most, &idle, &oldest)) {
+		if (!idle)
+			return err_set(err, -EMFILE,
+				       "%llu files are open, as many as the limit of open files "
+				       "leaves room for: close some, or raise the hard limit "
+				       "(ulimit -Hn, LimitNOFILE= in a systemd unit) and mount "
+				       "again",
+				       (unsigned long long)most);
+		(void)blobs_forget(s, &oldest, 0);
+	}
+	return 0;
 }
 
 bool blob_is_intact(struct blob *b)

@@ -13,7 +13,7 @@ static bool oldest_unused(struct store *s, uint64_t size, struct digest *ret)
 	lock_take(&s->lock);
 	const struct blob *b = TAILQ_FIRST(&s->idle_memory);
 	bool full =
-	    size > s->memory_budget - s->memory_bytes || s->n_idle_memory >= BLOB_IDLE_MEMORY_MAX;
+	    size > s->memory_budget - s->memory_bytes || s->n_idle_memory >= s->idle_memory_max;
 	if (full && b != NULL)
 		*ret = b->digest;
 	lock_drop(&s->lock);

@@ -150,12 +150,15 @@ int store_partial(struct store *s, const struct digest *d, uint64_t size, struct
 		units_format_size(limit, cap);
 		return err_set(err, -EFBIG, "%s are more than the cache may hold (%s)", want, cap);
 	}
+	int rc = blobs_room(s, s->open_max, err); /* found out before anything is transferred */
+	if (rc < 0)
+		return rc;
 	struct partial *p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return err_errno(err, -ENOMEM, "partial");
 	*p = (struct partial){.store = s, .digest = *d, .size = size, .fd = -1};
 	path_partial(d, size, p->name);
-	int rc = claim_in_process(p, call, err);
+	rc = claim_in_process(p, call, err);
 	if (rc < 0) {
 		free(p);
 		return rc;

@@ -139,6 +139,10 @@ int store_put(struct store *s, const struct digest *d, const void *data, size_t 
 		return rc;
 	if (use_present(s, d, ret) == 0)
 		return 0;
+	/* Some more than for files: what a name means can be found out while all are open. */
+	rc = blobs_room(s, s->open_max + s->open_max / 4, err);
+	if (rc < 0)
+		return rc;
 	rc = put_on_disk(s, d, data, len, ret, err);
 	if (rc == 0 || rc == -EFBIG)
 		return rc;

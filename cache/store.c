@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
@@ -52,6 +53,15 @@ static uint64_t default_floor(const struct dirs *d)
 	return part < STORE_FLOOR_DEFAULT ? part : STORE_FLOOR_DEFAULT;
 }
 
+/* The other half is for what is being fetched, connections, and all else. */
+static uint64_t default_open_max(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return STORE_OPEN_LEAST;
+	return files.rlim_cur / 2 > STORE_OPEN_LEAST ? files.rlim_cur / 2 : STORE_OPEN_LEAST;
+}
+
 int store_open(const struct store_options *o, struct store **ret, struct err *err)
 {
 	struct store *s = calloc(1, sizeof(*s));
@@ -64,6 +74,9 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 	}
 	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : default_floor(&s->dirs));
 	s->memory_budget = o->memory_budget != 0 ? o->memory_budget : STORE_MEMORY_DEFAULT;
+	s->open_max = o->open_max != 0 ? o->open_max : default_open_max();
+	s->idle_memory_max =
+	    BLOB_IDLE_MEMORY_MAX < s->open_max / 2 ? BLOB_IDLE_MEMORY_MAX : s->open_max / 2;
 	hashed_init(&s->hashed);
 	s->stall_ms = PARTIAL_STALL_MS;
 	s->sync_ms = PARTIAL_SYNC_MS;
@@ -110,6 +123,8 @@ void store_usage(struct store *s, struct store_usage *ret)
 	ret->bytes += space_orphans(s);
 	lock_take(&s->lock);
 	ret->memory_bytes = s->memory_bytes;
+	ret->open = s->n_open;
+	ret->open_max = s->open_max;
 	ret->publish_failures = s->publish_failures;
 	memcpy(ret->last_failure, s->last_failure, sizeof(ret->last_failure));
 	lock_drop(&s->lock);
@@ -133,6 +148,9 @@ int store_get(struct store *s, const struct digest *d, struct blob **ret, struct
 		return err_set(err, -ENOENT, "not in the cache");
 	if (fd < 0)
 		return fd;
+	int room = blobs_room(s, s->open_max, err);
+	if (room < 0)
+		return room;
 	struct file_id id;
 	file_id_of(&st, &id);
 	if (found == -ENOENT && hashed_find(&s->hashed, d, &known))
@@ -177,6 +195,9 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 		       struct blob **ret, struct err *err)
 {
 	struct stat st;
+	int room = blobs_room(s, s->open_max, err);
+	if (room < 0)
+		return room;
 	AUTO_FD int fd = open_blob(s, d, &st, err);
 	if (fd == -ENOENT)
 		return err_set(err, -ENOENT, "not in the cache");

@@ -38,6 +38,10 @@
  * free nothing. Where the disk refuses all the same, the blob goes to memory
  * (a memfd) within memory_budget, else -ENOSPC.
  *
+ * Descriptors. Each blob that somebody has is an open file, and so are some that somebody had
+ * lately. There are open_max of them: those that nobody has are closed first, and then
+ * store_get, store_verify, store_partial and store_put are -EMFILE.
+ *
  * Threads: every function from any thread. store_get never waits for more
  * than a directory lookup; the others may block on the disk, store_partial
  * and store_verify also on another thread or process, until their call ends.
@@ -68,7 +72,11 @@ struct store_options {
 	uint64_t limit;         /* cap in bytes; 0: the default of the design */
 	uint64_t floor;         /* free bytes to leave; 0: STORE_FLOOR_DEFAULT */
 	uint64_t memory_budget; /* bytes; 0: STORE_MEMORY_DEFAULT */
+	uint64_t open_max;      /* blobs that are open at once; 0: half the soft limit of open
+				 * files, STORE_OPEN_LEAST at least */
 };
+
+#define STORE_OPEN_LEAST    32
 
 #define STORE_LIMIT_DEFAULT (10ull << 30)
 /* The default of a disk that happens to be full: what there is room for is the
@@ -98,6 +106,7 @@ struct store_usage {
 	uint64_t bytes, limit, floor;
 	uint64_t blobs;        /* complete ones */
 	uint64_t memory_bytes; /* held in memory for want of disk */
+	uint64_t open, open_max;
 	/* Blobs that were served but could not be put into blobs/, since the
 	 * store was opened, and why the last one could not ("" if none). */
 	uint64_t publish_failures;

@@ -30,7 +30,8 @@
  * against eviction by other processes, so there are few bytes of them. */
 #define BLOB_IDLE_FDS   64
 #define BLOB_IDLE_BYTES (64ull << 20)
-/* Blobs in memory that nobody has: each takes a descriptor and a page, however small. */
+/* Blobs in memory that nobody has: each takes a descriptor and a page, however small. Of
+ * the descriptors that blobs may have, half at the most. */
 #define BLOB_IDLE_MEMORY_MAX 1024
 /* Blobs whose hashing is remembered by file identity, without a descriptor. */
 #define BLOB_KNOWN_MAX   16384
@@ -88,7 +89,7 @@ struct store {
 	struct space space;
 	struct worker worker;
 	struct hashed hashed;
-	uint64_t memory_budget;
+	uint64_t memory_budget, open_max, idle_memory_max;
 	int64_t stall_ms, sync_ms; /* PARTIAL_STALL_MS and _SYNC_MS; tests shorten them */
 
 	struct lock lock;
@@ -96,6 +97,7 @@ struct store {
 	struct blob *blobs;  /* guarded by lock, as all below */
 	struct blob_queue idle, known, idle_memory; /* oldest first */
 	uint64_t n_idle, idle_bytes, n_known, n_idle_memory;
+	uint64_t n_open; /* blobs that have a descriptor, in the table or not */
 	uint64_t memory_bytes;
 	struct partial *partials;
 	struct verifying *verifying;
@@ -129,6 +131,9 @@ bool blobs_open_size(struct store *s, const struct digest *d, uint64_t *ret);
  * has the blob open already, *ret is that one. -ENOMEM. */
 NODISCARD int blobs_add(struct store *s, const struct digest *d, int fd, const struct file_id *id,
 			enum blob_state state, struct blob **ret);
+/* Whether one more may be opened: closes those that nobody has. -EMFILE: all of `most`
+ * are in use. Threads may pass it together, so that is not all there is. */
+NODISCARD int blobs_room(struct store *s, uint64_t most, struct err *err);
 /* Takes it out of the table; who has it open keeps it. orphan_bytes: what its
  * file, unlinked by us, goes on using while it is open. True if it is open. */
 bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes);

@@ -63,6 +63,8 @@ void fetcher_free(struct fetcher *f); /* after fetcher_stop; NULL is fine */
 struct flights *fetcher_flights(struct fetcher *f);
 struct failures *fetcher_failures(struct fetcher *f);
 
+/* Whether the cache alone can answer. */
+bool fetch_is_cached(struct fetcher *f, const struct want *w);
 /* flight_park, with these answers at once: the errno of an origin that is known
  * to be down, and -EHOSTUNREACH for what --offline would have to ask. */
 NODISCARD int fetch_park(struct fetcher *f, const struct want *want, const char *repo,

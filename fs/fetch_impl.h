@@ -31,8 +31,6 @@ struct fetcher {
 /* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */
 NODISCARD int fetch_from_cache(struct fetcher *f, const struct digest *d, struct call *call,
 			       struct blob **ret, struct err *err);
-/* Whether the cache alone can answer. */
-bool fetch_is_cached(struct fetcher *f, const struct want *w);
 /* A local job fetches nothing, and a job that would fetch does no local work: where
  * things are no longer, or by now, as they were when it was queued, its waiters
  * look again, and their want goes the right way. */

@@ -16,6 +16,7 @@
 #include "fs/init.h"
 #include "fs/log.h"
 #include "fs/nodes.h"
+#include "fs/op.h"
 #include "fs/ops.h"
 #include "fs/session.h"
 
@@ -241,6 +242,7 @@ void fs_status(struct fs *fs, struct fs_status *ret)
 		ret->parked += flights.parked;
 		ret->fetches += flights.flights;
 	}
+	ret->parked_max = OP_PARKED_MAX;
 	lock_take(&fs->lock);
 	struct backing_table *backing = fs->backing;
 	struct nodes *table = fs->nodes;

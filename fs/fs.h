@@ -61,7 +61,7 @@ void fs_free(struct fs *fs); /* NULL is fine */
 struct fs_status {
 	char title[FS_TITLE_MAX];
 	struct store_usage cache;
-	uint64_t nodes, open_files, parked, fetches;
+	uint64_t nodes, open_files, parked, parked_max, fetches;
 	bool passthrough, offline, all;
 };
 void fs_status(struct fs *fs, struct fs_status *ret);

@@ -35,6 +35,7 @@ struct fs {
 	struct lock lock;
 	struct session *session; /* guarded by lock: while served */
 	bool stopping;           /* guarded by lock */
+	_Atomic unsigned parked; /* requests that wait: OP_PARKED_MAX */
 	uid_t uid;
 	gid_t gid;
 	void (*ready)(void *ctx);

@@ -2,6 +2,7 @@
 #include "fs/op.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static void on_interrupt(fuse_req_t req, void *data)
 static void op_resume(struct waiter *w, int code, const struct err *err, struct blob *blob)
 {
 	struct op *op = (struct op *)w;
+	atomic_fetch_sub(&op->fs->parked, 1);
 	if (code == -EINTR || code == -ECANCELED) {
 		op->err = *err;
 		op_reply_err(op, code);
@@ -96,6 +98,24 @@ static void watch(struct op *op)
 	fuse_req_interrupt_func(op->req, on_interrupt, (void *)(uintptr_t)mark);
 }
 
+static int park_within_limit(struct op *op, struct err *err)
+{
+	struct fs *fs = op->fs;
+	int r;
+	unsigned parked = atomic_fetch_add(&fs->parked, 1);
+	if (parked < OP_PARKED_MAX ||
+	    (parked < 2 * OP_PARKED_MAX && fetch_is_cached(op->site->fetcher, &op->want)))
+		r = fetch_park(op->site->fetcher, &op->want, op->repo, &op->waiter, err);
+	else
+		r = err_set(err, -EBUSY,
+			    "%u requests of this mount wait for registries already, the most it "
+			    "takes; see 'wasmocifs status', and try again",
+			    OP_PARKED_MAX);
+	if (r != 0)
+		atomic_fetch_sub(&fs->parked, 1);
+	return r;
+}
+
 /* 0: parked, and the op may be gone. 1: run the handler again. */
 static int park(struct op *op)
 {
@@ -103,7 +123,7 @@ static int park(struct op *op)
 		watch(op);
 	op->waiter.soft_ms = op->accept_stale ? 0 : op->soft_ms;
 	struct err err = {""};
-	int r = fetch_park(op->site->fetcher, &op->want, op->repo, &op->waiter, &err);
+	int r = park_within_limit(op, &err);
 	if (r == 0)
 		return 0;
 	op->accept_stale = true;
@@ -202,8 +222,7 @@ static fuse_req_t end(struct op *op)
 	return req;
 }
 
-/* What the kernel is told: the errnos of the design, and nothing internal. */
-static int to_errno(int code, bool said)
+int op_errno(int code, bool said)
 {
 	switch (code) {
 	case -ECANCELED:
@@ -255,7 +274,7 @@ static void log_reply(const struct op *op, int errnum)
 
 void op_reply_err(struct op *op, int code)
 {
-	int errnum = to_errno(code, op->err.text[0] != '\0');
+	int errnum = op_errno(code, op->err.text[0] != '\0');
 	if (worth_a_line(op, code))
 		log_reply(op, errnum);
 	fuse_reply_err(end(op), errnum);

@@ -32,6 +32,10 @@
  * and for how long its registry is then asked after the others. */
 #define OP_SHARE_MS 2000
 #define OP_SLOW_MS  30000
+/* How many requests of a mount wait at once, some 3 KB each: the kernel has no limit for those
+ * that a thread waits for. Beyond, what would have to wait is EBUSY; what is known is answered, and
+ * what waits for the disk alone has as much room again. */
+#define OP_PARKED_MAX 8192
 /* How many places an op leaves, at the most. */
 #define OP_PLACES_MAX 8
 /* How long what is known, but old, may be delayed by asking again. */
@@ -122,6 +126,9 @@ void op_route_share(struct op *op);
 /* 0, or what this want failed with in the last flight. */
 int op_failed(const struct op *op, const struct want *want);
 
+/* What the kernel is told of -errno: those of the design, and nothing internal. said: there is a
+ * text. */
+int op_errno(int code, bool said);
 /* Each ends the op. */
 void op_reply_err(struct op *op, int code); /* -errno; logs what deserves it */
 int op_reply_entry(struct op *op, const struct fuse_entry_param *e); /* -errno: not delivered */

@@ -80,6 +80,7 @@ static const struct {
 		     "login, podman login): that counts at the next try, without a remount"},
     {"mount that registry by its own name",
      "its login is used below a mount of that registry only, not where another one sends us there"},
+    {"limit of open files", "close files that are open in the mount; for good, raise the limit"},
     {"in this mount, which has",
      "check the spelling; or mount with --all, which has any host by its name"},
 };
@@ -95,14 +96,11 @@ static const char *hint_of(int code, const char *text)
 
 static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, const char *text)
 {
-	/* As the kernel is told. */
-	if (code == -EUSERS)
-		code = -ENFILE;
 	w->state = state;
-	w->code = code;
+	w->code = code ? -op_errno(code, text[0] != '\0') : 0;
 	w->wall_ms = wall_ms;
 	snprintf(w->text, sizeof(w->text), "%s", text);
-	w->hint = state == WHY_FAILED ? hint_of(code, text) : NULL;
+	w->hint = state == WHY_FAILED ? hint_of(w->code, text) : NULL;
 }
 
 /* Of whichever registry was asked for it last. */

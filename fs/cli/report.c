@@ -101,10 +101,11 @@ static json_t *make_host(const struct host *v)
 
 static json_t *make_cache(const struct store_usage *u)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "directory", u->dir, "bytes",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "directory", u->dir, "bytes",
 			 (json_int_t)u->bytes, "limit", (json_int_t)u->limit, "floor",
 			 (json_int_t)u->floor, "blobs", (json_int_t)u->blobs, "memory_bytes",
-			 (json_int_t)u->memory_bytes);
+			 (json_int_t)u->memory_bytes, "open_blobs", (json_int_t)u->open,
+			 "open_blobs_limit", (json_int_t)u->open_max);
 }
 
 /* The registry, then its mirrors in the order in which they are asked. */
@@ -162,15 +163,16 @@ json_t *report_make(struct report *r)
 	hear_keeper(r);
 	return json_pack(
 	    "{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s?, s:s?, s:o, s:o, s:b, s:b,"
-	    " s:I, s:I, s:I, s:I}",
+	    " s:I, s:I, s:I, s:I, s:I}",
 	    "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all, "version",
 	    WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", (int)r->keeper,
 	    "worker_pid", (int)getpid(), "generation", (int)r->generation, "upgrade_program",
 	    r->refusal.text[0] ? r->refused : NULL, "upgrade_error",
 	    r->refusal.text[0] ? r->refusal.text : NULL, "cache", make_cache(&s.cache), "hosts",
 	    hosts, "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
-	    (json_int_t)s.parked, "fetches", (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes,
-	    "open_files", (json_int_t)s.open_files);
+	    (json_int_t)s.parked, "parked_limit", (json_int_t)s.parked_max, "fetches",
+	    (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes, "open_files",
+	    (json_int_t)s.open_files);
 }
 
 json_t *report_why(const struct report *r, const char *path)

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from errno import EROFS
+from errno import EBUSY, EROFS
 
 import pytest
 
@@ -111,6 +111,29 @@ def test_cached_reads_beside_a_thousand_that_hang(mount, registry, hot, park):
         code, out, err = child.ends(60)
         assert (code, out) == (0, f"ok {N // 2}\n"), err
     assert registry.count("GET", "/blobs/") <= N // 2 + 2
+
+
+PARKED_MAX = 8192  # OP_PARKED_MAX
+
+
+def test_there_is_a_limit_to_how_many_wait(mount, registry, hot, park):
+    """The kernel has none for requests that a thread waits for."""
+    m = mount()
+    assert m.status()["parked_limit"] == PARKED_MAX
+    read(m / "demo/cold:v1/manifest.json")
+    os.listdir(m / "demo/cold:v1/files")
+    use(m, hot)
+    registry.pause()
+    crowd = park([f"link:{m}/demo/links:t0001"] * PARKED_MAX)
+    until(lambda: m.status()["parked"] == PARKED_MAX, 60, "as many waiting as may")
+    late = park([f"{m}/demo/cold:v1/files/cold{i % 50:04}" for i in range(100)])
+    assert late.ends(20) == (0, "Device or resource busy 100\n", "")
+    assert len(m.log.wait(f"{PARKED_MAX} requests of this mount wait")) == 1
+    use(m, hot)  # what is known is answered
+    registry.resume()
+    assert crowd.ends(60) == (0, f"ok {PARKED_MAX}\n", "")
+    until(lambda: m.status()["parked"] == 0, what="nobody waiting")
+    assert read(m / "demo/cold:v1/files/cold0000")
 
 
 def test_a_killed_process_frees_all_it_waited_for(mount, registry, hot, park):

@@ -89,7 +89,7 @@ static void blobs_in_memory_are_not_without_number(void **state)
 {
 	struct fixture *f = *state;
 	f->store->space.floor = UINT64_MAX / 2;
-	for (unsigned i = 0; i < BLOB_IDLE_MEMORY_MAX + 50; i++) {
+	for (unsigned i = 0; i < f->store->idle_memory_max + 50; i++) {
 		struct digest d;
 		struct blob *b = NULL;
 		AUTO_FREE char *data = make_bytes(8, i, &d);
@@ -98,7 +98,7 @@ static void blobs_in_memory_are_not_without_number(void **state)
 	}
 	struct store_usage u;
 	store_usage(f->store, &u);
-	assert_int_equal(u.memory_bytes, BLOB_IDLE_MEMORY_MAX * 8);
+	assert_int_equal(u.memory_bytes, f->store->idle_memory_max * 8);
 }
 
 #define WITH_SMALL(t) cmocka_unit_test_setup_teardown(t, make_small_store, remove_root)
