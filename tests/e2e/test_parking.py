@@ -116,7 +116,7 @@ def test_cached_reads_beside_a_thousand_that_hang(mount, registry, hot, park):
 PARKED_MAX = 8192  # OP_PARKED_MAX
 
 
-def test_there_is_a_limit_to_how_many_wait(mount, registry, hot, park):
+def test_there_is_a_limit_to_how_many_wait(mount, registry, hot, park, binary):
     """The kernel has none for requests that a thread waits for."""
     m = mount()
     assert m.status()["parked_limit"] == PARKED_MAX
@@ -124,7 +124,7 @@ def test_there_is_a_limit_to_how_many_wait(mount, registry, hot, park):
     os.listdir(m / "demo/cold:v1/files")
     use(m, hot)
     registry.pause()
-    crowd = park([f"link:{m}/demo/links:t0001"] * PARKED_MAX)
+    crowd = Child([binary.parent / "tests/e2e/crowd", str(PARKED_MAX), m / "demo/links:t0001"])
     until(lambda: m.status()["parked"] == PARKED_MAX, 60, "as many waiting as may")
     late = park([f"{m}/demo/cold:v1/files/cold{i % 50:04}" for i in range(100)])
     assert late.ends(20) == (0, "Device or resource busy 100\n", "")
