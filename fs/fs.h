@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "cache/store.h"
@@ -34,6 +35,9 @@ struct fs_options {
 	struct source_options source; /* of each; its spec is not looked at */
 	struct store_options store;
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: the defaults above */
+	uid_t uid;                                   /* whose everything is shown to be */
+	gid_t gid;
+	mode_t umask; /* taken from every mode but those of links */
 	bool offline;
 	bool strict_timeout; /* also of a transfer that advances: the kernel waits no longer */
 };

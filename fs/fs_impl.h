@@ -4,8 +4,6 @@
  * afterwards but for what `lock` guards; each part has its own lock. */
 #pragma once
 
-#include <sys/types.h>
-
 #include "base/lock.h"
 #include "fs/fs.h"
 #include "fs/made_files.h"
@@ -36,8 +34,6 @@ struct fs {
 	struct session *session; /* guarded by lock: while served */
 	bool stopping;           /* guarded by lock */
 	_Atomic unsigned parked; /* requests that wait: OP_PARKED_MAX */
-	uid_t uid;
-	gid_t gid;
 	void (*ready)(void *ctx);
 	void *ready_ctx;
 };

@@ -141,12 +141,9 @@ static int link_attr(struct op *op, const struct node *node, struct stat *ret)
 	return r == -EINPROGRESS ? r : 0;
 }
 
-int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
+static int attr_of_kind(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
 {
 	int r;
-	memset(ret, 0, sizeof(*ret));
-	ret->st_uid = op->fs->uid;
-	ret->st_gid = op->fs->gid;
 	ret->st_nlink = 1;
 	ret->st_blksize = 4096;
 	*ret_s = TREE_FOREVER_S;
@@ -211,4 +208,15 @@ int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *
 	if (node->kind == NODE_MANIFEST || node->kind == NODE_TAG)
 		return image_attr(op, node, ret, ret_s);
 	return 0;
+}
+
+int tree_attr(struct op *op, const struct node *node, struct stat *ret, double *ret_s)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->st_uid = op->fs->o.uid;
+	ret->st_gid = op->fs->o.gid;
+	int r = attr_of_kind(op, node, ret, ret_s);
+	if (!S_ISLNK(ret->st_mode))
+		ret->st_mode &= ~op->fs->o.umask;
+	return r;
 }

@@ -41,6 +41,10 @@ static int check_operands(const struct cli_args *args, struct err *err)
 	if (args->allow_hosts.n > 0 && !args->all)
 		return err_set(err, -EINVAL,
 			       "--allow-host goes with --all: a SOURCE is allowed as it is");
+	if ((args->uid >= 0 || args->gid >= 0) && !args->allow_other)
+		return err_set(err, -EINVAL,
+			       "--uid and --gid go with --allow-other: without it nobody but you "
+			       "is let in");
 	if (args->n_operands == 0)
 		return err_set(err, -EINVAL,
 			       "what and where? wasmocifs mount SOURCE MOUNTPOINT, for example: "
@@ -310,7 +314,9 @@ static void make_identity(const struct cli_args *args, char ret[HANDOVER_IDENTIT
 	snprintf(ret, HANDOVER_IDENTITY, "unknown");
 	if (f == NULL)
 		return;
-	fprintf(f, "%d %d %d %d", args->all, args->allow_other, args->noexec, args->no_passthrough);
+	fprintf(f, "%d %d %d %d %jd %jd %jd", args->all, args->allow_other, args->noexec,
+		args->no_passthrough, (intmax_t)args->uid, (intmax_t)args->gid,
+		(intmax_t)args->umask);
 	for (int i = 0; i < args->n_operands; i++)
 		fprintf(f, "%c%s", 0, args->operands[i]);
 	for (size_t i = 0; i < args->allow_hosts.n; i++)

@@ -33,6 +33,15 @@ static const struct option_spec table[] = {
     {"allow-other", 0, NULL, MOUNTING,
      "let every user in; they read what the mount's credentials reach", OPTION_FLAG, CLI_MOUNT,
      AT(allow_other), 0, NULL},
+    {"uid", 0, "USER", MOUNTING,
+     "whose files they are shown to be, with --allow-other (default: who mounts)", OPTION_USER,
+     CLI_MOUNT | CLI_SERVE, AT(uid), 0, NULL},
+    {"gid", 0, "GROUP", MOUNTING,
+     "which group's, with --allow-other (default: the group of who mounts)", OPTION_GROUP,
+     CLI_MOUNT | CLI_SERVE, AT(gid), 0, NULL},
+    {"umask", 0, "MODE", MOUNTING,
+     "what is taken from the modes, in octal: with 027 only user and group read (default: 0)",
+     OPTION_UMASK, CLI_MOUNT | CLI_SERVE, AT(umask), 0, NULL},
     {"no-passthrough", 0, NULL, MOUNTING,
      "serve large files through the daemon instead of straight from the cache", OPTION_FLAG,
      CLI_MOUNT, AT(no_passthrough), 0, NULL},
@@ -128,7 +137,12 @@ bool options_in_words(const struct option_spec *o)
 
 void cli_args_init(struct cli_args *args)
 {
-	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1, .log_level = LOG_LEVEL_INFO};
+	*args = (struct cli_args){.ready_fd = -1,
+				  .keeper_fd = -1,
+				  .uid = -1,
+				  .gid = -1,
+				  .umask = -1,
+				  .log_level = LOG_LEVEL_INFO};
 }
 
 void cli_args_release(struct cli_args *args)
@@ -165,6 +179,12 @@ static int store(const struct option_spec *o, const char *written, const char *v
 		return value_duration(written, value, o->least, to, err);
 	case OPTION_CHOICE:
 		return value_choice(written, value, o->choices, to, err);
+	case OPTION_USER:
+		return value_user(written, value, to, err);
+	case OPTION_GROUP:
+		return value_group(written, value, to, err);
+	case OPTION_UMASK:
+		return value_umask(written, value, to, err);
 	case OPTION_FD:
 		return value_fd(written, value, to, err);
 	case OPTION_HOSTS:

@@ -40,6 +40,7 @@ struct cli_args {
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
 	int ready_fd, keeper_fd;                     /* -1: none */
 	unsigned log_level, log_format;              /* of fs/log.h */
+	int64_t uid, gid, umask;                     /* -1: not given */
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json;
@@ -57,6 +58,9 @@ enum option_kind {
 	OPTION_SIZE,         /* uint64_t, bytes */
 	OPTION_DURATION,     /* int64_t, milliseconds */
 	OPTION_CHOICE,       /* unsigned: index into choices */
+	OPTION_USER,         /* int64_t: its number, however it is written */
+	OPTION_GROUP,        /* the same */
+	OPTION_UMASK,        /* int64_t, written in octal */
 	OPTION_FD,           /* int: a file descriptor that is open for writing */
 	OPTION_HOSTS,        /* struct names: HOST[:PORT], each time one more */
 	OPTION_WORDS,        /* -o */

@@ -41,6 +41,14 @@ static int add_words(struct names *words, const struct option_spec *o, const voi
 		len = snprintf(word, sizeof(word), "--%s=%s", o->name,
 			       o->choices[*(const unsigned *)value]);
 		break;
+	case OPTION_USER:
+	case OPTION_GROUP:
+	case OPTION_UMASK:
+		if (*(const int64_t *)value >= 0)
+			len = snprintf(word, sizeof(word),
+				       o->kind == OPTION_UMASK ? "--%s=%" PRIo64 : "--%s=%" PRId64,
+				       o->name, *(const int64_t *)value);
+		break;
 	case OPTION_HOSTS:
 		for (size_t i = 0; rc == 0 && i < hosts->n; i++) {
 			(void)snprintf(word, sizeof(word), "--%s=%s", o->name, hosts->v[i]);

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +156,50 @@ int value_duration(const char *name, const char *value, int64_t least_ms, int64_
 			       text);
 	}
 	*to = ms;
+	return 0;
+}
+
+/* The number above all others means "none" to the kernel. */
+static bool parse_id(const char *value, int64_t *ret)
+{
+	uint64_t id = 0;
+	const char *p = value;
+	for (; *p >= '0' && *p <= '9' && id < UINT32_MAX; p++)
+		id = id * 10 + (uint64_t)(*p - '0');
+	*ret = (int64_t)id;
+	return p != value && *p == '\0' && id < UINT32_MAX;
+}
+
+int value_user(const char *name, const char *value, int64_t *to, struct err *err)
+{
+	const struct passwd *user = getpwnam(value);
+	if (user != NULL)
+		*to = user->pw_uid;
+	else if (!parse_id(value, to))
+		return err_set(err, -EINVAL, "%s: there is no user '%s'; give a name or a number",
+			       name, value);
+	return 0;
+}
+
+int value_group(const char *name, const char *value, int64_t *to, struct err *err)
+{
+	const struct group *group = getgrnam(value);
+	if (group != NULL)
+		*to = group->gr_gid;
+	else if (!parse_id(value, to))
+		return err_set(err, -EINVAL, "%s: there is no group '%s'; give a name or a number",
+			       name, value);
+	return 0;
+}
+
+int value_umask(const char *name, const char *value, int64_t *to, struct err *err)
+{
+	size_t digits = strspn(value, "01234567");
+	if (digits == 0 || value[digits] != '\0' || strtoul(value, NULL, 8) > 0777)
+		return err_set(err, -EINVAL,
+			       "%s: '%s' is no mask; write it in octal, as 022 or 077", name,
+			       value);
+	*to = (int64_t)strtoul(value, NULL, 8);
 	return 0;
 }
 

@@ -24,6 +24,11 @@ NODISCARD int value_duration(const char *name, const char *value, int64_t least_
 			     struct err *err);
 NODISCARD int value_choice(const char *name, const char *value, const char *const *choices,
 			   unsigned *to, struct err *err);
+/* By name or number. */
+NODISCARD int value_user(const char *name, const char *value, int64_t *to, struct err *err);
+NODISCARD int value_group(const char *name, const char *value, int64_t *to, struct err *err);
+/* Octal, up to 777. */
+NODISCARD int value_umask(const char *name, const char *value, int64_t *to, struct err *err);
 /* Adds HOST or HOST:PORT, as it was written. */
 NODISCARD int value_host(const char *name, const char *value, struct names *to, struct err *err);
 /* A file descriptor that is open for writing. */

@@ -110,6 +110,9 @@ static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err
 	    .timeout_ms = timeout,
 	    .offline = args->offline,
 	    .strict_timeout = strict,
+	    .uid = args->uid >= 0 ? (uid_t)args->uid : geteuid(),
+	    .gid = args->gid >= 0 ? (gid_t)args->gid : getegid(),
+	    .umask = args->umask >= 0 ? (mode_t)args->umask : 0,
 	};
 	return fs_new(&o, ret, err);
 }

@@ -58,6 +58,43 @@ def test_allow_other(mount, image):
         assert run(["sha256sum", m / "demo/app:v1/main.wasm"], **who).ok().out.startswith(image.layer.hex)
 
 
+@pytest.mark.parametrize("options", [
+    ["--allow-other", "--uid", "nobody", "--gid", str(STRANGER), "--umask", "027"],
+    ["-o", f"allow_other,uid={NOBODY},gid={STRANGER},umask=027"]], ids=["long", "words"])
+def test_whose_files_they_are_shown_to_be(mount, image, options):
+    """The kernel looks at owner, group and mode: so they say who of the others may read."""
+    m = mount(None, *options)
+    shown = {path: run(["stat", "-c", "%u %g %a", path]).ok().out.strip()
+             for path in (m.path, m / "demo", m / "demo/app:v1/layers", m / "demo/app:v1/main.wasm",
+                          m / "demo/app:v1/manifest.json")}
+    assert set(shown.values()) == {f"{NOBODY} {STRANGER} 550", f"{NOBODY} {STRANGER} 440"}, shown
+    assert os.lstat(m / "demo/app:v1").st_mode & 0o777 == 0o777
+    for who in (AS_NOBODY, AS_STRANGER):
+        assert run(["sha256sum", m / "demo/app:v1/main.wasm"], **who).ok().out.startswith(image.layer.hex)
+    somebody = {"user": STRANGER + 7, "group": STRANGER + 7, "extra_groups": []}
+    assert "Permission denied" in run(["ls", m.path], **somebody).err
+
+
+def test_a_mask_in_one_s_own_mount(mount, image, work):
+    m = mount(None, "--umask", "077")
+    assert stat.S_IMODE(os.stat(m / "demo/app:v1/main.wasm").st_mode) == 0o500
+    assert stat.S_IMODE(os.stat(m / "demo/app:v1/config.json").st_mode) == 0o400
+    m.kill_worker()
+    assert stat.S_IMODE(os.stat(m / "demo/app:v1/layers/0.wasm").st_mode) == 0o500
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--uid", "nobody"], "--allow-other"), (["--gid", "0"], "--allow-other"),
+    (["--allow-other", "--uid", "no-such-user"], "there is no user 'no-such-user'"),
+    (["--allow-other", "--uid", "4294967295"], "there is no user"), (["--allow-other", "--uid", "-1"], "there is no user"),
+    (["--allow-other", "--gid", ""], "there is no group ''"), (["--umask", "8"], "write it in octal"),
+    (["--umask", "1000"], "write it in octal"), (["--umask", "u=rx"], "write it in octal"),
+    (["-o", "umask"], "-o umask needs a value")])
+def test_owners_that_make_no_sense(binary, work, options, message):
+    result = run([binary, "mount", *options, "127.0.0.1:1", work])
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result
+
+
 def test_the_user_unmounts_it(theirs, image, binary):
     theirs.unmount()
     assert str(theirs) not in mountinfo()

@@ -52,6 +52,11 @@ static const char *good_value(const struct option_spec *o)
 		return "7s";
 	case OPTION_CHOICE:
 		return o->choices[1];
+	case OPTION_USER:
+	case OPTION_GROUP:
+		return "1234";
+	case OPTION_UMASK:
+		return "027";
 	case OPTION_FD:
 		return "2";
 	case OPTION_HOSTS:
@@ -86,6 +91,13 @@ static void assert_arrived(const struct option_spec *o)
 		break;
 	case OPTION_CHOICE:
 		assert_int_equal(*(const unsigned *)at, 1);
+		break;
+	case OPTION_USER:
+	case OPTION_GROUP:
+		assert_int_equal(*(const int64_t *)at, 1234);
+		break;
+	case OPTION_UMASK:
+		assert_int_equal(*(const int64_t *)at, 027);
 		break;
 	case OPTION_FD:
 		assert_int_equal(*(const int *)at, 2);
