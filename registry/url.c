@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define URL_FLAGS (CURLU_PATH_AS_IS | CURLU_URLENCODE)
+/* A blank is encoded like the rest: without CURLU_ALLOW_SPACE later libcurls refuse it. */
+#define URL_FLAGS (CURLU_PATH_AS_IS | CURLU_URLENCODE | CURLU_ALLOW_SPACE)
 
 static unsigned default_port(bool https)
 {
