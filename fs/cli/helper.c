@@ -2,6 +2,7 @@
 /* mount.wasmocifs SOURCE DIR [-sfnv] [-t TYPE] [-o OPTIONS]: how mount(8) and
  * systemd mount what fstab says. */
 #include "fs/cli/command.h"
+#include "fs/cli/config.h"
 
 #include <string.h>
 
@@ -32,6 +33,8 @@ int helper_main(int argc, char **argv)
 		status = complain(HELPER_USAGE,
 				  "mount: give a source and a directory: mount -t wasmocifs "
 				  "ghcr.io /mnt/oci");
+	else if (config_apply(&args, &err) < 0)
+		status = complain(HELPER_USAGE, "mount: %s", err.text);
 	else if (!args.fake)
 		status = mount_as_told(&args);
 	cli_args_release(&args);

@@ -6,6 +6,7 @@
 
 #include "fs/archive_helper.h"
 #include "fs/cli/command.h"
+#include "fs/cli/config.h"
 #include "fs/cli/help.h"
 #include "fs/cli/process.h"
 #include "fs/cli/suggest.h"
@@ -47,6 +48,8 @@ static int run_command(const struct command *c, int argc, char **argv)
 	} else if (args.help) {
 		help_command(stdout, c);
 		status = CLI_DONE;
+	} else if (c->id == CLI_MOUNT && config_apply(&args, &err) < 0) {
+		status = complain(CLI_USAGE, "%s: %s", c->name, err.text);
 	} else {
 		status = c->run(&args);
 	}

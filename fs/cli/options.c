@@ -48,6 +48,10 @@ static const struct option_spec table[] = {
     {"no-resend", 0, NULL, MOUNTING,
      "mount anew if the process that serves dies, as on kernels before Linux 6.9", OPTION_FLAG,
      CLI_MOUNT, AT(no_resend), 0, NULL},
+    {"config", 0, "FILE", MOUNTING,
+     "options of every mount; /dev/null: none (default: /etc/wasmocifs/wasmocifs.conf; a user's "
+     "own is ~/.config/wasmocifs/wasmocifs.conf)",
+     OPTION_CONFIG, CLI_MOUNT, AT(config), 0, NULL},
     {NULL, 'o', "KEY[=VALUE],…", MOUNTING,
      "the long options without their dashes, and the words of mount(8)", OPTION_WORDS,
      CLI_MOUNT | CLI_HELPER, 0, 0, NULL},
@@ -135,6 +139,13 @@ bool options_in_words(const struct option_spec *o)
 	return o->name != NULL && (o->commands & CLI_MOUNT) != 0 && o->offset != AT(help);
 }
 
+/* What is of one call only has no place in a file for all of them. */
+bool options_in_file(const struct option_spec *o)
+{
+	return options_in_words(o) && o->kind != OPTION_FD && o->kind != OPTION_CONFIG &&
+	       o->offset != AT(foreground);
+}
+
 void cli_args_init(struct cli_args *args)
 {
 	*args = (struct cli_args){.ready_fd = -1,
@@ -147,6 +158,7 @@ void cli_args_init(struct cli_args *args)
 
 void cli_args_release(struct cli_args *args)
 {
+	free(args->config);
 	free(args->cache);
 	free(args->auth_file);
 	free(args->ca_file);
@@ -156,15 +168,33 @@ void cli_args_release(struct cli_args *args)
 	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1};
 }
 
+_Static_assert(ARRAY_LEN(table) <= 64, "a bit for each");
+
+static uint64_t bit(const struct option_spec *o)
+{
+	return UINT64_C(1) << (o - table);
+}
+
+bool options_given(const struct cli_args *args, size_t offset)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if ((args->given & bit(&table[i])) != 0 && table[i].offset == offset)
+			return true;
+	}
+	return false;
+}
+
 /* The name that its user wrote: "--cache" or "-o cache". */
 static int store(const struct option_spec *o, const char *written, const char *value,
 		 struct cli_args *args, struct err *err)
 {
 	void *to = (char *)args + o->offset;
+	args->given |= bit(o);
 	switch (o->kind) {
 	case OPTION_FLAG:
-		*(bool *)to = true;
-		return 0;
+		return value_flag(written, value, to, err);
+	case OPTION_CONFIG:
+		return value_path(written, value, to, err);
 	case OPTION_DIRECTORY:
 		return value_directory(written, value, to, err);
 	case OPTION_FILE:
@@ -258,8 +288,6 @@ static int parse_word(char *word, struct cli_args *args, struct err *err)
 	snprintf(written, sizeof(written), "-o %s", o->name);
 	if (o->arg != NULL && value == NULL)
 		return err_set(err, -EINVAL, "%s needs a value: %s=%s", written, written, o->arg);
-	if (o->arg == NULL && value != NULL)
-		return err_set(err, -EINVAL, "%s takes no value", written);
 	return store(o, written, value, args, err);
 }
 
@@ -298,10 +326,57 @@ int options_parse_words(const char *words, struct cli_args *args, struct err *er
 	return 0;
 }
 
+static int unknown_line(const char *key, struct err *err)
+{
+	struct suggest best;
+	suggest_init(&best, key);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if (options_in_file(&table[i]))
+			suggest_add(&best, table[i].name);
+	}
+	if (suggest_found(&best) != NULL)
+		return err_set(err, -EINVAL, "unknown option '%s'; did you mean '%s'?", key,
+			       suggest_found(&best));
+	return err_set(err, -EINVAL, "unknown option '%s'; see 'wasmocifs mount --help'", key);
+}
+
+int options_set(const char *key, const char *value, uint64_t *seen, struct cli_args *args,
+		struct err *err)
+{
+	const struct option_spec *o = find_word(key);
+	bool is_path = o != NULL && (o->kind == OPTION_DIRECTORY || o->kind == OPTION_FILE ||
+				     o->kind == OPTION_CERTIFICATES);
+	if (o == NULL)
+		return unknown_line(key, err);
+	if (!options_in_file(o))
+		return err_set(err, -EINVAL, "'%s' is for the command line only", o->name);
+	if (o->arg != NULL && (value == NULL || *value == '\0'))
+		return err_set(err, -EINVAL, "%s needs a value: %s = %s", o->name, o->name, o->arg);
+	if (is_path && *value != '/')
+		return err_set(err, -EINVAL, "%s: '%s' is not an absolute path", o->name, value);
+	if (o->kind != OPTION_HOSTS && (*seen & bit(o)) != 0)
+		return err_set(err, -EINVAL, "'%s' is given twice", o->name);
+	*seen |= bit(o);
+	uint64_t given = args->given;
+	if ((given & bit(o)) != 0)
+		return 0;
+	int rc = store(o, o->name, value, args, err);
+	args->given = given;
+	return rc;
+}
+
 struct parser {
 	struct option longs[OPTIONS_MAX];
 	char shorts[2 * OPTIONS_MAX + 2];
 };
+
+/* What a file says can be taken back by --FLAG=false. */
+static int argument_of(const struct option_spec *o)
+{
+	if (o->arg != NULL)
+		return required_argument;
+	return options_in_words(o) ? optional_argument : no_argument;
+}
 
 /* The leading ':' tells a missing value from an unknown option. */
 static void build(unsigned command, struct parser *p)
@@ -317,7 +392,7 @@ static void build(unsigned command, struct parser *p)
 			ASSERT(n + 1 < OPTIONS_MAX);
 			p->longs[n++] = (struct option){
 			    .name = o->name,
-			    .has_arg = o->arg != NULL ? required_argument : no_argument,
+			    .has_arg = argument_of(o),
 			    .val = LONG_VAL + (int)i,
 			};
 		}

@@ -5,6 +5,8 @@
  * tests and the man page are held against it. Each option says which commands
  * take it, what kind of value it has and where in struct cli_args that goes.
  *
+ * A flag may be taken back: --offline=false, -o offline=false.
+ *
  * -o takes every option of `mount` by its long name ('_' does for '-', as in
  * allow_other), and the words that mount(8) and fstab(5) hand to any file
  * system (ro, nofail, x-…), which mean nothing here. "\," is a comma inside a
@@ -34,7 +36,7 @@
 
 struct cli_args {
 	/* owned; absolute; NULL: not given */
-	char *cache, *auth_file, *ca_file, *hosts_dir, *package_config;
+	char *config, *cache, *auth_file, *ca_file, *hosts_dir, *package_config;
 	struct names allow_hosts;                    /* HOST[:PORT], as they were written */
 	uint64_t cache_size;                         /* bytes; 0: not given */
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
@@ -46,6 +48,7 @@ struct cli_args {
 	bool lazy, json;
 	bool fake, sloppy; /* of mount(8) */
 	bool help;
+	uint64_t given;  /* the entries of the table that the command line has set, by their bits */
 	char **operands; /* borrowed from argv */
 	int n_operands;
 };
@@ -55,6 +58,7 @@ enum option_kind {
 	OPTION_DIRECTORY,    /* char *: absolute; need not exist */
 	OPTION_FILE,         /* char *: absolute; a readable regular file */
 	OPTION_CERTIFICATES, /* the same, with certificates in PEM */
+	OPTION_CONFIG,       /* char *: absolute; a file that fs/cli/config.h looks at */
 	OPTION_SIZE,         /* uint64_t, bytes */
 	OPTION_DURATION,     /* int64_t, milliseconds */
 	OPTION_CHOICE,       /* unsigned: index into choices */
@@ -83,6 +87,8 @@ struct option_spec {
 const struct option_spec *options_table(size_t *ret_n);
 /* Whether -o takes it. */
 bool options_in_words(const struct option_spec *o);
+/* Whether a configuration file takes it (fs/cli/config.h). */
+bool options_in_file(const struct option_spec *o);
 
 void cli_args_init(struct cli_args *args);
 void cli_args_release(struct cli_args *args);
@@ -94,3 +100,9 @@ NODISCARD int options_parse(unsigned command, int argc, char **argv, struct cli_
 NODISCARD int options_words(unsigned command, const struct cli_args *args, struct names *ret);
 /* The value of -o. */
 NODISCARD int options_parse_words(const char *words, struct cli_args *args, struct err *err);
+/* A line of a configuration file: nothing changes where the command line has said it. `seen` is 0
+ * at the file's start. */
+NODISCARD int options_set(const char *key, const char *value, uint64_t *seen, struct cli_args *args,
+			  struct err *err);
+/* Whether the command line has set that field. */
+bool options_given(const struct cli_args *args, size_t offset);

@@ -55,6 +55,7 @@ static int add_words(struct names *words, const struct option_spec *o, const voi
 			rc = names_add(words, word, strlen(word));
 		}
 		return rc;
+	case OPTION_CONFIG:
 	case OPTION_FD:
 	case OPTION_WORDS:
 	case OPTION_IGNORED:

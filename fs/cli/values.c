@@ -29,14 +29,34 @@ static int absolute(const char *name, const char *value, const char *what, char 
 	return rc < 0 ? err_errno(err, rc, "%s %s", name, value) : 0;
 }
 
-int value_directory(const char *name, const char *value, char **to, struct err *err)
+static int set_path(const char *name, const char *value, const char *what, char **to,
+		    struct err *err)
 {
 	AUTO_FREE char *path = NULL;
-	int rc = absolute(name, value, "directory", &path, err);
+	int rc = absolute(name, value, what, &path, err);
 	if (rc < 0)
 		return rc;
 	free(*to);
 	*to = steal_ptr(&path);
+	return 0;
+}
+
+int value_directory(const char *name, const char *value, char **to, struct err *err)
+{
+	return set_path(name, value, "directory", to, err);
+}
+
+int value_path(const char *name, const char *value, char **to, struct err *err)
+{
+	return set_path(name, value, "file", to, err);
+}
+
+int value_flag(const char *name, const char *value, bool *to, struct err *err)
+{
+	bool is_true = value == NULL || strcmp(value, "true") == 0;
+	if (!is_true && strcmp(value, "false") != 0)
+		return err_set(err, -EINVAL, "%s: '%s' is neither true nor false", name, value);
+	*to = is_true;
 	return 0;
 }
 

@@ -18,6 +18,10 @@ NODISCARD int value_directory(const char *name, const char *value, char **to, st
 NODISCARD int value_file(const char *name, const char *value, char **to, struct err *err);
 /* A file that holds a certificate in PEM, or looks like it. */
 NODISCARD int value_certificates(const char *name, const char *value, char **to, struct err *err);
+/* The path of a file that is looked at elsewhere. */
+NODISCARD int value_path(const char *name, const char *value, char **to, struct err *err);
+/* true or false; NULL is true. */
+NODISCARD int value_flag(const char *name, const char *value, bool *to, struct err *err);
 NODISCARD int value_size(const char *name, const char *value, uint64_t least, uint64_t *to,
 			 struct err *err);
 NODISCARD int value_duration(const char *name, const char *value, int64_t least_ms, int64_t *to,

@@ -43,6 +43,7 @@ static const char *good_value(const struct option_spec *o)
 	case OPTION_DIRECTORY:
 		return "/srv/cache";
 	case OPTION_FILE:
+	case OPTION_CONFIG:
 		return "/proc/version";
 	case OPTION_CERTIFICATES:
 		return pem;
@@ -81,6 +82,7 @@ static void assert_arrived(const struct option_spec *o)
 	case OPTION_DIRECTORY:
 	case OPTION_FILE:
 	case OPTION_CERTIFICATES:
+	case OPTION_CONFIG:
 		assert_string_equal(*(char *const *)at, good_value(o));
 		break;
 	case OPTION_SIZE:
@@ -230,7 +232,8 @@ static const struct mistake mistakes[] = {
     {CLI_STATUS, "--jsn", "unknown option --jsn; did you mean --json?"},
     {CLI_MOUNT, "a b --cache", "--cache needs a value: --cache DIR"},
     {CLI_MOUNT, "a b -o", "-o needs a value: -o KEY[=VALUE],…"},
-    {CLI_MOUNT, "--offline=yes a b", "--offline takes no value"},
+    {CLI_MOUNT, "--offline=yes a b", "--offline: 'yes' is neither true nor false"},
+    {CLI_STATUS, "--json=true", "--json takes no value"},
     {CLI_MOUNT, "--cache= a b", "--cache: give the path of a directory"},
     {CLI_MOUNT, "--auth-file /nowhere a b",
      "--auth-file: cannot read /nowhere: No such file or directory"},
@@ -268,7 +271,7 @@ static const struct mistake mistakes[] = {
     {CLI_MOUNT, "-o help a b",
      "unknown mount option 'help' after -o; see 'wasmocifs mount --help'"},
     {CLI_MOUNT, "-o tag_ttl a b", "-o tag-ttl needs a value: -o tag-ttl=TIME"},
-    {CLI_MOUNT, "-o offline=1 a b", "-o offline takes no value"},
+    {CLI_MOUNT, "-o offline=1 a b", "-o offline: '1' is neither true nor false"},
     {CLI_MOUNT, "-o timeout=1x a b",
      "-o timeout: '1x' is not a duration; write it as 500ms, 8s or 5m"},
 };
@@ -293,6 +296,17 @@ static void test_defaults(void **state)
 	assert_false(args.foreground || args.offline || args.allow_other || args.help);
 	assert_int_equal(parse(CLI_MOUNT, "a -- -b"), 0);
 	assert_int_equal(args.n_operands, 2);
+}
+
+static void test_flags_taken_back(void **state)
+{
+	(void)state;
+	assert_int_equal(parse(CLI_MOUNT, "--offline=true --all -o allow_other a b"), 0);
+	assert_true(args.offline && args.all && args.allow_other);
+	assert_int_equal(parse(CLI_MOUNT, "--offline --offline=false -o all,all=false a b"), 0);
+	assert_false(args.offline || args.all);
+	assert_true(options_given(&args, offsetof(struct cli_args, offline)));
+	assert_false(options_given(&args, offsetof(struct cli_args, allow_other)));
 }
 
 static void put(const char *text, off_t off)
@@ -352,10 +366,11 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_every_option),   cmocka_unit_test(test_every_option_as_word),
-	    cmocka_unit_test(test_mount_words),    cmocka_unit_test(test_commas_in_words),
-	    cmocka_unit_test(test_relative_paths), cmocka_unit_test(test_mistakes),
-	    cmocka_unit_test(test_defaults),       cmocka_unit_test(test_certificates),
+	    cmocka_unit_test(test_every_option),     cmocka_unit_test(test_every_option_as_word),
+	    cmocka_unit_test(test_mount_words),      cmocka_unit_test(test_commas_in_words),
+	    cmocka_unit_test(test_relative_paths),   cmocka_unit_test(test_mistakes),
+	    cmocka_unit_test(test_defaults),         cmocka_unit_test(test_certificates),
+	    cmocka_unit_test(test_flags_taken_back),
 	};
 	int failed = cmocka_run_group_tests(tests, setup, teardown);
 	cli_args_release(&args);
