@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* units — sizes ("64K", "30M", "8G", plain bytes; powers of 1024) and
- * durations ("500ms", "8s", "5m", "2h") as people write them. Layer: base/.
+ * durations ("500ms", "8s", "5m", "2h", "7d") as people write them. Layer: base/.
  * -EINVAL: not one. -ERANGE: too large. */
 #pragma once
 

@@ -320,12 +320,13 @@ bool blob_is_intact(struct blob *b)
 	struct stat st;
 	struct file_id now;
 	lock_take(&b->store->lock);
-	bool on_disk = b->state != BLOB_MEMORY;
+	enum blob_state state = b->state;
 	struct file_id id = b->id;
 	lock_drop(&b->store->lock);
-	if (!on_disk)
+	if (state == BLOB_MEMORY)
 		return true;
-	if (fstat(b->fd, &st) < 0)
+	/* Nobody evicts what we have open: who has unlinked it found it wrong. */
+	if (fstat(b->fd, &st) < 0 || (state == BLOB_DISK && st.st_nlink == 0))
 		return false;
 	file_id_of(&st, &now);
 	return file_id_equal(&now, &id);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "cache/filelock.h"
+#include "cache/pins.h"
 #include "cache/store_impl.h"
 
 /* The oldest files that one pass remembers; a further pass finds the next. */
@@ -35,6 +36,7 @@ struct scan {
 
 static const char *const dirs_scanned[] = {"blobs/sha256", "blobs/sha512", PARTIAL_DIR};
 #define DIR_PARTIAL 2
+static const char *const algorithms[] = {"sha256", "sha512"}; /* of those before it */
 
 static int by_use(const void *a, const void *b)
 {
@@ -70,9 +72,7 @@ static int open_to_ask(int dirfd, const char *name)
 	return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
-/* Whether a process fetches, publishes or reads the file. One that cannot be
- * asked about for want of something may be. */
-static bool is_held(int dirfd, const char *name)
+bool evict_is_held(int dirfd, const char *name)
 {
 	AUTO_FD int fd = open_to_ask(dirfd, name);
 	return fd >= 0 ? filelock_taken(fd) : !says_no_file(-errno);
@@ -86,7 +86,16 @@ static uint64_t held_bytes(int dirfd, const char *name, uint64_t on_disk)
 	return promised > on_disk && (fd < 0 || filelock_charged(fd)) ? promised : on_disk;
 }
 
-static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name)
+/* What eviction must leave where it is. */
+static bool is_pinned(struct store *s, size_t dir, const char *name)
+{
+	if (dir == DIR_PARTIAL)
+		return false;
+	AUTO_FD int pins = pins_open(s, algorithms[dir]);
+	return pins_name(pins, name);
+}
+
+static void scan_file(struct scan *scan, size_t dir, int dirfd, int pins, const char *name)
 {
 	struct stat st;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -96,10 +105,10 @@ static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name
 	if (!S_ISREG(st.st_mode))
 		return;
 	uint64_t bytes = disk_bytes(&st);
-	bool held = (dir == DIR_PARTIAL || scan->ask_held) && is_held(dirfd, name);
+	bool held = (dir == DIR_PARTIAL || scan->ask_held) && evict_is_held(dirfd, name);
 	scan->bytes += held && dir == DIR_PARTIAL ? held_bytes(dirfd, name, bytes) : bytes;
 	scan->blobs += dir != DIR_PARTIAL;
-	if (held)
+	if (held || (dir != DIR_PARTIAL && pins_name(pins, name)))
 		return;
 	scan->evictable += bytes;
 	add_candidate(scan, dir, name, &st);
@@ -108,12 +117,13 @@ static void scan_file(struct scan *scan, size_t dir, int dirfd, const char *name
 struct scan_dir {
 	struct scan *scan;
 	size_t dir;
+	int pins; /* of pins_open */
 };
 
 static int scan_entry(void *ctx, int dirfd, const char *name)
 {
 	const struct scan_dir *d = ctx;
-	scan_file(d->scan, d->dir, dirfd, name);
+	scan_file(d->scan, d->dir, dirfd, d->pins, name);
 	return 0;
 }
 
@@ -129,7 +139,8 @@ static void scan_all(struct store *s, struct scan *scan)
 	scan->n = 0;
 	scan->failed = false;
 	for (size_t i = 0; i < ARRAY_LEN(dirs_scanned); i++) {
-		struct scan_dir in = {scan, i};
+		AUTO_FD int pins = i == DIR_PARTIAL ? -ENOENT : pins_open(s, algorithms[i]);
+		struct scan_dir in = {scan, i, pins};
 		int rc = dirs_each(dirs_open(&s->dirs, dirs_scanned[i]), scan_entry, &in);
 		scan->failed = scan->failed || (rc < 0 && !says_no_file(rc));
 	}
@@ -186,11 +197,12 @@ static void expect_free(struct store *s, uint64_t bytes)
 	l->bytes += bytes;
 }
 
-/* False: somebody holds it, or it went by itself. */
+/* False: somebody holds it, it is pinned, or it went by itself. */
 static bool evict_one(struct store *s, const struct candidate *c)
 {
 	AUTO_FD int dirfd = dirs_open(&s->dirs, dirs_scanned[c->dir]);
-	if (dirfd < 0 || is_held(dirfd, c->name) || unlinkat(dirfd, c->name, 0) < 0)
+	if (dirfd < 0 || evict_is_held(dirfd, c->name) || is_pinned(s, c->dir, c->name) ||
+	    unlinkat(dirfd, c->name, 0) < 0)
 		return false;
 	space_uncount(s, c->bytes, c->dir != DIR_PARTIAL);
 	return true;
@@ -221,7 +233,7 @@ static bool is_enough(struct store *s, const struct scan *scan, uint64_t bytes)
 	for (size_t i = 0; i < scan->n && sum < bytes; i++) {
 		const struct candidate *c = &scan->v[i];
 		AUTO_FD int dirfd = dirs_open(&s->dirs, dirs_scanned[c->dir]);
-		if (dirfd >= 0 && !is_held(dirfd, c->name))
+		if (dirfd >= 0 && !evict_is_held(dirfd, c->name))
 			sum += c->bytes;
 	}
 	return sum >= bytes;

@@ -4,6 +4,7 @@
  * cache/space.h. Blocking: disk. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct store;
@@ -14,8 +15,8 @@ struct store;
 void evict_count(struct store *s);
 /* Counts, and if then more than `keep` bytes are there, or less than
  * `free_wanted` are free on the file system, evicts until neither is so, and
- * then down to `slack` below `keep`. What somebody holds stays. Does nothing
- * where all the rest would not be enough. Bytes freed. */
+ * then down to `slack` below `keep`. What somebody holds stays, and what is
+ * pinned (cache/pins.h). Does nothing where all the rest would not be enough. Bytes freed. */
 uint64_t evict_to(struct store *s, uint64_t keep, uint64_t slack, uint64_t free_wanted);
 
 /* Free on the file system for us; 0 if it does not say. What was evicted
@@ -26,3 +27,7 @@ uint64_t evict_free_bytes(struct store *s);
 void evict_free_taken(struct store *s, uint64_t bytes);
 /* What the file system shows now. From any thread, also outside the gate. */
 uint64_t evict_free_shown(const struct store *s);
+
+/* Whether a process fetches, publishes or reads the file, of blobs/ or partial/. One that cannot
+ * be asked about for want of something may be. */
+bool evict_is_held(int dirfd, const char *name);

@@ -299,6 +299,26 @@ int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err
 	return list_entries(r, path, REPOS_MAX, add_repo, ret, err);
 }
 
+/* Tags are short enough never to be hashed. */
+static int add_tag(int dirfd, const char *component, struct names *ret)
+{
+	char name[REF_NAME_MAX];
+	(void)dirfd;
+	if (component[0] == '.' || ref_name_is_hashed(component))
+		return 0;
+	int len = ref_name_unescape(component, strlen(component), name, sizeof(name));
+	return len > 0 ? names_add(ret, name, (size_t)len) : 0;
+}
+
+int refs_tags(struct refs *r, const char *origin, const char *repo, struct names *ret,
+	      struct err *err)
+{
+	char path[REFS_PATH_MAX];
+	int rc = refs_repo_path(origin, repo, DIR_TAGS, path);
+	return rc < 0 ? err_errno(err, rc, "refs")
+		      : list_entries(r, path, REPOS_MAX, add_tag, ret, err);
+}
+
 static int is_visible(void *ctx, int dirfd, const char *name)
 {
 	(void)ctx;

@@ -57,6 +57,10 @@ NODISCARD int refs_tag_save(struct refs *r, const char *origin, const char *repo
 /* The origin said that it does not exist. */
 void refs_tag_forget(struct refs *r, const char *origin, const char *repo, const char *tag);
 
+/* Every tag of the repository that something is recorded for. */
+NODISCARD int refs_tags(struct refs *r, const char *origin, const char *repo, struct names *ret,
+			struct err *err);
+
 /* The tag listing of a repository; repo "" is the catalog. */
 NODISCARD int refs_listing_load(struct refs *r, const char *origin, const char *repo,
 				struct names *ret, int64_t *ret_seen_ms, struct err *err);
@@ -80,5 +84,5 @@ NODISCARD int refs_named_all(struct refs *r, const char *origin, const char *rep
 /* Every repository of the origin that something was recorded for: these were
  * found to exist. Names as they were given. */
 NODISCARD int refs_repos(struct refs *r, const char *origin, struct names *ret, struct err *err);
-/* Every origin that has one. */
+/* Every origin that has one. As they were given. */
 NODISCARD int refs_origins(struct refs *r, struct names *ret, struct err *err);

@@ -161,9 +161,8 @@ int store_get(struct store *s, const struct digest *d, struct blob **ret, struct
 	return rc < 0 ? err_errno(err, rc, "cache") : 0;
 }
 
-/* Hashes the whole file. -ENODATA: the disk does not give it. */
-static int hash_file(int fd, const struct digest *d, struct call *call, struct digest *ret,
-		     struct err *err)
+int store_hash(int fd, const struct digest *d, struct call *call, struct digest *ret,
+	       struct err *err)
 {
 	AUTO_FREE char *buf = malloc(HASH_PIECE);
 	struct hasher *h = NULL;
@@ -208,7 +207,7 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 	struct file_id id, after;
 	struct digest got;
 	file_id_of(&st, &id);
-	int rc = hash_file(fd, d, call, &got, err);
+	int rc = store_hash(fd, d, call, &got, err);
 	if (rc < 0 && rc != -ENODATA)
 		return rc;
 	if (fstat(fd, &st) < 0)

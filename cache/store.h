@@ -7,6 +7,7 @@
  *
  *	<dir>/blobs/<alg>/<hex>    complete; 0444; made by rename only
  *	<dir>/partial/…            being fetched, with how much of it is there
+ *	<dir>/pins/<alg>/<hex>     eviction passes over that blob (cache/pins.h)
  *	<dir>/lock                 held (OFD) while space is accounted
  *
  * Life of an entry
@@ -34,9 +35,9 @@
  * Space. The cap counts what the directory holds on disk, partials included;
  * the floor is what must stay free on its file system. Both are made to hold
  * before anything is written: store_partial reserves the whole size, evicting
- * least recently used blobs that no process has open: unlinking those would
- * free nothing. Where the disk refuses all the same, the blob goes to memory
- * (a memfd) within memory_budget, else -ENOSPC.
+ * least recently used blobs that no process has open, unlinking which would
+ * free nothing, and that are not pinned. Where the disk refuses all the same, the blob goes to
+ *memory (a memfd) within memory_budget, else -ENOSPC.
  *
  * Descriptors. Each blob that somebody has is an open file, and so are some that somebody had
  * lately. There are open_max of them: those that nobody has are closed first, and then

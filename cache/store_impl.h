@@ -105,6 +105,10 @@ struct store {
 	char last_failure[ERR_TEXT_MAX];
 };
 
+/* store.c: hashes the whole file, by d's algorithm. -ENODATA: the disk does not give it. */
+NODISCARD int store_hash(int fd, const struct digest *d, struct call *call, struct digest *ret,
+			 struct err *err);
+
 /* paths.c */
 #define BLOB_DIR_MAX  16 /* "blobs/sha512" */
 #define BLOB_PATH_MAX (BLOB_DIR_MAX + DIGEST_HEX_MAX)

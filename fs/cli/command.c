@@ -81,6 +81,30 @@ static const struct command table[] = {
 	.run = status_main,
     },
     {
+	.name = "cache",
+	.id = CLI_CACHE,
+	.operands = "ls|du|verify|prune|rm [options] [REFERENCE|DIGEST]…",
+	.summary = "show and tidy what is cached",
+	.text =
+	    "Looks after a cache directory, beside the mounts that use it: what is open in one\n"
+	    "of them is never taken.\n"
+	    "\n"
+	    "  ls [REFERENCE|DIGEST]…   what is there, how old, pinned or open, and named by whom\n"
+	    "  du                       how much of it each repository accounts for\n"
+	    "  verify                   hashes all of it, and removes what is wrong (exit 1)\n"
+	    "  prune                    removes what is neither pinned nor open, oldest first\n"
+	    "  rm REFERENCE|DIGEST…     removes it and its pins, but for what others share\n"
+	    "\n"
+	    "A DIGEST may be cut after 12 digits. REFERENCEs are HOST[:PORT]/NAME:TAG. What is\n"
+	    "removed is fetched again when somebody opens it. A mount keeps some of what was\n"
+	    "read lately open.\n",
+	.examples = "  wasmocifs cache ls\n"
+		    "  wasmocifs cache prune --older-than 7d\n"
+		    "  wasmocifs cache prune --keep 2G --dry-run\n"
+		    "  wasmocifs cache rm ghcr.io/org/app:v1\n",
+	.run = cache_main,
+    },
+    {
 	.name = "why",
 	.id = CLI_WHY,
 	.operands = "[options] PATH",

@@ -28,6 +28,9 @@ int unmount_main(const struct cli_args *args);
 int abort_main(const struct cli_args *args);
 int upgrade_main(const struct cli_args *args);
 int status_main(const struct cli_args *args);
+int refresh_main(const struct cli_args *args);
+int pull_main(const struct cli_args *args);
+int cache_main(const struct cli_args *args);
 int why_main(const struct cli_args *args);
 /* As mount.wasmocifs; exit status of mount(8). */
 int helper_main(int argc, char **argv);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "fs/cli/cache_dir.h"
 #include "fs/cli/command.h"
 #include "fs/cli/daemon.h"
 #include "fs/cli/fdstore.h"
@@ -71,27 +71,6 @@ static int absolute_source(const char *source, char **ret, struct err *err)
 	if (rc == 0 && asprintf(ret, "oci:%s", dir) < 0)
 		rc = -ENOMEM;
 	return rc < 0 ? err_errno(err, rc, "%s", source) : 0;
-}
-
-static int default_cache(char **ret, struct err *err)
-{
-	const char *cache = getenv("XDG_CACHE_HOME");
-	const char *home = getenv("HOME");
-	int n;
-	if (home == NULL || *home != '/') {
-		const struct passwd *pw = getpwuid(geteuid());
-		home = pw != NULL ? pw->pw_dir : NULL;
-	}
-	if (geteuid() == 0)
-		n = asprintf(ret, "/var/cache/wasmocifs");
-	else if (cache != NULL && *cache == '/')
-		n = asprintf(ret, "%s/wasmocifs", cache);
-	else if (home != NULL)
-		n = asprintf(ret, "%s/.cache/wasmocifs", home);
-	else
-		return err_set(err, -ENOENT,
-			       "no home directory to keep a cache in; give --cache DIR");
-	return n < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
 /* One of ours is on the path: if it answers it stays, if its daemon is dead it
@@ -424,7 +403,7 @@ int mount_main(const struct cli_args *given)
 	int rc = prepare(&args, &kept, mountpoint, &w.ready_fd, &err);
 	bool checked = rc == 0; /* what is wrong from here on was typed */
 	if (rc == 0 && args.cache == NULL) {
-		rc = default_cache(&cache, &err);
+		rc = cache_dir_default(&cache, &err);
 		args.cache = cache;
 	}
 	if (rc == 0)

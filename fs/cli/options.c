@@ -11,8 +11,10 @@
 #include "fs/cli/values.h"
 #include "fs/log.h"
 
-#define AT(field)   offsetof(struct cli_args, field)
-#define ALL         (CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS | CLI_WHY | CLI_UPGRADE | CLI_ABORT)
+#define AT(field) offsetof(struct cli_args, field)
+#define ALL                                                                                        \
+	(CLI_MOUNT | CLI_UNMOUNT | CLI_STATUS | CLI_WHY | CLI_UPGRADE | CLI_ABORT | CLI_CACHE |    \
+	 CLI_REFRESH | CLI_PULL)
 #define OPTIONS_MAX 48
 #define LONG_VAL    256 /* what getopt_long returns for table entry 0 */
 
@@ -22,6 +24,8 @@ static const char *const log_formats[] = {"text", "json", NULL};
 #define MOUNTING "Mounting"
 #define CACHE    "Cache"
 #define REGISTRY "Registry"
+#define PULLING  "Pulling"
+#define CHOOSING "Choosing"
 #define LOGGING  "Logging"
 #define GENERAL  "General"
 
@@ -59,10 +63,10 @@ static const struct option_spec table[] = {
     {"cache", 0, "DIR", CACHE,
      "where fetched content is kept; one user's (default: /var/cache/wasmocifs for root, else "
      "~/.cache/wasmocifs)",
-     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE, AT(cache), 0, NULL},
+     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE | CLI_CACHE | CLI_PULL, AT(cache), 0, NULL},
     {"cache-size", 0, "SIZE", CACHE,
      "what the cache may hold, as 500M or 8G (default: a quarter of the free space, at most 10G)",
-     OPTION_SIZE, CLI_MOUNT | CLI_SERVE, AT(cache_size), 1 << 20, NULL},
+     OPTION_SIZE, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(cache_size), 1 << 20, NULL},
     {"offline", 0, NULL, CACHE, "never ask the registry; serve what is cached", OPTION_FLAG,
      CLI_MOUNT | CLI_SERVE, AT(offline), 0, NULL},
     {"tag-ttl", 0, "TIME", CACHE,
@@ -73,13 +77,13 @@ static const struct option_spec table[] = {
 
     {"auth-file", 0, "FILE", REGISTRY,
      "credentials, as docker login writes them (default: the files of podman and docker)",
-     OPTION_FILE, CLI_MOUNT | CLI_SERVE, AT(auth_file), 0, NULL},
+     OPTION_FILE, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(auth_file), 0, NULL},
     {"ca-file", 0, "FILE", REGISTRY, "certificates to trust (PEM) besides the system's",
-     OPTION_CERTIFICATES, CLI_MOUNT | CLI_SERVE, AT(ca_file), 0, NULL},
+     OPTION_CERTIFICATES, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(ca_file), 0, NULL},
     {"hosts-dir", 0, "DIR", REGISTRY,
      "mirrors and certificates of each registry, as hosts.toml in directories (default: "
      "/etc/containerd/certs.d)",
-     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE, AT(hosts_dir), 0, NULL},
+     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(hosts_dir), 0, NULL},
     {"all", 0, NULL, REGISTRY,
      "let every registry be entered by its name, as MOUNTPOINT/ghcr.io; SOURCEs may be left out",
      OPTION_FLAG, CLI_MOUNT | CLI_SERVE, AT(all), 0, NULL},
@@ -93,18 +97,39 @@ static const struct option_spec table[] = {
      OPTION_FILE, CLI_MOUNT | CLI_SERVE, AT(package_config), 0, NULL},
     {"timeout", 0, "TIME", REGISTRY,
      "what one file operation may take; a transfer that advances may take longer (default: 60s)",
-     OPTION_DURATION, CLI_MOUNT | CLI_SERVE, AT(timeout_ms), 100, NULL},
+     OPTION_DURATION, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(timeout_ms), 100, NULL},
 
     {"log-level", 0, "LEVEL", LOGGING, "error, warning, info or debug (default: info)",
      OPTION_CHOICE, CLI_MOUNT | CLI_SERVE, AT(log_level), 0, log_levels},
     {"log-format", 0, "FORMAT", LOGGING, "text or json (default: text)", OPTION_CHOICE,
      CLI_MOUNT | CLI_SERVE, AT(log_format), 0, log_formats},
 
+    {"platform", 0, "PLATFORM", PULLING,
+     "of an index: OS/ARCH[/VARIANT], or all (default: Wasm, else what this machine runs)",
+     OPTION_TEXT, CLI_PULL, AT(platform), 0, NULL},
+    {"from", 0, "FILE", PULLING,
+     "references from a file, one per line, # for comments (-: from standard input)", OPTION_TEXT,
+     CLI_PULL, AT(from), 0, NULL},
+    {"pin", 0, NULL, PULLING, "keep it, whatever room the cache needs", OPTION_FLAG, CLI_PULL,
+     AT(pin), 0, NULL},
+
+    {"keep", 0, "SIZE", CHOOSING, "prune: only as much as it takes to get down to that",
+     OPTION_SIZE, CLI_CACHE, AT(keep), 1, NULL},
+    {"older-than", 0, "TIME", CHOOSING,
+     "prune: only what nobody has used for that long, as 12h or 7d", OPTION_DURATION, CLI_CACHE,
+     AT(older_than_ms), 1000, NULL},
+    {"unpin", 0, NULL, CHOOSING, "rm: take the pin away, and leave the content to eviction",
+     OPTION_FLAG, CLI_CACHE, AT(unpin), 0, NULL},
+    {"dry-run", 0, NULL, CHOOSING, "prune, rm, verify: say what would go, and remove nothing",
+     OPTION_FLAG, CLI_CACHE, AT(dry_run), 0, NULL},
+
     {"lazy", 'l', NULL, GENERAL,
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
      CLI_UNMOUNT, AT(lazy), 0, NULL},
     {"json", 0, NULL, GENERAL, "JSON: of mounts, an array with one object for each", OPTION_FLAG,
      CLI_STATUS | CLI_WHY, AT(json), 0, NULL},
+    {"json", 0, NULL, GENERAL, "JSON, with sizes in bytes", OPTION_FLAG, CLI_CACHE, AT(json), 0,
+     NULL},
     {"help", 'h', NULL, GENERAL, "show this help", OPTION_FLAG, ALL, AT(help), 0, NULL},
 
     {"keeper-fd", 0, "N", NULL, NULL, OPTION_FD, CLI_SERVE, AT(keeper_fd), 0, NULL},
@@ -164,6 +189,8 @@ void cli_args_release(struct cli_args *args)
 	free(args->ca_file);
 	free(args->hosts_dir);
 	free(args->package_config);
+	free(args->from);
+	free(args->platform);
 	names_release(&args->allow_hosts);
 	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1};
 }
@@ -217,6 +244,8 @@ static int store(const struct option_spec *o, const char *written, const char *v
 		return value_umask(written, value, to, err);
 	case OPTION_FD:
 		return value_fd(written, value, to, err);
+	case OPTION_TEXT:
+		return value_text(written, o->arg, value, to, err);
 	case OPTION_HOSTS:
 		return value_host(written, value, to, err);
 	case OPTION_WORDS:

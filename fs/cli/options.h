@@ -33,6 +33,9 @@
 #define CLI_SERVE   (1u << 5) /* what a mount starts by itself (fs/cli/worker.h) */
 #define CLI_UPGRADE (1u << 6)
 #define CLI_ABORT   (1u << 7)
+#define CLI_CACHE   (1u << 8)
+#define CLI_REFRESH (1u << 9)
+#define CLI_PULL    (1u << 10)
 
 struct cli_args {
 	/* owned; absolute; NULL: not given */
@@ -46,7 +49,11 @@ struct cli_args {
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json;
-	bool fake, sloppy; /* of mount(8) */
+	bool dry_run, pin, unpin;
+	uint64_t keep;         /* bytes; 0: not given */
+	int64_t older_than_ms; /* 0: not given */
+	char *from, *platform; /* owned; as they were written; NULL: not given */
+	bool fake, sloppy;     /* of mount(8) */
 	bool help;
 	uint64_t given;  /* the entries of the table that the command line has set, by their bits */
 	char **operands; /* borrowed from argv */
@@ -66,6 +73,7 @@ enum option_kind {
 	OPTION_GROUP,        /* the same */
 	OPTION_UMASK,        /* int64_t, written in octal */
 	OPTION_FD,           /* int: a file descriptor that is open for writing */
+	OPTION_TEXT,         /* char *: as it was written, and not empty */
 	OPTION_HOSTS,        /* struct names: HOST[:PORT], each time one more */
 	OPTION_WORDS,        /* -o */
 	OPTION_IGNORED,      /* taken and dropped */

@@ -57,6 +57,7 @@ static int add_words(struct names *words, const struct option_spec *o, const voi
 		return rc;
 	case OPTION_CONFIG:
 	case OPTION_FD:
+	case OPTION_TEXT: /* no worker takes one */
 	case OPTION_WORDS:
 	case OPTION_IGNORED:
 		return 0;

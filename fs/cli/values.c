@@ -241,6 +241,18 @@ int value_choice(const char *name, const char *value, const char *const *choices
 	return err_set(err, -EINVAL, "%s: '%s' is not one of %s", name, value, list);
 }
 
+int value_text(const char *name, const char *what, const char *value, char **to, struct err *err)
+{
+	if (*value == '\0')
+		return err_set(err, -EINVAL, "%s: give a %s", name, what);
+	char *copy = strdup(value);
+	if (copy == NULL)
+		return err_set(err, -ENOMEM, "out of memory");
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
 int value_fd(const char *name, const char *value, int *to, struct err *err)
 {
 	char *end;

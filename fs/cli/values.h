@@ -33,6 +33,9 @@ NODISCARD int value_user(const char *name, const char *value, int64_t *to, struc
 NODISCARD int value_group(const char *name, const char *value, int64_t *to, struct err *err);
 /* Octal, up to 777. */
 NODISCARD int value_umask(const char *name, const char *value, int64_t *to, struct err *err);
+/* *to is freed and replaced. what: as the help calls it. */
+NODISCARD int value_text(const char *name, const char *what, const char *value, char **to,
+			 struct err *err);
 /* Adds HOST or HOST:PORT, as it was written. */
 NODISCARD int value_host(const char *name, const char *value, struct names *to, struct err *err);
 /* A file descriptor that is open for writing. */

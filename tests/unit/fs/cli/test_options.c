@@ -60,6 +60,8 @@ static const char *good_value(const struct option_spec *o)
 		return "027";
 	case OPTION_FD:
 		return "2";
+	case OPTION_TEXT:
+		return "linux/amd64";
 	case OPTION_HOSTS:
 		return "harbor.internal:8443";
 	case OPTION_WORDS:
@@ -83,6 +85,7 @@ static void assert_arrived(const struct option_spec *o)
 	case OPTION_FILE:
 	case OPTION_CERTIFICATES:
 	case OPTION_CONFIG:
+	case OPTION_TEXT:
 		assert_string_equal(*(char *const *)at, good_value(o));
 		break;
 	case OPTION_SIZE:
