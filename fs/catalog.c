@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cache/refs.h"
 #include "fs/memo.h"
+#include "fs/referrer_name.h"
 #include "registry/reference.h"
 #include "registry/source.h"
 
@@ -411,4 +412,106 @@ void catalog_image_put(struct catalog *c, struct image *i)
 {
 	const struct digest *d = &i->manifest->desc.digest;
 	memo_put(c->images, d, sizeof(*d), &i);
+}
+
+/* ---- what is to be asked anew ---- */
+
+/* A key is a name, or one with something behind it that is in no name. */
+struct forgetting {
+	const struct catalog *c;
+	const char *name; /* "": all */
+	bool below;       /* what is below it, too */
+	unsigned counted;
+};
+
+static bool names_it(const struct forgetting *f, const char *key, size_t len)
+{
+	size_t n = strlen(f->name);
+	if (n == 0)
+		return true;
+	if (len < n || memcmp(key, f->name, n) != 0)
+		return false;
+	return len == n || key[n] == ' ' || key[n] == '@' || (f->below && key[n] == '/');
+}
+
+static bool is_tag_to_forget(void *ctx, const void *key, size_t len, const void *value)
+{
+	struct forgetting *f = ctx;
+	const struct tag_value *v = value;
+	if (!names_it(f, key, len))
+		return false;
+	int64_t ttl = v->absent ? CATALOG_NEGATIVE_MS : f->c->o.tag_ttl_ms;
+	f->counted += left_ms(v->seen_ms, ttl) > 0;
+	return true;
+}
+
+static bool is_listing_to_forget(void *ctx, const void *key, size_t len, const void *value)
+{
+	struct forgetting *f = ctx;
+	const struct listing_value *v = value;
+	if (!names_it(f, key, len))
+		return false;
+	int64_t ttl = v->listing ? f->c->o.list_ttl_ms : CATALOG_NEGATIVE_MS;
+	f->counted += left_ms(v->seen_ms, ttl) > 0;
+	return true;
+}
+
+static bool is_absence_to_forget(void *ctx, const void *key, size_t len, const void *value)
+{
+	struct forgetting *f = ctx;
+	int64_t seen;
+	if (!names_it(f, key, len))
+		return false;
+	memcpy(&seen, value, sizeof(seen));
+	f->counted += left_ms(seen, CATALOG_NEGATIVE_MS) > 0;
+	return true;
+}
+
+/* What is on disk is STALE when it is loaded again. */
+unsigned catalog_forget_tag(struct catalog *c, const char *repo, const char *tag)
+{
+	char key[KEY_MAX];
+	int64_t left = 0;
+	enum known known = catalog_tag(c, repo, tag, NULL, &left);
+	memo_drop(c->tags, key, make_key(repo, tag, key));
+	return known == KNOWN_FRESH || known == KNOWN_ABSENT;
+}
+
+unsigned catalog_forget_tags(struct catalog *c, const char *repo)
+{
+	struct forgetting f = {.c = c, .name = repo};
+	memo_drop_where(c->tags, is_tag_to_forget, &f);
+	return f.counted;
+}
+
+unsigned catalog_forget_listing(struct catalog *c, const char *repo)
+{
+	enum known known = catalog_listing(c, repo, NULL, NULL);
+	memo_drop(c->listings, repo, strlen(repo));
+	return known == KNOWN_FRESH || known == KNOWN_ABSENT;
+}
+
+unsigned catalog_forget_digest(struct catalog *c, const char *repo, const struct digest *d,
+			       bool referrers)
+{
+	char text[DIGEST_STRING_MAX], key[KEY_MAX], listing[REFERRERS_KEY_MAX];
+	digest_string(d, text);
+	if (referrers) {
+		referrers_key(repo, d, listing);
+		return catalog_forget_listing(c, listing);
+	}
+	size_t len = make_key(repo, text, key);
+	int64_t seen;
+	bool was = memo_get(c->absent, key, len, &seen) && left_ms(seen, CATALOG_NEGATIVE_MS) > 0;
+	memo_drop(c->absent, key, len);
+	return was;
+}
+
+unsigned catalog_forget_below(struct catalog *c, const char *name)
+{
+	struct forgetting f = {.c = c, .name = name, .below = true};
+	memo_drop_where(c->tags, is_tag_to_forget, &f);
+	memo_drop_where(c->listings, is_listing_to_forget, &f);
+	memo_drop_where(c->absent, is_absence_to_forget, &f);
+	return f.counted;
 }

@@ -121,3 +121,15 @@ NODISCARD int catalog_named_all(struct catalog *c, const char *repo, struct desc
 /* New reference, or NULL. */
 struct image *catalog_image(struct catalog *c, const struct digest *d);
 void catalog_image_put(struct catalog *c, struct image *i); /* takes a reference of its own */
+
+/* Asked anew from now on, as by a mount that was just made: what was said stays known, as STALE;
+ * that something does not exist is forgotten. Each returns how many answers were FRESH or ABSENT
+ * that no longer are. */
+unsigned catalog_forget_tag(struct catalog *c, const char *repo, const char *tag);
+unsigned catalog_forget_tags(struct catalog *c, const char *repo); /* of just this repository */
+unsigned catalog_forget_listing(struct catalog *c, const char *repo);
+/* That it does not exist; or who refers to it. */
+unsigned catalog_forget_digest(struct catalog *c, const char *repo, const struct digest *d,
+			       bool referrers);
+/* All of the repository or namespace of this name, and of what is below it; "": of everything. */
+unsigned catalog_forget_below(struct catalog *c, const char *name);

@@ -279,3 +279,8 @@ bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret)
 	ret->mirror_count = n < FS_STATUS_MIRRORS_MAX ? n : FS_STATUS_MIRRORS_MAX;
 	return true;
 }
+
+int64_t fs_tag_ttl_ms(const struct fs *fs)
+{
+	return fs->o.tag_ttl_ms;
+}

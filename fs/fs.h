@@ -87,3 +87,4 @@ struct fs_site_status {
 	size_t mirror_count;
 };
 bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret);
+int64_t fs_tag_ttl_ms(const struct fs *fs);

@@ -14,6 +14,7 @@ struct entry {
 	UT_hash_handle hh; /* uthash keeps the order of insertion: the first is the oldest */
 	size_t key_len;
 	size_t weight;
+	struct entry *gone; /* memo_drop_where: the next one that goes */
 	char *key;
 	char bytes[]; /* the value, then the key */
 };
@@ -155,4 +156,24 @@ void memo_drop(struct memo *m, const void *key, size_t key_len)
 	struct entry *e = take(m, key, key_len);
 	lock_drop(&m->lock);
 	entry_free(m, e);
+}
+
+void memo_drop_where(struct memo *m, memo_fn is, void *ctx)
+{
+	struct entry *e, *next, *gone = NULL;
+	lock_take(&m->lock);
+	HASH_ITER(hh, m->table, e, next)
+	{
+		if (!is(ctx, e->key, e->key_len, e->bytes))
+			continue;
+		remove(m, e);
+		e->gone = gone;
+		gone = e;
+	}
+	lock_drop(&m->lock);
+	while (gone) {
+		e = gone;
+		gone = e->gone;
+		entry_free(m, e);
+	}
 }

@@ -38,3 +38,6 @@ bool memo_get(struct memo *m, const void *key, size_t key_len, void *ret_value);
 /* Out of memory: as if it had been forgotten at once. */
 void memo_put(struct memo *m, const void *key, size_t key_len, const void *value);
 void memo_drop(struct memo *m, const void *key, size_t key_len);
+/* All that `is` says so of, under the lock: it must not block. */
+typedef bool (*memo_fn)(void *ctx, const void *key, size_t key_len, const void *value);
+void memo_drop_where(struct memo *m, memo_fn is, void *ctx);

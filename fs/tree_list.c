@@ -68,6 +68,10 @@ static int want_catalog(struct op *op)
 	enum known known = catalog_listing(op->site->catalog, op->site->prefix, NULL, NULL);
 	if (known == KNOWN_FRESH || known == KNOWN_ABSENT || op_failed(op, &w))
 		return 0;
+	/* That there is no repository of the directory's own name is an answer, and no reason to
+	 * make do with an old list. */
+	if (op->failure == -ENOENT && op->failed.kind == WANT_REPO)
+		op->accept_stale = false;
 	if (known == KNOWN_STALE && op->accept_stale)
 		return 0;
 	return op_want(op, &w, known == KNOWN_STALE ? OP_STALE_LISTING_MS : 0);

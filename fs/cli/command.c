@@ -105,6 +105,25 @@ static const struct command table[] = {
 	.run = cache_main,
     },
     {
+	.name = "refresh",
+	.id = CLI_REFRESH,
+	.operands = "PATH",
+	.summary = "ask the registry anew about a path",
+	.text =
+	    "Forgets that what a registry said of PATH is fresh: a tag, a repository, a "
+	    "namespace,\n"
+	    "or all of the mount. The next walk asks anew; what was said before is what counts\n"
+	    "where the registry cannot be asked then. Nobody is asked now, and the path itself\n"
+	    "is not touched. What a digest names never changes: there is nothing to forget.\n"
+	    "\n"
+	    "REPOSITORY:TAG is asked about at once; REPOSITORY/tags/TAG may stay in the kernel's\n"
+	    "memory until --tag-ttl has passed.\n",
+	.examples = "  wasmocifs refresh /mnt/oci/org/hello:v1\n"
+		    "  wasmocifs refresh /mnt/oci/org/hello/tags\n"
+		    "  wasmocifs refresh /mnt/oci\n",
+	.run = refresh_main,
+    },
+    {
 	.name = "why",
 	.id = CLI_WHY,
 	.operands = "[options] PATH",

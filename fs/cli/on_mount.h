@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* on_mount — a command that is about one MOUNTPOINT and nothing else. Layer: fs/cli. */
+/* on_mount — a command that is about one MOUNTPOINT and nothing else,
+ * or about one PATH in it. Layer: fs/cli. */
 #pragma once
+
+#include <jansson.h>
 
 #include "fs/cli/mounts.h"
 #include "fs/cli/options.h"
@@ -9,3 +12,9 @@
  * complained about. command: for the complaint. */
 int on_mount(const char *command, const struct cli_args *args,
 	     int (*fn)(const struct mounts_entry *mount));
+
+/* The same of a PATH in a mount, which the process of the mount is asked about by `op` of
+ * fs/control.h: what `show` returns for the answer. */
+int on_path(const char *command, const char *op, const struct cli_args *args,
+	    int (*show)(const struct cli_args *args, const struct mounts_entry *mount,
+			json_t *answer));

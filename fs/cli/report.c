@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "fs/cli/link.h"
+#include "fs/refresh.h"
 #include "fs/why.h"
 
 static void format_time(int64_t wall_ms, char out[32])
@@ -185,4 +186,18 @@ json_t *report_why(const struct report *r, const char *path)
 	return json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s?}", "path", w.at, "state",
 			 states[w.state], "errno", w.code ? errno_name(w.code) : NULL, "since",
 			 w.wall_ms ? since : NULL, "text", w.text, "hint", w.hint);
+}
+
+json_t *report_refresh(const struct report *r, const char *path, struct err *err)
+{
+	static const char *const states[] = {"forgotten", "nothing", "immutable"};
+	struct refresh f;
+	if (fs_refresh(r->fs, path, &f, err) < 0)
+		return NULL;
+	json_t *reply =
+	    json_pack("{s:s, s:i, s:s, s:I}", "state", states[f.what], "count", (int)f.count, "of",
+		      f.of, "lingers_ms", (json_int_t)(f.lingers ? fs_tag_ttl_ms(r->fs) : 0));
+	if (reply == NULL)
+		(void)err_set(err, -ENOMEM, "what was forgotten cannot be put into words");
+	return reply;
 }

@@ -57,3 +57,12 @@ void report_forget_refusal(struct report *r);
  *	text
  */
 json_t *report_why(const struct report *r, const char *path);
+
+/* The object of `wasmocifs refresh`; NULL: see err.
+ *
+ *	state     "forgotten", "nothing", "immutable"
+ *	count     answers that are asked for anew
+ *	of        what was named, in words
+ *	lingers_ms  for how long the kernel may keep the path; 0: not
+ */
+json_t *report_refresh(const struct report *r, const char *path, struct err *err);

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `wasmocifs why`: the process that serves the mount explains; the path itself is not
  * touched. */
-#include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "fs/cli/command.h"
-#include "fs/cli/keeper_file.h"
 #include "fs/cli/mounts.h"
-#include "fs/cli/path.h"
-#include "fs/control.h"
+#include "fs/cli/on_mount.h"
 
 static void line(const char *label, const json_t *answer, const char *key)
 {
@@ -45,63 +39,15 @@ static int show_json(json_t *answer)
 	return CLI_DONE;
 }
 
-static int no_answer(const struct mounts_entry *e, int rc, const struct err *err)
+static int answer(const struct cli_args *args, const struct mounts_entry *e, json_t *answer)
 {
-	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
-		return complain(CLI_FAILED,
-				"the process that served the mount on %s has died, and another one "
-				"is on its way; ask again",
-				e->mountpoint);
-	if (rc == -ENOENT || rc == -ECONNREFUSED)
-		return complain(CLI_FAILED,
-				"the process of the mount on %s has died: that is why; mount it "
-				"again, or clear it away: wasmocifs unmount %s",
-				e->mountpoint, e->mountpoint);
-	return complain(CLI_FAILED, "the mount on %s: %s", e->mountpoint, err->text);
-}
-
-static int ask(const struct mounts_entry *e, const char *path, bool json)
-{
-	struct err err = {""};
-	json_t *answer = NULL;
-	const char *below = path + strlen(e->mountpoint) * (strcmp(e->mountpoint, "/") != 0);
-	if (!e->whole)
-		return complain(
-		    CLI_FAILED,
-		    "%s shows a part of a mount only; name the path in the mount itself "
-		    "(see 'wasmocifs status')",
-		    e->mountpoint);
-	int rc = control_ask_about(e->uid, e->minor, "why", below, &answer, NULL, &err);
-	if (rc < 0)
-		return no_answer(e, rc, &err);
-	int status = CLI_DONE;
-	if (json)
-		status = show_json(answer);
-	else
-		show(e, answer);
-	json_decref(answer);
-	return status;
+	if (args->json)
+		return show_json(answer);
+	show(e, answer);
+	return CLI_DONE;
 }
 
 int why_main(const struct cli_args *args)
 {
-	struct err err;
-	struct mounts mounts;
-	const struct mounts_entry *mount = NULL;
-	char path[PATH_MAX];
-	if (args->n_operands != 1)
-		return complain(CLI_USAGE, "why: give one PATH in a mount");
-	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
-		return complain(CLI_FAILED, "%s", err.text);
-	int status;
-	int rc = path_resolve(args->operands[0], &mounts, path, &mount);
-	if (rc < 0)
-		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
-	else if (mount == NULL)
-		status = complain(CLI_FAILED,
-				  "%s lies in no wasmocifs mount; see 'wasmocifs status'", path);
-	else
-		status = ask(mount, path, args->json);
-	mounts_release(&mounts);
-	return status;
+	return on_path("why", "why", args, answer);
 }

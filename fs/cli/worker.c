@@ -43,6 +43,13 @@ static json_t *op_why(void *ctx, const json_t *request, struct err *err)
 	return reply;
 }
 
+static json_t *op_refresh(void *ctx, const json_t *request, struct err *err)
+{
+	const struct report *r = ctx;
+	const char *path = json_string_value(json_object_get(request, "path"));
+	return report_refresh(r, path != NULL ? path : "", err);
+}
+
 /* "path": of the program that is to serve from now on. How it went, `status` tells. */
 static json_t *op_upgrade(void *ctx, const json_t *request, struct err *err)
 {
@@ -62,7 +69,7 @@ static json_t *op_upgrade(void *ctx, const json_t *request, struct err *err)
 }
 
 static const struct control_op ops[] = {
-    {"status", op_status}, {"why", op_why}, {"upgrade", op_upgrade}};
+    {"status", op_status}, {"why", op_why}, {"upgrade", op_upgrade}, {"refresh", op_refresh}};
 
 /* In a thread of fs_serve, once. */
 static void on_ready(void *ctx)

@@ -55,6 +55,34 @@ static void test_put_get_drop(void **state)
 	assert_int_equal(alive, 2);
 }
 
+static bool is_even(void *ctx, const void *key, size_t key_len, const void *value)
+{
+	assert_int_equal(key_len, 1);
+	assert_int_equal(*(const char *)key - 'a', *(const int *)value);
+	++*(int *)ctx;
+	return *(const int *)value % 2 == 0;
+}
+
+static void test_some_go_at_once(void **state)
+{
+	(void)state;
+	struct memo *m = make(10);
+	int seen = 0;
+	for (int i = 0; i < 7; i++) {
+		char key = (char)('a' + i);
+		memo_put(m, &key, 1, &i);
+	}
+	memo_drop_where(m, is_even, &seen);
+	assert_int_equal(seen, 7);
+	assert_int_equal(alive, 3);
+	for (int i = 0; i < 7; i++) {
+		char key = (char)('a' + i);
+		int v;
+		assert_int_equal(memo_get(m, &key, 1, &v), i % 2);
+	}
+	memo_free(m);
+}
+
 static size_t value_bytes(const void *value)
 {
 	return (size_t) * (const int *)value;
@@ -112,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_put_get_drop),
+	    cmocka_unit_test(test_some_go_at_once),
 	    cmocka_unit_test(test_forgets_the_least_recently_used),
 	    cmocka_unit_test(test_bounded_in_bytes),
 	};
