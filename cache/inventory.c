@@ -123,6 +123,22 @@ const struct inventory_blob *inventory_find(const struct inventory *v, const str
 	return v->n > 0 ? bsearch(&key, v->v, v->n, sizeof(key), by_digest) : NULL;
 }
 
+bool inventory_is_kept(struct store *s, const struct digest *d)
+{
+	return open_blob_exists(s, d, NULL) == 0;
+}
+
+uint64_t inventory_left(struct store *s, const struct digest *d, uint64_t size)
+{
+	char name[PARTIAL_NAME_MAX];
+	struct stat st;
+	path_partial(d, size, name);
+	AUTO_FD int dirfd = dirs_open(&s->dirs, PARTIAL_DIR);
+	if (dirfd < 0 || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	return (uint64_t)st.st_size < size ? (uint64_t)st.st_size : size;
+}
+
 /* Inside the gate. */
 static int remove_inside(struct store *s, const struct digest *d, bool pinned_too, uint64_t *freed)
 {

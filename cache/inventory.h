@@ -42,6 +42,11 @@ void inventory_release(struct inventory *v);
 /* NULL: not there. */
 const struct inventory_blob *inventory_find(const struct inventory *v, const struct digest *d);
 
+/* Whether its file stands in blobs/: published, and neither evicted nor removed. */
+bool inventory_is_kept(struct store *s, const struct digest *d);
+/* How many bytes of it an earlier fetch has left, as far as can be seen without hashing them. */
+uint64_t inventory_left(struct store *s, const struct digest *d, uint64_t size);
+
 /* pinned_too: its pin goes as well. *ret_freed: bytes of disk. */
 NODISCARD int inventory_remove(struct store *s, const struct digest *d, bool pinned_too,
 			       uint64_t *ret_freed, struct err *err);

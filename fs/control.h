@@ -63,6 +63,11 @@ NODISCARD int control_ask(uid_t uid, unsigned minor, const char *op, json_t **re
 NODISCARD int control_ask_about(uid_t uid, unsigned minor, const char *op, const char *path,
 				json_t **ret, pid_t *ret_pid, struct err *err);
 
+/* The same with a request of its own (borrowed), which has its "op". -EMSGSIZE: beyond
+ * CONTROL_REQUEST_MAX. */
+NODISCARD int control_ask_with(uid_t uid, unsigned minor, json_t *request, json_t **ret,
+			       pid_t *ret_pid, struct err *err);
+
 /* Every socket of a user, after those of dead daemons were removed. */
 typedef void (*control_found_fn)(void *ctx, unsigned minor);
 void control_sweep(uid_t uid, control_found_fn found, void *ctx);

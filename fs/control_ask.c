@@ -82,25 +82,25 @@ static int receive(int fd, int64_t until_ms, char **ret, size_t *ret_len, struct
 	return err_set(err, -EPROTO, "the daemon's answer has no end");
 }
 
-static int send_request(int fd, const char *op, const char *path, struct err *err)
+static int send_request(int fd, const json_t *request, struct err *err)
 {
-	json_t *request = json_pack("{s:s, s:s*}", "op", op, "path", path);
 	AUTO_FREE char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	AUTO_FREE char *line = NULL;
-	json_decref(request);
 	/* A name that is no UTF-8 is none of the tree either. */
 	if (text == NULL || asprintf(&line, "%s\n", text) < 0)
 		return err_set(err, -EINVAL, "the path cannot be put into words");
-	ssize_t len = (ssize_t)strlen(line);
-	if (send(fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
+	size_t len = strlen(line);
+	if (len >= CONTROL_REQUEST_MAX)
+		return err_set(err, -EMSGSIZE, "too much for one question to the daemon");
+	if (send(fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
 		return err_errno(err, -ECONNREFUSED, "control socket");
 	return 0;
 }
 
-static int exchange(int fd, const char *op, const char *path, json_t **ret, struct err *err)
+static int exchange(int fd, const json_t *request, json_t **ret, struct err *err)
 {
 	int64_t until_ms = clock_ms() + CONTROL_TIMEOUT_MS;
-	int sent = send_request(fd, op, path, err);
+	int sent = send_request(fd, request, err);
 	if (sent < 0)
 		return sent;
 
@@ -131,6 +131,15 @@ int control_ask(uid_t uid, unsigned minor, const char *op, json_t **ret, pid_t *
 int control_ask_about(uid_t uid, unsigned minor, const char *op, const char *path, json_t **ret,
 		      pid_t *ret_pid, struct err *err)
 {
+	json_t *request = json_pack("{s:s, s:s*}", "op", op, "path", path);
+	int rc = control_ask_with(uid, minor, request, ret, ret_pid, err);
+	json_decref(request);
+	return rc;
+}
+
+int control_ask_with(uid_t uid, unsigned minor, json_t *request, json_t **ret, pid_t *ret_pid,
+		     struct err *err)
+{
 	int rc = -ENOENT;
 	for (unsigned i = 0; i < CONTROL_DIRS; i++) {
 		AUTO_FD int dir = control_dir_open(uid, i, err);
@@ -140,7 +149,7 @@ int control_ask_about(uid_t uid, unsigned minor, const char *op, const char *pat
 			continue;
 		}
 		rc = peer(fd, uid, ret_pid, err);
-		return rc < 0 ? rc : exchange(fd, op, path, ret, err);
+		return rc < 0 ? rc : exchange(fd, request, ret, err);
 	}
 	return rc;
 }

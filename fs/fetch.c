@@ -47,6 +47,7 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 {
 	switch (job->want->kind) {
 	case WANT_TAG:
+	case WANT_DIGEST:
 		return fetch_run_tag(f, job, err);
 	case WANT_MANIFEST:
 		return fetch_run_manifest(f, job, err);

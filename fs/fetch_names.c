@@ -239,13 +239,13 @@ int fetch_run_manifest(struct fetcher *f, const struct flight_job *job, struct e
 
 /* Known repositories are asked by HEAD; the first contact with one fetches the
  * manifest at once, which saves a request. */
-static int ask_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
-		   struct descriptor *ret, struct err *err)
+static int ask_tag(struct fetcher *f, const char *repo, const char *tag, bool digest_only,
+		   struct call *call, struct descriptor *ret, struct err *err)
 {
 	struct descriptor known;
 	enum known have = catalog_tag(f->o.catalog, repo, tag, &known, NULL);
 	bool seen = have == KNOWN_STALE || have == KNOWN_FRESH;
-	if (!seen && !catalog_repo_known(f->o.catalog, repo)) {
+	if (!seen && !digest_only && !catalog_repo_known(f->o.catalog, repo)) {
 		int r = learn_fetched(f, repo, tag, call, ret, err);
 		/* What cannot be parsed still has a digest: the tag names it, and its bytes
 		 * can be read. */
@@ -259,11 +259,11 @@ static int ask_tag(struct fetcher *f, const char *repo, const char *tag, struct 
 	return r ? r : fetch_note_named(f, repo, ret, 1, err);
 }
 
-int fetch_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
-	      struct err *err)
+static int ask_and_keep(struct fetcher *f, const char *repo, const char *tag, bool digest_only,
+			struct call *call, struct err *err)
 {
 	struct descriptor desc;
-	int r = ask_tag(f, repo, tag, call, &desc, err);
+	int r = ask_tag(f, repo, tag, digest_only, call, &desc, err);
 	if (r == -ENOENT)
 		catalog_tag_absent(f->o.catalog, repo, tag);
 	if (r)
@@ -274,9 +274,16 @@ int fetch_tag(struct fetcher *f, const char *repo, const char *tag, struct call 
 	return 0;
 }
 
+int fetch_tag(struct fetcher *f, const char *repo, const char *tag, struct call *call,
+	      struct err *err)
+{
+	return ask_and_keep(f, repo, tag, false, call, err);
+}
+
 int fetch_run_tag(struct fetcher *f, const struct flight_job *job, struct err *err)
 {
-	return fetch_tag(f, job->want->repo, job->want->tag, job->call, err);
+	const struct want *w = job->want;
+	return ask_and_keep(f, w->repo, w->tag, w->kind == WANT_DIGEST, job->call, err);
 }
 
 int fetch_keep_listing(struct fetcher *f, const char *repo, struct names *names, bool whole,

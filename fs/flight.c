@@ -184,11 +184,12 @@ static void take_all(struct flights *f, struct flight *fl, struct waiter_list *r
 }
 
 static void resume_all(struct waiter_list *waiters, int code, const struct err *err,
-		       struct blob *blob)
+		       struct blob *blob, uint64_t brought)
 {
 	while (!TAILQ_EMPTY(waiters)) {
 		struct waiter *w = TAILQ_FIRST(waiters);
 		TAILQ_REMOVE(waiters, w, in_flight);
+		w->brought = brought;
 		w->resume(w, code, err, blob);
 	}
 }
@@ -220,7 +221,7 @@ static void flight_run(void *arg)
 		}
 		lock_drop(&f->lock);
 	} while (again);
-	resume_all(&waiters, code, &err, blob);
+	resume_all(&waiters, code, &err, blob, atomic_load(&fl->progress));
 	blob_unref(blob);
 	flight_free(fl);
 }
@@ -317,7 +318,7 @@ void flight_leave(struct flights *f, const struct want *want, bool others, const
 			snprintf(fl->repo_again, sizeof(fl->repo_again), "%s", repo);
 	}
 	lock_drop(&f->lock);
-	resume_all(&waiters, FLIGHT_MOVED, &none, NULL);
+	resume_all(&waiters, FLIGHT_MOVED, &none, NULL, 0);
 }
 
 bool flight_is_under_way(struct flights *f, const struct want *want, char repo[REPOSITORY_MAX])

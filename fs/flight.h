@@ -59,6 +59,7 @@ struct pool;
 
 enum want_kind {
 	WANT_TAG = 1,   /* what repo:tag names now */
+	WANT_DIGEST,    /* the same, without its manifest where that is not known */
 	WANT_MANIFEST,  /* the parsed manifest repo@digest */
 	WANT_NAMED,     /* whether repo has the digest, and its size */
 	WANT_BLOB,      /* the verified bytes of digest, from any repository that has it */
@@ -108,7 +109,9 @@ struct waiter {
 	 * less than FLIGHT_PACE_BYTES_S came meanwhile, FLIGHT_SILENT if nothing, FLIGHT_QUEUED if
 	 * it waits for its turn; 0: never */
 	int64_t pace_ms;
-	pid_t tid; /* the calling thread, for its signals */
+	uint64_t
+	    brought; /* set when it is resumed: what its flight has received, as flight_progress */
+	pid_t tid;   /* the calling thread, for its signals */
 	/* code: 0, one of FLIGHT_…, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
 	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);

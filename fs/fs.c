@@ -167,6 +167,17 @@ int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err)
 	return r;
 }
 
+int fs_start_fetching(struct fs *fs, struct err *err)
+{
+	int r = store_start(fs->store, err);
+	return r ? r : sites_start(&fs->sites, err);
+}
+
+void fs_stop_fetching(struct fs *fs)
+{
+	sites_stop(&fs->sites);
+}
+
 int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err)
 {
 	fs->ready = ready;
@@ -175,10 +186,7 @@ int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err
 	struct session *s = fs->session;
 	bool stopping = fs->stopping;
 	lock_drop(&fs->lock);
-	int r = store_start(fs->store, err);
-	if (r)
-		return r;
-	r = sites_start(&fs->sites, err);
+	int r = fs_start_fetching(fs, err);
 	if (r == 0)
 		r = stopping ? 0 : session_run(s, err);
 	sites_stop(&fs->sites);

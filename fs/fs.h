@@ -57,6 +57,9 @@ struct fs_connection {
 NODISCARD int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err);
 /* ready(ctx) runs once requests are answered. 0: unmounted or stopped. */
 NODISCARD int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err);
+/* Without a mount, for who only fetches (fs/pull.h): instead of fs_connect and fs_serve. */
+NODISCARD int fs_start_fetching(struct fs *fs, struct err *err);
+void fs_stop_fetching(struct fs *fs);
 /* From any thread: parked requests are answered, fs_serve returns within seconds. */
 void fs_stop(struct fs *fs);
 void fs_free(struct fs *fs); /* NULL is fine */

@@ -165,3 +165,25 @@ int platform_best(const struct manifest *index, const char *machine, size_t *ret
 	}
 	return best > 0 ? 0 : -ENOENT;
 }
+
+/* Up to the next '/', or the end, which *s is moved behind. */
+static bool is_part(const char **s, const char *part)
+{
+	size_t len = strcspn(*s, "/");
+	bool same = part != NULL && strlen(part) == len && memcmp(*s, part, len) == 0;
+	*s += len;
+	*s += **s == '/';
+	return same;
+}
+
+bool platform_is(const struct manifest_entry *e, const char *platform)
+{
+	if (is_attestation(e) || !is_part(&platform, e->os) || !is_part(&platform, e->architecture))
+		return false;
+	return platform[0] == '\0' || is_part(&platform, e->variant);
+}
+
+bool platform_is_any(const struct manifest_entry *e)
+{
+	return !is_attestation(e) && digest_is_set(&e->desc.digest);
+}

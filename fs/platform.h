@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/names.h"
@@ -25,5 +26,9 @@ void platform_names_free(char **names, size_t n);
  * host's own platform, before whatever comes first. -ENOENT: none. `machine` is
  * uname's. */
 NODISCARD int platform_best(const struct manifest *index, const char *machine, size_t *ret);
+/* Whether the entry is for OS/ARCH[/VARIANT]: without a variant any will do. */
+bool platform_is(const struct manifest_entry *entry, const char *platform);
+/* Whether it is for any: no attestation. */
+bool platform_is_any(const struct manifest_entry *entry);
 /* Whether the entry says that it is Wasm. */
 bool platform_is_wasm(const struct manifest_entry *entry);

@@ -20,6 +20,7 @@ void want_describe(const struct want *w, const char *title, const char *repo, ch
 		digest_string(&w->digest, digest);
 	switch (w->kind) {
 	case WANT_TAG:
+	case WANT_DIGEST:
 		snprintf(out, room, "%s: %s:%s", title, w->repo, w->tag);
 		break;
 	case WANT_MANIFEST:

@@ -85,7 +85,7 @@ static const struct {
      "check the spelling; or mount with --all, which has any host by its name"},
 };
 
-static const char *hint_of(int code, const char *text)
+const char *why_hint(int code, const char *text)
 {
 	for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
 		if (strstr(text, hints[i].text))
@@ -100,7 +100,7 @@ static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, 
 	w->code = code ? -op_errno(code, text[0] != '\0') : 0;
 	w->wall_ms = wall_ms;
 	snprintf(w->text, sizeof(w->text), "%s", text);
-	w->hint = state == WHY_FAILED ? hint_of(w->code, text) : NULL;
+	w->hint = state == WHY_FAILED ? why_hint(w->code, text) : NULL;
 }
 
 /* Of whichever registry was asked for it last. */

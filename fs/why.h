@@ -32,5 +32,7 @@ struct why {
 	const char *hint; /* WHY_FAILED: what to do about it; static */
 };
 
+/* What to do about a failure of that errno (negative or not) and text. Static. */
+const char *why_hint(int code, const char *text);
 /* path: below the mountpoint, "" or "/…". */
 void fs_why(struct fs *fs, const char *path, struct why *ret);

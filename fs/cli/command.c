@@ -81,6 +81,28 @@ static const struct command table[] = {
 	.run = status_main,
     },
     {
+	.name = "pull",
+	.id = CLI_PULL,
+	.operands = "[options] REFERENCE…",
+	.summary = "fill the cache ahead of time",
+	.text =
+	    "Fetches what each REFERENCE names into the cache, whole and verified: its manifest,\n"
+	    "config and layers, so that a mount serves it at once, and without the registry.\n"
+	    "REFERENCE is HOST[:PORT]/NAME:TAG or HOST[:PORT]/NAME@sha256:HEX. What is there\n"
+	    "already, or shared by several, is not fetched again; what was broken off is "
+	    "continued.\n"
+	    "\n"
+	    "Where one of your mounts serves that registry out of that cache, its process does "
+	    "it,\n"
+	    "with the mount's own options; else, or with --auth-file, --ca-file, --hosts-dir,\n"
+	    "--timeout or --cache-size, this one does. Exit 1 if one could not be had, after all\n"
+	    "were tried.\n",
+	.examples = "  wasmocifs pull ghcr.io/org/app:v1 docker.io/library/alpine:3\n"
+		    "  wasmocifs pull --pin --platform linux/arm64 ghcr.io/org/app:v1\n"
+		    "  wasmocifs pull --from images.txt\n",
+	.run = pull_main,
+    },
+    {
 	.name = "cache",
 	.id = CLI_CACHE,
 	.operands = "ls|du|verify|prune|rm [options] [REFERENCE|DIGEST]…",

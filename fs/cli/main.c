@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 	if (argc > 0 && strcmp(base_name(argv[0]), "mount.wasmocifs") == 0)
 		return helper_main(argc, argv);
 	if (argc < 2)
-		return complain(CLI_USAGE, "say what to do: mount, unmount, status or why; "
+		return complain(CLI_USAGE, "say what to do: mount, unmount, status, pull or why; "
 					   "see 'wasmocifs --help'");
 	const char *word = argv[1];
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)

@@ -37,6 +37,7 @@ struct report {
 	const char *mountpoint; /* borrowed */
 	char started[32];
 	/* What a worker adds: */
+	struct pulls *pulls; /* borrowed; of fs/cli/pulls.h */
 	pid_t keeper;
 	uint32_t generation;
 	int link;                    /* borrowed; of fs/cli/link.h */

@@ -10,6 +10,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/link.h"
 #include "fs/cli/privileges.h"
+#include "fs/cli/pulls.h"
 #include "fs/cli/report.h"
 #include "fs/cli/stop.h"
 #include "fs/control.h"
@@ -50,6 +51,18 @@ static json_t *op_refresh(void *ctx, const json_t *request, struct err *err)
 	return report_refresh(r, path != NULL ? path : "", err);
 }
 
+static json_t *op_pull(void *ctx, const json_t *request, struct err *err)
+{
+	const struct report *r = ctx;
+	return pulls_start(r->pulls, request, err);
+}
+
+static json_t *op_pull_progress(void *ctx, const json_t *request, struct err *err)
+{
+	const struct report *r = ctx;
+	return pulls_progress(r->pulls, request, err);
+}
+
 /* "path": of the program that is to serve from now on. How it went, `status` tells. */
 static json_t *op_upgrade(void *ctx, const json_t *request, struct err *err)
 {
@@ -69,7 +82,8 @@ static json_t *op_upgrade(void *ctx, const json_t *request, struct err *err)
 }
 
 static const struct control_op ops[] = {
-    {"status", op_status}, {"why", op_why}, {"upgrade", op_upgrade}, {"refresh", op_refresh}};
+    {"status", op_status},   {"why", op_why},   {"upgrade", op_upgrade},
+    {"refresh", op_refresh}, {"pull", op_pull}, {"pull-progress", op_pull_progress}};
 
 /* In a thread of fs_serve, once. */
 static void on_ready(void *ctx)
@@ -182,6 +196,8 @@ static int run(struct serving *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	report_init(&s->report, s->fs, s->mountpoint);
+	struct pulls pulls = {.fs = s->fs};
+	s->report.pulls = &pulls;
 	s->report.keeper = s->task.pid;
 	s->report.generation = s->task.number;
 	s->report.link = s->link;
@@ -197,6 +213,7 @@ static int run(struct serving *s, struct err *err)
 	if (rc == 0 && stop_was_signalled(stop))
 		rc = err_set(err, -EINTR, "told to end by a signal");
 	control_free(control);
+	pulls_release(&pulls);
 	fs_free(s->fs);
 	s->fs = NULL;
 	stop_free(stop);
