@@ -162,15 +162,34 @@ static size_t count_missing(struct pull *p, struct pull_reference *r)
 static int pin_all(struct pull *p, struct pull_reference *r, struct err *err)
 {
 	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < r->content.n; i++)
-		rc = pins_put(p->store, &r->content.v[i], NULL, err);
+	for (size_t i = 0; rc == 0 && i < r->content.n; i++) {
+		const struct digest *d = &r->content.v[i];
+		bool fresh = false;
+		rc = pins_put(p->store, d, &fresh, err);
+		if (rc == 0 && fresh && digest_set_add(&r->pinned, d))
+			rc = err_set(err, -ENOMEM, "out of memory");
+	}
 	return rc;
 }
 
+/* Whether one that is done stands on it, too. */
+static bool is_shared(struct pull *p, const struct digest *d)
+{
+	bool shared = false;
+	lock_take(&p->lock);
+	for (struct pull_reference *r = p->first; r && !shared; r = r->next)
+		shared = r->done && digest_set_has(&r->content, d);
+	lock_drop(&p->lock);
+	return shared;
+}
+
+/* What was pinned before stays so. */
 static void unpin_all(struct pull *p, struct pull_reference *r)
 {
-	for (size_t i = 0; i < r->content.n; i++)
-		(void)!pins_drop(p->store, &r->content.v[i], NULL);
+	for (size_t i = 0; i < r->pinned.n; i++) {
+		if (!is_shared(p, &r->pinned.v[i]))
+			(void)!pins_drop(p->store, &r->pinned.v[i], NULL);
+	}
 }
 
 static int no_room(struct pull *p, size_t missing, struct err *err)
@@ -198,7 +217,7 @@ static int fetch_reference(struct pull *p, struct pull_reference *r, struct err 
 	}
 	if (rc == 0 && missing > 0)
 		rc = no_room(p, missing, err);
-	if (rc && p->pin)
+	if (rc)
 		unpin_all(p, r);
 	return rc;
 }
@@ -222,6 +241,7 @@ static void destroy(struct pull *p)
 		struct pull_reference *r = p->first;
 		p->first = r->next;
 		digest_set_release(&r->content);
+		digest_set_release(&r->pinned);
 		free(r->text);
 		free(r);
 	}

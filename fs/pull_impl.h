@@ -45,6 +45,7 @@ struct pull_reference {
 	char tag[TAG_MAX + 1];
 	struct digest digest; /* of its manifest, once it is known */
 	struct digest_set content;
+	struct digest_set pinned; /* of it, by this pull */
 	bool done;
 };
 

@@ -344,6 +344,18 @@ def test_what_two_pins_share_stays_pinned(pull, binary, registry):
     assert {digest for digest, row in pull.rows().items() if row["pinned"]} == set(contents(images[1]))
 
 
+def test_a_pull_that_fails_leaves_the_pins_of_others(pull, registry):
+    shared = samples.noise(5000, 7)
+    images = [samples.push_files(registry.store, "demo/files", f"v{i}", files={"s": shared, "o": samples.noise(5000, i)})
+              for i in range(2)]
+    names = [f"{registry.address}/demo/files:v{i}" for i in range(2)]
+    pull("--pin", names[0])
+    own = next(blob for blob in images[1].blobs() if blob.data == samples.noise(5000, 1))
+    registry.on("GET", f"/blobs/{own.digest}", b.error(403, "DENIED", "no"))
+    pull("--pin", names[1], code=1)
+    assert {digest for digest, row in pull.rows().items() if row["pinned"]} == set(contents(images[0]))
+
+
 def test_a_pull_that_fails_pins_nothing(pull, registry, image):
     registry.on("GET", f"/blobs/{image.layer.digest}", b.error(403, "DENIED", "no"))
     pull("--pin", f"{registry.address}/demo/app:v1", code=1)

@@ -101,6 +101,37 @@ static void which_one_is_shown(void **state)
 	best_is(NULL, 0, "x86_64", -ENOENT);
 }
 
+static void what_is_asked_for(void **state)
+{
+	static const char *const entries[] = {P("linux", "amd64"), PV("linux", "arm", "v7"), "",
+					      P("unknown", "unknown"), ATTESTS("linux", "amd64")};
+	static const struct {
+		const char *platform;
+		bool is[ARRAY_LEN(entries)];
+	} cases[] = {
+	    {"linux/amd64", {true, false, false, false, false}},
+	    {"linux/arm", {false, true, false, false, false}},
+	    {"linux/arm/v7", {false, true, false, false, false}},
+	    {"linux/arm/v6", {false}},
+	    {"linux/amd64/v2", {false}},
+	    {"linux/am", {false}},
+	    {"linux/amd644", {false}},
+	    {"windows/amd64", {false}},
+	    {"linux", {false}},
+	};
+	struct manifest *m = index_of(entries, ARRAY_LEN(entries));
+
+	(void)state;
+	for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+		for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+			assert_int_equal(platform_is(&m->layers[i], cases[c].platform),
+					 cases[c].is[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+		assert_int_equal(platform_is_any(&m->layers[i]), i != 4);
+	manifest_unref(m);
+}
+
 static void types_of_referrers(void **state)
 {
 	static const char *const cases[][2] = {
@@ -146,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_they_are_called),
 	    cmocka_unit_test(which_one_is_shown),
+	    cmocka_unit_test(what_is_asked_for),
 	    cmocka_unit_test(types_of_referrers),
 	};
 
