@@ -205,6 +205,8 @@ static bool evict_one(struct store *s, const struct candidate *c)
 	    unlinkat(dirfd, c->name, 0) < 0)
 		return false;
 	space_uncount(s, c->bytes, c->dir != DIR_PARTIAL);
+	s->evictions++;
+	s->evicted_bytes += c->bytes;
 	return true;
 }
 

@@ -314,6 +314,7 @@ static int check_content(struct partial *p, struct err *err)
 		p->digest = got;
 	if (digest_equal(&got, &p->digest))
 		return 0;
+	p->store->mismatches++;
 	char text[DIGEST_STRING_MAX];
 	digest_string(&got, text);
 	return err_set(err, -EBADMSG, "the bytes do not match their digest: they are %s", text);

@@ -121,6 +121,10 @@ void store_usage(struct store *s, struct store_usage *ret)
 	ret->bytes = account.bytes;
 	ret->blobs = account.blobs;
 	ret->bytes += space_orphans(s);
+	ret->evictions = s->evictions;
+	ret->evicted_bytes = s->evicted_bytes;
+	ret->verifications = s->verifications;
+	ret->mismatches = s->mismatches;
 	lock_take(&s->lock);
 	ret->memory_bytes = s->memory_bytes;
 	ret->open = s->n_open;
@@ -210,6 +214,7 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 	int rc = store_hash(fd, d, call, &got, err);
 	if (rc < 0 && rc != -ENODATA)
 		return rc;
+	s->verifications++;
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, -EIO, "what is in the cache");
 	file_id_of(&st, &after);
@@ -218,6 +223,7 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 		return rc < 0 ? err_errno(err, rc, "cache") : 0;
 	}
 	/* A file that cannot be read is as useless as a wrong one. */
+	s->mismatches++;
 	(void)remove_blob(s, d, &after);
 	if (rc == -ENODATA)
 		return -EIO;

@@ -108,6 +108,10 @@ struct store_usage {
 	uint64_t blobs;        /* complete ones */
 	uint64_t memory_bytes; /* held in memory for want of disk */
 	uint64_t open, open_max;
+	/* Since the store was opened: */
+	uint64_t evictions, evicted_bytes; /* files that this process unlinked for room */
+	uint64_t verifications;            /* what was there and was hashed, whatever came of it */
+	uint64_t mismatches; /* bytes, there or arriving, that were not the digest's */
 	/* Blobs that were served but could not be put into blobs/, since the
 	 * store was opened, and why the last one could not ("" if none). */
 	uint64_t publish_failures;

@@ -90,6 +90,7 @@ struct store {
 	struct worker worker;
 	struct hashed hashed;
 	uint64_t memory_budget, open_max, idle_memory_max;
+	_Atomic uint64_t evictions, evicted_bytes, verifications, mismatches; /* so far */
 	int64_t stall_ms, sync_ms; /* PARTIAL_STALL_MS and _SYNC_MS; tests shorten them */
 
 	struct lock lock;

@@ -2,6 +2,7 @@
 #include "fs/capabilities.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,4 +40,19 @@ int capabilities_keep(const int *caps, size_t n)
 		now[i].inheritable = 0;
 	}
 	return syscall(SYS_capset, &head, now) < 0 ? -errno : 0;
+}
+
+int capabilities_access(const char *path, int mode)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	if (syscall(SYS_capget, &head, now) < 0)
+		return -errno;
+	uint32_t before = now[0].effective;
+	now[0].effective &= ~(UINT32_C(1) << CAP_DAC_OVERRIDE);
+	if (syscall(SYS_capset, &head, now) < 0)
+		return -errno;
+	int rc = faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0 ? -errno : 0;
+	now[0].effective = before;
+	return syscall(SYS_capset, &head, now) < 0 && rc == 0 ? -errno : rc;
 }

@@ -52,6 +52,7 @@ static void end_local(struct fetcher *f, const struct flight_job *job,
 
 struct fill {
 	struct partial *partial;
+	_Atomic uint64_t *have; /* of the job */
 };
 
 static int fill_begin(void *ctx, uint64_t offset, struct err *err)
@@ -59,15 +60,19 @@ static int fill_begin(void *ctx, uint64_t offset, struct err *err)
 	struct fill *fill = ctx;
 	if (offset == partial_have(fill->partial))
 		return 0;
-	if (offset == 0)
+	if (offset == 0) {
+		atomic_store(fill->have, 0);
 		return partial_restart(fill->partial, err);
+	}
 	return err_set(err, -EIO, "a transfer continues where nobody asked for it");
 }
 
 static int fill_write(void *ctx, const void *data, size_t len, struct err *err)
 {
 	struct fill *fill = ctx;
-	return partial_write(fill->partial, data, len, err);
+	int r = partial_write(fill->partial, data, len, err);
+	atomic_store(fill->have, partial_have(fill->partial));
+	return r;
 }
 
 /* One transfer into the partial of the digest, from where it stopped. */
@@ -75,13 +80,14 @@ static int transfer(struct fetcher *f, const struct flight_job *job, const char 
 		    struct blob **ret, struct err *err)
 {
 	const struct want *w = job->want;
-	struct fill fill = {0};
+	struct fill fill = {.have = job->have};
 	struct local_work adopting = begin_local(job);
 	int r = store_partial(f->o.store, &w->digest, w->size, job->call, &fill.partial, err);
 	end_local(f, job, &adopting);
 	if (r)
 		return r;
 	uint64_t have = partial_have(fill.partial);
+	atomic_store(job->have, have);
 	if (have < w->size) {
 		struct sink sink = {fill_begin, fill_write, &fill};
 		r = source_blob(f->o.source, repo, &w->digest, w->size, have, &sink, job->call,

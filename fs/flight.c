@@ -30,7 +30,9 @@ struct flight {
 	struct waiter_list waiters; /* guarded by flights->lock */
 	_Atomic uint64_t progress;
 	_Atomic bool busy;
+	_Atomic uint64_t have;
 	int64_t started_ms;
+	int64_t begun_ms;    /* guarded by flights->lock */
 	bool begun;          /* guarded by flights->lock: a thread has the job */
 	bool cancelled;      /* guarded by flights->lock */
 	int64_t patience_ms; /* guarded by flights->lock: see patience() */
@@ -119,6 +121,7 @@ static bool wanted_again(struct flights *f, struct flight *fl, int code) REQUIRE
 	call_release(&fl->call);
 	fl->started_ms = clock_ms();
 	call_init(&fl->call, fl->started_ms + f->o.timeout_ms);
+	fl->begun_ms = fl->started_ms;
 	atomic_store(&fl->progress, 0);
 	atomic_store(&fl->busy, false);
 	fl->cancelled = false;
@@ -168,6 +171,7 @@ static void begin(struct flights *f, struct flight *fl)
 	note_movement(f, clock_ms());
 	fl->patience_ms = patience(f, fl);
 	fl->begun = true;
+	fl->begun_ms = clock_ms();
 	if (fl->call.deadline_ms < fl->patience_ms && !TAILQ_EMPTY(&fl->waiters))
 		fl->call.deadline_ms = fl->patience_ms;
 	lock_drop(&f->lock);
@@ -198,7 +202,8 @@ static void flight_run(void *arg)
 {
 	struct flight *fl = arg;
 	struct flights *f = fl->flights;
-	struct flight_job job = {&fl->want, fl->repo, &fl->call, &fl->progress, &fl->busy};
+	struct flight_job job = {&fl->want,     fl->repo,  &fl->call,
+				 &fl->progress, &fl->busy, &fl->have};
 	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
 	struct err err;
 	struct blob *blob;
@@ -638,6 +643,40 @@ void flights_free(struct flights *f)
 	cond_release(&f->wake);
 	lock_release(&f->lock);
 	free(f);
+}
+
+static bool is_transfer(const struct flight *fl, bool begun) REQUIRES(fl->flights->lock)
+{
+	return fl->want.kind == WANT_BLOB && !fl->want.local && !fl->cancelled &&
+	       fl->begun == begun;
+}
+
+static struct flight_transfer look(const struct flight *fl) REQUIRES(fl->flights->lock)
+{
+	struct flight_transfer t = {.digest = fl->want.digest,
+				    .size = fl->want.size,
+				    .have = atomic_load(&fl->have),
+				    .received = atomic_load(&fl->progress),
+				    .begun_ms = fl->begun_ms};
+	const struct waiter *w;
+	memcpy(t.repo, fl->repo, sizeof(t.repo));
+	TAILQ_FOREACH (w, &fl->waiters, in_flight)
+		t.waiters++;
+	return t;
+}
+
+size_t flights_transfers(struct flights *f, struct flight_transfer *ret, size_t max)
+{
+	size_t n = 0;
+	lock_take(&f->lock);
+	for (int begun = 1; begun >= 0; begun--) {
+		for (const struct flight *fl = f->table; fl && n < max; fl = fl->hh.next) {
+			if (is_transfer(fl, begun))
+				ret[n++] = look(fl);
+		}
+	}
+	lock_drop(&f->lock);
+	return n;
 }
 
 void flights_usage(struct flights *f, struct flights_usage *ret)

@@ -136,6 +136,8 @@ struct flight_job {
 	 * patience while it is not 0. */
 	_Atomic uint64_t *progress;
 	_Atomic bool *busy; /* with the disk: nobody else is slow */
+	/* Of a WANT_BLOB: how many of its bytes are here, those of earlier tries too. */
+	_Atomic uint64_t *have;
 };
 typedef int (*flight_fn)(void *ctx, const struct flight_job *job, struct blob **ret_blob,
 			 struct err *err);
@@ -185,6 +187,18 @@ bool waiter_leave(struct flights *f, struct waiter *w);
 void waiter_unwatch(struct flights *f, struct waiter *w);
 /* The kernel interrupted it. By serial, since it may be gone. */
 void waiter_interrupt(struct flights *f, uint64_t serial);
+
+/* A blob that comes, or waits for its turn. */
+struct flight_transfer {
+	char repo[REPOSITORY_MAX];
+	struct digest digest;
+	uint64_t size, have;
+	uint64_t received; /* of `have`, by this flight, or more where it began again */
+	int64_t begun_ms;  /* clock_ms(); 0: it waits for its turn */
+	unsigned waiters;
+};
+/* Those under way, at most max, those that have begun first; returns how many it wrote. */
+size_t flights_transfers(struct flights *f, struct flight_transfer *ret, size_t max);
 
 struct flights_usage {
 	uint64_t flights, parked;

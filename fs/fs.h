@@ -14,6 +14,8 @@
 
 #include "base/err.h"
 #include "cache/store.h"
+#include "fs/flight.h"
+#include "fs/metrics.h"
 #include "registry/source.h"
 
 #define FS_TAG_TTL_MS  30000
@@ -69,6 +71,7 @@ struct fs_status {
 	char title[FS_TITLE_MAX];
 	struct store_usage cache;
 	uint64_t nodes, open_files, parked, parked_max, fetches;
+	uint64_t hits, misses; /* of fs/metrics.h */
 	bool passthrough, offline, all;
 };
 void fs_status(struct fs *fs, struct fs_status *ret);
@@ -91,3 +94,21 @@ struct fs_site_status {
 };
 bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret);
 int64_t fs_tag_ttl_ms(const struct fs *fs);
+/* How its requests ended: of the origin (0), or of a mirror by its place + 1. */
+bool fs_site_requests(struct fs *fs, unsigned number, size_t host, struct source_requests *ret);
+/* Of a host that is asked where Wasm packages are, and has no tree for that. ret_title: of
+ * FS_TITLE_MAX. */
+bool fs_package_requests(struct fs *fs, unsigned number, char ret_title[FS_TITLE_MAX],
+			 struct source_requests *ret);
+
+/* What was asked for of one kind and ended in one way (metrics_outcome_name). Zeros: nothing. */
+void fs_operation(struct fs *fs, enum operation o, unsigned outcome, struct histogram_view *ret);
+
+/* A blob that is being fetched. */
+struct fs_transfer {
+	char source[FS_TITLE_MAX]; /* source_title */
+	struct flight_transfer flight;
+};
+#define FS_TRANSFERS_MAX 128
+/* Returns how many it wrote, at most max. */
+size_t fs_transfers(struct fs *fs, struct fs_transfer *ret, size_t max);

@@ -7,6 +7,7 @@
 #include "base/lock.h"
 #include "fs/fs.h"
 #include "fs/made_files.h"
+#include "fs/metrics.h"
 #include "fs/open_dirs.h"
 #include "fs/packages.h"
 #include "fs/sites.h"
@@ -34,6 +35,7 @@ struct fs {
 	struct session *session; /* guarded by lock: while served */
 	bool stopping;           /* guarded by lock */
 	_Atomic unsigned parked; /* requests that wait: OP_PARKED_MAX */
+	struct metrics metrics;
 	void (*ready)(void *ctx);
 	void *ready_ctx;
 };

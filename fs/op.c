@@ -67,7 +67,7 @@ static void op_resume(struct waiter *w, int code, const struct err *err, struct 
 	op_run(op);
 }
 
-struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler handler)
+struct op *op_new(fuse_req_t req, uint64_t ino, enum operation operation, op_handler handler)
 {
 	struct op *op = calloc(1, sizeof(*op));
 	if (!op) {
@@ -78,10 +78,11 @@ struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler han
 	op->req = req;
 	op->unique = session_unique();
 	op->ino = ino;
-	op->what = what;
+	op->operation = operation;
 	op->handler = handler;
 	op->waiter.resume = op_resume;
-	op->start_ms = clock_ms();
+	op->start_us = clock_us();
+	op->start_ms = op->start_us / 1000;
 	op->waiter.deadline_ms = op->start_ms + op->fs->o.timeout_ms;
 	op->waiter.strict = op->fs->o.strict_timeout;
 	op->waiter.tid = fuse_req_ctx(req)->pid;
@@ -212,10 +213,21 @@ void op_leave(struct op *op)
 	op->watched = false;
 }
 
+static void count(const struct op *op, int errnum)
+{
+	struct metrics *m = &op->fs->metrics;
+	metrics_count(m, op->operation, errnum, op->start_us);
+	if (op->operation != OPERATION_OPEN || op->bytes == OP_BYTES_UNKNOWN)
+		return;
+	_Atomic uint64_t *n = op->bytes == OP_BYTES_HERE ? &m->hits : &m->misses;
+	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
+
 /* Nothing may find the op any more: then its request can be answered. */
-static fuse_req_t end(struct op *op)
+static fuse_req_t end(struct op *op, int errnum)
 {
 	fuse_req_t req = op->req;
+	count(op, errnum);
 	op_leave(op);
 	blob_unref(op->blob);
 	free(op);
@@ -254,9 +266,17 @@ int op_errno(int code, bool said)
 /* A name that is not there is no news; a file that was listed and is gone is. */
 static bool worth_a_line(const struct op *op, int code)
 {
-	return (code != -ENOENT || strcmp(op->what, "open") == 0) && code != -EINTR &&
+	return (code != -ENOENT || op->operation == OPERATION_OPEN) && code != -EINTR &&
 	       code != -ECANCELED && code != -ENODATA && code != -ERANGE && code != -EROFS &&
 	       code != -ENAMETOOLONG;
+}
+
+/* As people call it. */
+static const char *word_for(enum operation o)
+{
+	if (o == OPERATION_GETATTR)
+		return "stat";
+	return o == OPERATION_OPENDIR || o == OPERATION_READDIR ? "list" : operation_name(o);
 }
 
 /* One line for all that fails because its host does, however many names were
@@ -269,7 +289,8 @@ static void log_reply(const struct op *op, int errnum)
 	char key[ERR_TEXT_MAX + 16];
 	snprintf(key, sizeof(key), "%d %s", errnum,
 		 of_host && op->site ? source_title(op->site->source) : text);
-	log_failure("fs", key, "%s: %s: %s", op->what, text, strerrorname_np(errnum));
+	log_failure("fs", key, "%s: %s: %s", word_for(op->operation), text,
+		    strerrorname_np(errnum));
 }
 
 void op_reply_err(struct op *op, int code)
@@ -277,28 +298,28 @@ void op_reply_err(struct op *op, int code)
 	int errnum = op_errno(code, op->err.text[0] != '\0');
 	if (worth_a_line(op, code))
 		log_reply(op, errnum);
-	fuse_reply_err(end(op), errnum);
+	fuse_reply_err(end(op, errnum), errnum);
 }
 
 int op_reply_entry(struct op *op, const struct fuse_entry_param *e)
 {
-	return fuse_reply_entry(end(op), e);
+	return fuse_reply_entry(end(op, e->ino ? 0 : ENOENT), e);
 }
 
 void op_reply_attr(struct op *op, const struct stat *st, double timeout_s)
 {
-	fuse_reply_attr(end(op), st, timeout_s);
+	fuse_reply_attr(end(op, 0), st, timeout_s);
 }
 
 void op_reply_readlink(struct op *op, const char *target)
 {
-	fuse_reply_readlink(end(op), target);
+	fuse_reply_readlink(end(op, 0), target);
 }
 
 int op_reply_open(struct op *op, int32_t backing_id)
 {
 	struct fuse_file_info fi = op->fi;
-	fuse_req_t req = end(op);
+	fuse_req_t req = end(op, 0);
 	if (backing_id <= 0)
 		return fuse_reply_open(req, &fi);
 	/* libfuse 3.14 has no reply that carries a backing id. */
@@ -308,10 +329,10 @@ int op_reply_open(struct op *op, int32_t backing_id)
 
 void op_reply_buf(struct op *op, const void *data, size_t len)
 {
-	fuse_reply_buf(end(op), data, len);
+	fuse_reply_buf(end(op, 0), data, len);
 }
 
 void op_reply_xattr(struct op *op, size_t len)
 {
-	fuse_reply_xattr(end(op), len);
+	fuse_reply_xattr(end(op, 0), len);
 }

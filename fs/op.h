@@ -73,7 +73,10 @@ struct op {
 	struct site *site; /* that the node belongs to; NULL: none, as of a directory of hosts */
 	fuse_req_t req;
 	op_handler handler;
-	const char *what; /* "open", for the log */
+	enum operation operation;
+	int64_t start_us;
+	/* Of the content it opens, once that is known: whether the bytes are here. */
+	enum op_bytes { OP_BYTES_UNKNOWN, OP_BYTES_HERE, OP_BYTES_MISSING } bytes;
 
 	uint64_t ino;
 	char name[256];  /* LOOKUP, GETXATTR */
@@ -100,7 +103,7 @@ struct op {
 };
 
 /* Replies ENOMEM itself and returns NULL if there is no memory. */
-struct op *op_new(fuse_req_t req, uint64_t ino, const char *what, op_handler handler);
+struct op *op_new(fuse_req_t req, uint64_t ino, enum operation operation, op_handler handler);
 /* It will wait for OP_HOLD_MS at the most. */
 void op_hold_briefly(struct op *op);
 void op_start(struct op *op);

@@ -54,7 +54,7 @@ static int do_lookup(struct op *op)
 
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct op *op = op_new(req, parent, "lookup", do_lookup);
+	struct op *op = op_new(req, parent, OPERATION_LOOKUP, do_lookup);
 	size_t len = strlen(name);
 	if (!op)
 		return;
@@ -84,7 +84,7 @@ static int do_getattr(struct op *op)
 static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)fi;
-	struct op *op = op_new(req, ino, "stat", do_getattr);
+	struct op *op = op_new(req, ino, OPERATION_GETATTR, do_getattr);
 	if (op)
 		op_start(op);
 }
@@ -104,7 +104,7 @@ static int do_readlink(struct op *op)
 
 static void on_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct op *op = op_new(req, ino, "readlink", do_readlink);
+	struct op *op = op_new(req, ino, OPERATION_READLINK, do_readlink);
 	if (op)
 		op_start(op);
 }
@@ -113,11 +113,13 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	(void)ino;
 	struct fs *fs = fuse_req_userdata(req);
+	int64_t start_us = clock_us();
 	struct store_usage u;
 	store_usage(fs->store, &u);
 	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
 	st.f_blocks = (fsblkcnt_t)((u.bytes + 4095) / 4096);
 	st.f_files = (fsfilcnt_t)u.blobs;
+	metrics_count(&fs->metrics, OPERATION_STATFS, 0, start_us);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -147,10 +149,12 @@ static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
 	size_t len = strlen(name);
 	if (strncmp(name, "user.oci.", 9) != 0 || len > NAME_MAX) {
+		struct fs *fs = fuse_req_userdata(req);
+		metrics_count(&fs->metrics, OPERATION_GETXATTR, ENODATA, clock_us());
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
-	struct op *op = op_new(req, ino, "getxattr", do_getxattr);
+	struct op *op = op_new(req, ino, OPERATION_GETXATTR, do_getxattr);
 	if (!op)
 		return;
 	memcpy(op->name, name, len + 1);
@@ -171,7 +175,7 @@ static int do_listxattr(struct op *op)
 
 static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct op *op = op_new(req, ino, "listxattr", do_listxattr);
+	struct op *op = op_new(req, ino, OPERATION_LISTXATTR, do_listxattr);
 	if (!op)
 		return;
 	op->size = size;

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "fs/dirlist.h"
 #include "fs/op.h"
 #include "fs/ops.h"
@@ -44,7 +45,7 @@ static int do_opendir(struct op *op)
 
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, ino, "list", do_opendir);
+	struct op *op = op_new(req, ino, OPERATION_OPENDIR, do_opendir);
 	if (!op)
 		return;
 	op->fi = *fi;
@@ -91,7 +92,7 @@ static int do_readdir(struct op *op)
 
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, ino, "list", do_readdir);
+	struct op *op = op_new(req, ino, OPERATION_READDIR, do_readdir);
 	if (!op)
 		return;
 	op->fi = *fi;
@@ -105,6 +106,8 @@ void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	struct fs *fs = fuse_req_userdata(req);
+	int64_t start_us = clock_us();
 	open_dirs_close(&fs->open_dirs, fi->fh);
+	metrics_count(&fs->metrics, OPERATION_RELEASEDIR, 0, start_us);
 	fuse_reply_err(req, 0);
 }

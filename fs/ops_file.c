@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "cache/store.h"
 #include "fs/backing.h"
@@ -54,6 +55,13 @@ static int place_bytes(struct op *op, const struct node *node, struct place *p, 
 	return op_want_blob(op, &node->digest, node->size, p->repo);
 }
 
+/* For fs/metrics.h; what is found later was fetched meanwhile. */
+static void note_bytes(struct op *op, bool here)
+{
+	if (op->bytes == OP_BYTES_UNKNOWN)
+		op->bytes = here ? OP_BYTES_HERE : OP_BYTES_MISSING;
+}
+
 /* The file in which the node's bytes lie, from *ret_at on. New reference. */
 static int content_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
 {
@@ -65,6 +73,8 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 		return 0;
 	}
 	int r = store_get(op->fs->store, &node->digest, ret, &op->err);
+	if (r == 0 || r == -EAGAIN)
+		note_bytes(op, true);
 	if (r != -EAGAIN && r != -ENOENT)
 		return r;
 	if (!op->site)
@@ -76,6 +86,8 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 		return r;
 	op_route_begin(op, named_by(node, &place), place.repo, node->size);
 	r = place_bytes(op, node, &place, ret, ret_at);
+	note_bytes(op,
+		   r == 0 || (r == -EINPROGRESS && fetch_is_cached(op->site->fetcher, &op->want)));
 	while (r == -EINPROGRESS && op_route_turn(op, named_by(node, &place)))
 		r = place_bytes(op, node, &place, ret, ret_at);
 	if (r == -EINPROGRESS)
@@ -200,7 +212,7 @@ static int do_open(struct op *op)
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, ino, "open", do_open);
+	struct op *op = op_new(req, ino, OPERATION_OPEN, do_open);
 	if (!op)
 		return;
 	op->fi = *fi;
@@ -290,7 +302,7 @@ static int do_read(struct op *op)
 static void read_later(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       const struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, ino, "read", do_read);
+	struct op *op = op_new(req, ino, OPERATION_READ, do_read);
 	if (!op)
 		return;
 	op->fi = *fi;
@@ -321,16 +333,20 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 	struct part p = {0};
 	AUTO_FREE char *buf = NULL;
 	size_t len = 0;
+	struct fs *fs = fuse_req_userdata(req);
+	int64_t start_us = clock_us();
 	if (fi->fh == 0) {
+		metrics_count(&fs->metrics, OPERATION_READ, 0, start_us);
 		read_layout(req, size, off);
 		return;
 	}
-	if (!is_open_here(fuse_req_userdata(req), ino, fi->fh, &p)) {
+	if (!is_open_here(fs, ino, fi->fh, &p)) {
 		read_later(req, ino, size, off, fi);
 		return;
 	}
 	int r = read_bytes(&p, size, (uint64_t)off, &buf, &len);
 	blob_unref(p.blob);
+	metrics_count(&fs->metrics, OPERATION_READ, -r, start_us);
 	if (r)
 		fuse_reply_err(req, -r);
 	else
@@ -340,6 +356,9 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	close_file(fuse_req_userdata(req), fi->fh);
+	struct fs *fs = fuse_req_userdata(req);
+	int64_t start_us = clock_us();
+	close_file(fs, fi->fh);
+	metrics_count(&fs->metrics, OPERATION_RELEASE, 0, start_us);
 	fuse_reply_err(req, 0); /* the kernel keeps an inode until it is answered */
 }

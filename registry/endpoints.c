@@ -323,6 +323,19 @@ size_t endpoints_mirrors(struct endpoints *e, struct source_mirror *ret, size_t 
 	return n;
 }
 
+void endpoints_requests(struct endpoints *e, size_t host, struct source_requests *ret)
+{
+	size_t n = 0;
+
+	if (host == 0)
+		http_outcomes(origin(e)->http, ret);
+	for (size_t i = 0; i < e->groups.n; i++)
+		for (size_t j = 0; j < e->sets[i].n; j++) {
+			if (e->sets[i].v[j]->mirror && ++n == host)
+				http_outcomes(e->sets[i].v[j]->http, ret);
+		}
+}
+
 bool endpoints_warning(struct endpoints *e, char ret[SOURCE_WARNING_MAX])
 {
 	char text[WARNING_TEXT_MAX];

@@ -69,6 +69,8 @@ int endpoints_down(struct endpoints *e, struct err *err);
 void endpoints_health(struct endpoints *e, struct source_health *ret);
 /* As source_mirrors. */
 size_t endpoints_mirrors(struct endpoints *e, struct source_mirror *ret, size_t max);
+/* As source_requests. */
+void endpoints_requests(struct endpoints *e, size_t host, struct source_requests *ret);
 /* As source_warning. */
 bool endpoints_warning(struct endpoints *e, char ret[SOURCE_WARNING_MAX]);
 /* Who has the last word. */

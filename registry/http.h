@@ -124,6 +124,9 @@ void http_allow(struct http *h, unsigned allowed);
 uint64_t http_requests(const struct http *h); /* sent so far */
 uint64_t http_bytes(const struct http *h);    /* received in bodies so far */
 
+struct source_requests;
+void http_outcomes(const struct http *h, struct source_requests *ret);
+
 /* Copies what it needs. Does not wait. -ENOMEM, -EIO. */
 NODISCARD int http_start(struct http *h, const struct http_request *q, struct http_exchange **ret,
 			 struct err *err);

@@ -17,12 +17,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/histogram.h"
 #include "base/lock.h"
 #include "registry/http.h"
+#include "registry/source.h"
 
 struct http {
 	struct http_options o;
 	_Atomic uint64_t requests, bytes;
+	struct histogram outcomes[SOURCE_OUTCOMES];
 	_Atomic unsigned allowed; /* http_options.allowed, until http_allow */
 
 	struct lock lock;
@@ -68,6 +71,8 @@ struct http_exchange {
 	bool taken, active, done, wake_pending;
 	char curl_text[CURL_ERROR_SIZE];
 	bool address_refused;
+	int64_t begun_us;    /* 0: not yet */
+	int64_t answered_us; /* 0: not yet */
 
 	struct lock lock;
 	struct cond cond;
@@ -97,6 +102,10 @@ void http_exchange_ref(struct http_exchange *x);
 void http_exchange_unref(struct http_exchange *x);
 /* Has the I/O thread look at it. */
 void http_post(struct http_exchange *x);
+/* Counts it, once, if it was begun: before its caller hears of the end; or the caller has left,
+ * and what it made of the exchange was written before it said so. */
+void http_count(struct http_exchange *x, enum http_fault fault);
+void http_count_left(struct http_exchange *x);
 /* The I/O thread. */
 void *http_io_main(void *http);
 /* Of an address as text; ADDRESS_LINK, that is nobody's, if it is none. */

@@ -167,6 +167,7 @@ static bool on_line(struct http_exchange *x, const char *line, size_t len) REQUI
 	if (len > 0)
 		return keep_field(x, line, len);
 	x->has_answer = x->status >= 200;
+	x->answered_us = x->has_answer ? clock_us() : 0;
 	return true;
 }
 
@@ -456,6 +457,10 @@ static void finish(struct http_exchange *x, CURLcode code)
 	v = judge(x, code, x->sent_ms != 0, odd);
 	x->result = v.code < 0 ? say(x, v.code, code, x->sent_ms != 0, odd) : 0;
 	x->result_fault = v.fault;
+	if (x->ended)
+		http_count_left(x);
+	else
+		http_count(x, v.fault);
 	x->finished = true;
 	cond_broadcast(&x->cond);
 	lock_drop(&x->lock);
@@ -512,6 +517,7 @@ static void start_one(struct http *h, struct http_exchange *x)
 		return;
 	}
 	x->active = true;
+	x->begun_us = clock_us();
 	x->next = h->active;
 	h->active = x;
 	lock_take(&x->lock);
@@ -556,6 +562,7 @@ static void attend(struct http *h, struct http_exchange *x)
 		h->waiting_end = &x->next;
 	}
 	if (ended) {
+		http_count_left(x);
 		if (x->active)
 			drop_active(h, x);
 		else

@@ -59,6 +59,11 @@ static void health_op(struct source *s, struct source_health *ret)
 	endpoints_health(http_source_of(s)->endpoints, ret);
 }
 
+static void requests_op(struct source *s, size_t host, struct source_requests *ret)
+{
+	endpoints_requests(http_source_of(s)->endpoints, host, ret);
+}
+
 static size_t mirrors_op(struct source *s, struct source_mirror *ret, size_t max)
 {
 	return endpoints_mirrors(http_source_of(s)->endpoints, ret, max);
@@ -78,6 +83,7 @@ static const struct source_ops ops = {
     .down = down_op,
     .health = health_op,
     .mirrors = mirrors_op,
+    .requests = requests_op,
     .warning = warning_op,
     .resolve = http_source_resolve,
     .document = http_source_document,

@@ -70,6 +70,37 @@ size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max)
 	return s->ops->mirrors ? s->ops->mirrors(s, ret, max) : 0;
 }
 
+const char *source_outcome_name(enum source_outcome o)
+{
+	static const char *const names[SOURCE_OUTCOMES] = {
+	    [SOURCE_OUTCOME_2XX] = "2xx",
+	    [SOURCE_OUTCOME_3XX] = "3xx",
+	    [SOURCE_OUTCOME_4XX] = "4xx",
+	    [SOURCE_OUTCOME_5XX] = "5xx",
+	    [SOURCE_OUTCOME_OTHER] = "other",
+	    [SOURCE_OUTCOME_RESOLVE] = "resolve",
+	    [SOURCE_OUTCOME_CONNECT] = "connect",
+	    [SOURCE_OUTCOME_TLS] = "tls",
+	    [SOURCE_OUTCOME_CERTIFICATE] = "certificate",
+	    [SOURCE_OUTCOME_ADDRESS] = "address",
+	    [SOURCE_OUTCOME_PROXY] = "proxy",
+	    [SOURCE_OUTCOME_TIMEOUT] = "timeout",
+	    [SOURCE_OUTCOME_SLOW] = "slow",
+	    [SOURCE_OUTCOME_CUT] = "cut",
+	    [SOURCE_OUTCOME_PROTOCOL] = "protocol",
+	    [SOURCE_OUTCOME_LOCAL] = "local",
+	    [SOURCE_OUTCOME_GIVEN_UP] = "given_up",
+	};
+	return names[o];
+}
+
+void source_requests(struct source *s, size_t host, struct source_requests *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (s->ops->requests)
+		s->ops->requests(s, host, ret);
+}
+
 bool source_warning(struct source *s, char ret[SOURCE_WARNING_MAX])
 {
 	return s->ops->warning && s->ops->warning(s, ret);

@@ -42,6 +42,7 @@
 #include "base/call.h"
 #include "base/descriptor.h"
 #include "base/err.h"
+#include "base/histogram.h"
 #include "base/names.h"
 
 #define SOURCE_DOCUMENT_MAX (4u << 20) /* manifest, index: bytes */
@@ -135,6 +136,40 @@ struct source_mirror {
 	struct source_health health;
 };
 size_t source_mirrors(struct source *s, struct source_mirror *ret, size_t max);
+
+/* How the requests to one host ended, and how long each took: to the header of its answer, the
+ * connection included, or to its failure. Those to where the host sends us, and to token
+ * servers, are among them. By outcome: the class of the status, unless the answer was cut off;
+ * or what there was instead of an answer. */
+enum source_outcome {
+	SOURCE_OUTCOME_2XX,
+	SOURCE_OUTCOME_3XX,
+	SOURCE_OUTCOME_4XX,
+	SOURCE_OUTCOME_5XX,
+	SOURCE_OUTCOME_OTHER, /* another status */
+	SOURCE_OUTCOME_RESOLVE,
+	SOURCE_OUTCOME_CONNECT,
+	SOURCE_OUTCOME_TLS,
+	SOURCE_OUTCOME_CERTIFICATE,
+	SOURCE_OUTCOME_ADDRESS, /* one that must not be asked */
+	SOURCE_OUTCOME_PROXY,
+	SOURCE_OUTCOME_TIMEOUT, /* no connection in time, or no answer */
+	SOURCE_OUTCOME_SLOW,    /* given up in the middle, for what came of it was too little */
+	SOURCE_OUTCOME_CUT,     /* the connection ended too early */
+	SOURCE_OUTCOME_PROTOCOL,
+	SOURCE_OUTCOME_LOCAL,
+	SOURCE_OUTCOME_GIVEN_UP, /* nobody waited any more */
+	SOURCE_OUTCOMES
+};
+/* "2xx", "connect", … */
+const char *source_outcome_name(enum source_outcome o);
+
+struct source_requests {
+	struct histogram_view by_outcome[SOURCE_OUTCOMES];
+	uint64_t bytes; /* received in bodies */
+};
+/* Of the origin (0), or of a mirror, by its place in source_mirrors + 1. Zeros if there is none. */
+void source_requests(struct source *s, size_t host, struct source_requests *ret);
 
 /* What people should know of a host (its Warning headers, a login that others may
  * read), with its name: each text once. False: nothing new. Never blocks. */

@@ -20,8 +20,9 @@ struct source_ops {
 	int (*repository)(const struct source *s, const char *path, char ret[REPOSITORY_MAX]);
 	int (*down)(struct source *s, struct err *err);
 	void (*health)(struct source *s, struct source_health *ret);
-	size_t (*mirrors)(struct source *s, struct source_mirror *ret, size_t max); /* or NULL */
-	bool (*warning)(struct source *s, char ret[SOURCE_WARNING_MAX]);            /* or NULL */
+	size_t (*mirrors)(struct source *s, struct source_mirror *ret, size_t max);   /* or NULL */
+	void (*requests)(struct source *s, size_t host, struct source_requests *ret); /* or NULL */
+	bool (*warning)(struct source *s, char ret[SOURCE_WARNING_MAX]);              /* or NULL */
 	int (*resolve)(struct source *s, const char *repo, const char *tag,
 		       const struct descriptor *known, struct call *call, struct descriptor *ret,
 		       struct err *err);

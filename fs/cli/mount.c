@@ -17,6 +17,7 @@
 #include "fs/cli/daemon.h"
 #include "fs/cli/fdstore.h"
 #include "fs/cli/keeper.h"
+#include "fs/cli/metrics_file.h"
 #include "fs/cli/notify.h"
 #include "fs/cli/path.h"
 #include "fs/cli/process.h"
@@ -200,6 +201,9 @@ static int check_paths(const struct cli_args *args, const char *cache, const cha
 		rc = check_not_hidden("--package-config", args->package_config, mountpoint, &mounts,
 				      err);
 	if (rc == 0)
+		rc = check_not_hidden("--metrics-file", args->metrics_file, mountpoint, &mounts,
+				      err);
+	if (rc == 0)
 		rc = check_control(mountpoint, &mounts, err);
 	mounts_release(&mounts);
 	return rc;
@@ -308,12 +312,14 @@ static void make_identity(const struct cli_args *args, char ret[HANDOVER_IDENTIT
 struct waiting {
 	int report_fd; /* of fs/cli/daemon.h; -1: in the foreground */
 	int ready_fd;  /* -1: none */
+	bool ready;    /* it was */
 };
 
 /* Whoever waits has gone away before it could use the mount: not 0. */
 static int on_ready(void *ctx)
 {
 	struct waiting *w = ctx;
+	w->ready = true;
 	notify_send("READY=1");
 	if (w->ready_fd >= 0) {
 		if (file_write_all(w->ready_fd, "\n", 1) < 0)
@@ -338,6 +344,9 @@ static int keep(const struct cli_args *args, const char *mountpoint, const char 
 				   .ready = on_ready,
 				   .ctx = w};
 	int status = keeper_run(&o, &err);
+	/* The worker did that, unless it was killed. */
+	if (w->ready)
+		metrics_file_remove(args->metrics_file);
 	if (status == CLI_DONE)
 		return status;
 	if (w->report_fd >= 0) {

@@ -103,6 +103,10 @@ static const struct option_spec table[] = {
      OPTION_CHOICE, CLI_MOUNT | CLI_SERVE, AT(log_level), 0, log_levels},
     {"log-format", 0, "FORMAT", LOGGING, "text or json (default: text)", OPTION_CHOICE,
      CLI_MOUNT | CLI_SERVE, AT(log_format), 0, log_formats},
+    {"metrics-file", 0, "FILE", LOGGING,
+     "keep Prometheus metrics there, written anew every 15 s: NAME.prom in the directory of a node "
+     "exporter's textfile collector; each mount has its own",
+     OPTION_OUTPUT, CLI_MOUNT | CLI_SERVE, AT(metrics_file), 0, NULL},
 
     {"platform", 0, "PLATFORM", PULLING,
      "of an index: OS/ARCH[/VARIANT], or all (default: Wasm, else what this machine runs)",
@@ -127,9 +131,9 @@ static const struct option_spec table[] = {
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
      CLI_UNMOUNT, AT(lazy), 0, NULL},
     {"json", 0, NULL, GENERAL, "JSON: of mounts, an array with one object for each", OPTION_FLAG,
-     CLI_STATUS | CLI_WHY, AT(json), 0, NULL},
-    {"json", 0, NULL, GENERAL, "JSON, with sizes in bytes", OPTION_FLAG, CLI_CACHE, AT(json), 0,
-     NULL},
+     CLI_STATUS | CLI_WHY | CLI_CACHE, AT(json), 0, NULL},
+    {"metrics", 0, NULL, GENERAL, "counters and latencies in the text format of Prometheus",
+     OPTION_FLAG, CLI_STATUS, AT(metrics), 0, NULL},
     {"help", 'h', NULL, GENERAL, "show this help", OPTION_FLAG, ALL, AT(help), 0, NULL},
 
     {"keeper-fd", 0, "N", NULL, NULL, OPTION_FD, CLI_SERVE, AT(keeper_fd), 0, NULL},
@@ -191,6 +195,7 @@ void cli_args_release(struct cli_args *args)
 	free(args->package_config);
 	free(args->from);
 	free(args->platform);
+	free(args->metrics_file);
 	names_release(&args->allow_hosts);
 	*args = (struct cli_args){.ready_fd = -1, .keeper_fd = -1};
 }
@@ -230,6 +235,9 @@ static int store(const struct option_spec *o, const char *written, const char *v
 	case OPTION_CERTIFICATES:
 		return args->believed ? value_directory(written, value, to, err)
 				      : value_certificates(written, value, to, err);
+	case OPTION_OUTPUT:
+		return args->believed ? value_directory(written, value, to, err)
+				      : value_output(written, value, to, err);
 	case OPTION_SIZE:
 		return value_size(written, value, (uint64_t)o->least, to, err);
 	case OPTION_DURATION:

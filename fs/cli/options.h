@@ -39,7 +39,7 @@
 
 struct cli_args {
 	/* owned; absolute; NULL: not given */
-	char *config, *cache, *auth_file, *ca_file, *hosts_dir, *package_config;
+	char *config, *cache, *auth_file, *ca_file, *hosts_dir, *package_config, *metrics_file;
 	struct names allow_hosts;                    /* HOST[:PORT], as they were written */
 	uint64_t cache_size;                         /* bytes; 0: not given */
 	int64_t tag_ttl_ms, list_ttl_ms, timeout_ms; /* 0: not given */
@@ -48,7 +48,7 @@ struct cli_args {
 	int64_t uid, gid, umask;                     /* -1: not given */
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
-	bool lazy, json;
+	bool lazy, json, metrics;
 	bool dry_run, pin, unpin;
 	uint64_t keep;         /* bytes; 0: not given */
 	int64_t older_than_ms; /* 0: not given */
@@ -66,6 +66,7 @@ enum option_kind {
 	OPTION_FILE,         /* char *: absolute; a readable regular file */
 	OPTION_CERTIFICATES, /* the same, with certificates in PEM */
 	OPTION_CONFIG,       /* char *: absolute; a file that fs/cli/config.h looks at */
+	OPTION_OUTPUT,       /* char *: absolute; a file that will be written */
 	OPTION_SIZE,         /* uint64_t, bytes */
 	OPTION_DURATION,     /* int64_t, milliseconds */
 	OPTION_CHOICE,       /* unsigned: index into choices */

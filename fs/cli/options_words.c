@@ -23,6 +23,7 @@ static int add_words(struct names *words, const struct option_spec *o, const voi
 	case OPTION_DIRECTORY:
 	case OPTION_FILE:
 	case OPTION_CERTIFICATES:
+	case OPTION_OUTPUT:
 		path = *(char *const *)value;
 		if (path != NULL)
 			len = snprintf(word, sizeof(word), "--%s=%s", o->name, path);

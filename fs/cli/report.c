@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "fs/cli/link.h"
+#include "fs/cli/report_counts.h"
 #include "fs/refresh.h"
 #include "fs/why.h"
 
@@ -24,7 +25,8 @@ static void format_time(int64_t wall_ms, char out[32])
 void report_init(struct report *r, struct fs *fs, const char *mountpoint)
 {
 	*r = (struct report){.fs = fs, .mountpoint = mountpoint, .keeper = getpid(), .link = -1};
-	format_time(clock_wall_ms(), r->started);
+	r->started_ms = clock_wall_ms();
+	format_time(r->started_ms, r->started);
 }
 
 static const char *errno_name(int code)
@@ -81,7 +83,7 @@ static const char *host_reason(const struct host *v, int *ret_code)
 	return v->down_errno != 0 ? v->down_text : h->text;
 }
 
-static json_t *make_host(const struct host *v)
+static json_t *make_host(const struct host *v, const struct source_requests *requests)
 {
 	const struct source_health *h = v->health;
 	int64_t wait_ms = h->distrusted_ms > 0 ? h->distrusted_ms
@@ -92,32 +94,41 @@ static json_t *make_host(const struct host *v)
 	char since[32], until[32];
 	format_time(h->since_ms, since);
 	format_time(clock_wall_ms() + wait_ms, until);
-	return json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I}", "host", v->name,
-			 "origin", v->origin, "mirror", v->origin == NULL, "state", host_state(v),
-			 "until", wait_ms > 0 ? until : NULL, "errno",
+	return json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:I, s:o}",
+			 "host", v->name, "origin", v->origin, "mirror", v->origin == NULL, "state",
+			 host_state(v), "until", wait_ms > 0 ? until : NULL, "errno",
 			 code != 0 ? errno_name(code) : NULL, "reason", reason, "since",
 			 h->since_ms != 0 ? since : NULL, "requests", (json_int_t)h->requests,
-			 "bytes", (json_int_t)h->bytes);
+			 "bytes", (json_int_t)h->bytes, "host_bytes", (json_int_t)requests->bytes,
+			 "outcomes", report_outcomes(requests));
 }
 
-static json_t *make_cache(const struct store_usage *u)
+static json_t *make_cache(const struct fs_status *s)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "directory", u->dir, "bytes",
-			 (json_int_t)u->bytes, "limit", (json_int_t)u->limit, "floor",
-			 (json_int_t)u->floor, "blobs", (json_int_t)u->blobs, "memory_bytes",
-			 (json_int_t)u->memory_bytes, "open_blobs", (json_int_t)u->open,
-			 "open_blobs_limit", (json_int_t)u->open_max);
+	const struct store_usage *u = &s->cache;
+	return json_pack(
+	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "directory", u->dir, "bytes", (json_int_t)u->bytes, "limit", (json_int_t)u->limit,
+	    "floor", (json_int_t)u->floor, "blobs", (json_int_t)u->blobs, "memory_bytes",
+	    (json_int_t)u->memory_bytes, "open_blobs", (json_int_t)u->open, "open_blobs_limit",
+	    (json_int_t)u->open_max, "hits", (json_int_t)s->hits, "misses", (json_int_t)s->misses,
+	    "evictions", (json_int_t)u->evictions, "evicted_bytes", (json_int_t)u->evicted_bytes,
+	    "verifications", (json_int_t)u->verifications, "mismatches", (json_int_t)u->mismatches,
+	    "publish_failures", (json_int_t)u->publish_failures);
 }
 
 /* The registry, then its mirrors in the order in which they are asked. */
-static void add_hosts(json_t *hosts, const struct fs_site_status *s)
+static void add_hosts(struct fs *fs, unsigned site, json_t *hosts, const struct fs_site_status *s)
 {
+	struct source_requests requests;
 	struct host origin = {s->source,    s->origin,   &s->health, s->down_errno,
 			      s->down_text, s->stale_ms, s->slow_ms};
-	(void)json_array_append_new(hosts, make_host(&origin));
+	(void)fs_site_requests(fs, site, 0, &requests);
+	(void)json_array_append_new(hosts, make_host(&origin, &requests));
 	for (size_t i = 0; i < s->mirror_count; i++) {
 		struct host mirror = {.name = s->mirrors[i].host, .health = &s->mirrors[i].health};
-		(void)json_array_append_new(hosts, make_host(&mirror));
+		(void)fs_site_requests(fs, site, i + 1, &requests);
+		(void)json_array_append_new(hosts, make_host(&mirror, &requests));
 	}
 }
 
@@ -128,7 +139,7 @@ static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)
 		if (s.given)
 			(void)json_array_append_new(sources, json_string(s.source));
 		if (!s.local)
-			add_hosts(hosts, &s);
+			add_hosts(fs, i, hosts, &s);
 	}
 }
 
@@ -155,25 +166,41 @@ void report_forget_refusal(struct report *r)
 	r->refusal.text[0] = '\0';
 }
 
-json_t *report_make(struct report *r)
+json_t *report_measure(const struct report *r)
 {
 	struct fs_status s;
 	json_t *sources = json_array(), *hosts = json_array();
 	fs_status(r->fs, &s);
 	add_sites(r->fs, sources, hosts);
+	return json_pack("{s:s, s:o, s:b, s:s, s:s, s:I, s:s, s:i, s:i, s:o, s:o, s:b, s:b, s:I, "
+			 "s:I, s:I, s:I, s:I,"
+			 " s:o, s:o, s:o, s:o}",
+			 "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all,
+			 "version", WASMOCIFS_VERSION, "started", r->started, "started_ms",
+			 (json_int_t)r->started_ms, "state", "serving", "worker_pid", (int)getpid(),
+			 "generation", (int)r->generation, "cache", make_cache(&s), "hosts", hosts,
+			 "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
+			 (json_int_t)s.parked, "parked_limit", (json_int_t)s.parked_max, "fetches",
+			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes, "open_files",
+			 (json_int_t)s.open_files, "transfers", report_transfers(r->fs),
+			 "latency_bounds", report_latency_bounds(), "operations",
+			 report_operations(r->fs), "package_hosts", report_package_hosts(r->fs));
+}
+
+json_t *report_make(struct report *r)
+{
+	json_t *all = report_measure(r);
 	hear_keeper(r);
-	return json_pack(
-	    "{s:s, s:o, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s?, s:s?, s:o, s:o, s:b, s:b,"
-	    " s:I, s:I, s:I, s:I, s:I}",
-	    "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all, "version",
-	    WASMOCIFS_VERSION, "started", r->started, "state", "serving", "pid", (int)r->keeper,
-	    "worker_pid", (int)getpid(), "generation", (int)r->generation, "upgrade_program",
-	    r->refusal.text[0] ? r->refused : NULL, "upgrade_error",
-	    r->refusal.text[0] ? r->refusal.text : NULL, "cache", make_cache(&s.cache), "hosts",
-	    hosts, "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
-	    (json_int_t)s.parked, "parked_limit", (json_int_t)s.parked_max, "fetches",
-	    (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes, "open_files",
-	    (json_int_t)s.open_files);
+	bool refused = r->refusal.text[0] != '\0';
+	json_t *more = json_pack("{s:i, s:s?, s:s?}", "pid", (int)r->keeper, "upgrade_program",
+				 refused ? r->refused : NULL, "upgrade_error",
+				 refused ? r->refusal.text : NULL);
+	int rc = all && more ? json_object_update(all, more) : -1;
+	json_decref(more);
+	if (rc == 0)
+		return all;
+	json_decref(all);
+	return NULL;
 }
 
 json_t *report_why(const struct report *r, const char *path)

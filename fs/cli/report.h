@@ -3,14 +3,18 @@
  * (an interface: members are added, never changed). Layer: fs/cli.
  *
  *	mountpoint, sources[] (those given), all (--all), version
- *	started     when the process that answers began to serve
+ *	started     when the process that answers began to serve; started_ms since the epoch
  *	state       "serving"; the client adds "restarting" (no worker at the moment),
  *	            "stale" (no process at all), "silent" and "detached"
  *	pid         the process to signal: the keeper, or the worker where that is gone
  *	worker_pid, generation (how many workers have served this mount)
  *	upgrade_program, upgrade_error   to what the last `upgrade` that failed was, and why;
  *	            or null
- *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}
+ *	cache       {directory, bytes, limit, floor, blobs, memory_bytes}, and, since that
+ *	            process began: hits, misses (opens of files whose bytes were here, or had
+ *	            to be fetched), evictions, evicted_bytes, verifications (hashed because
+ *	            somebody wanted what was there), mismatches (bytes, there or arriving, that
+ *	            were not the digest's), publish_failures
  *	hosts[]     {host, origin, mirror, state, until, errno, reason, since, requests,
  *	            bytes}: each registry (of --all: those that were entered), and after it
  *	            its mirrors in the order in which they are asked. state: "ok", "unknown"
@@ -18,9 +22,12 @@
  *	            are served as they were; "gated": the host asked us to wait;
  *	            "demoted": a mirror that gave wrong bytes. errno by
  *	            name; until (of the last two), errno, reason, since, and the origin of a
- *	            mirror may be null
+ *	            mirror may be null. requests and bytes of a registry are those of its
+ *	            mirrors too; host_bytes is what came from this host, and outcomes[] are
+ *	            its requests by how they ended (registry/source.h)
  *	passthrough, offline
  *	parked, fetches, nodes, open_files
+ *	transfers[], operations[], latency_bounds[], package_hosts[]: fs/cli/report_counts.h
  *
  * Times are UTC, as 2006-01-02T15:04:05Z; sizes are bytes.
  */
@@ -36,6 +43,7 @@ struct report {
 	struct fs *fs;          /* borrowed */
 	const char *mountpoint; /* borrowed */
 	char started[32];
+	int64_t started_ms; /* wall clock */
 	/* What a worker adds: */
 	struct pulls *pulls; /* borrowed; of fs/cli/pulls.h */
 	pid_t keeper;
@@ -48,6 +56,8 @@ struct report {
 void report_init(struct report *r, struct fs *fs, const char *mountpoint);
 /* New object, or NULL without memory. From memory only. */
 json_t *report_make(struct report *r);
+/* The same without what the keeper has to say (pid, upgrade_…): from any thread. */
+json_t *report_measure(const struct report *r);
 /* Another upgrade begins. */
 void report_forget_refusal(struct report *r);
 /* The object of `why --json`: what stands in the way of a path below the mountpoint.

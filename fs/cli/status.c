@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/keeper_file.h"
+#include "fs/cli/metrics_text.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
@@ -71,12 +73,22 @@ static json_t *collect(const struct mounts *mounts)
 	return c.all;
 }
 
+/* What watch(1) and its like say of the terminal that they write to. */
+static size_t told_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	unsigned long n = columns != NULL ? strtoul(columns, NULL, 10) : 0;
+	if (n == 0 || n > UINT16_MAX)
+		return 0;
+	return n < STATUS_WIDTH ? STATUS_WIDTH : n;
+}
+
 /* 0: no terminal, so whoever reads wants everything. */
 static size_t terminal_width(void)
 {
 	struct winsize size;
 	if (!isatty(STDOUT_FILENO))
-		return 0;
+		return told_width();
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < STATUS_WIDTH)
 		return STATUS_WIDTH;
 	return size.ws_col;
@@ -90,14 +102,24 @@ static int show_json(const json_t *mounts)
 	return CLI_DONE;
 }
 
-static int show_all(const struct mounts *mounts, bool json)
+static int show_metrics(const json_t *mounts)
+{
+	metrics_text(stdout, mounts);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return complain(CLI_FAILED, "cannot write the metrics");
+	return CLI_DONE;
+}
+
+static int show_all(const struct mounts *mounts, const struct cli_args *args)
 {
 	json_t *all = collect(mounts);
 	int status = CLI_DONE;
 	if (all == NULL)
 		return complain(CLI_FAILED, "out of memory");
-	if (json)
+	if (args->json)
 		status = show_json(all);
+	else if (args->metrics)
+		status = show_metrics(all);
 	else if (json_array_size(all) == 0)
 		puts("no mounts");
 	else
@@ -131,7 +153,7 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 			e->mountpoint);
 }
 
-static int show_one(const struct mounts_entry *e, bool json)
+static int show_one(const struct mounts_entry *e, const struct cli_args *args)
 {
 	json_t *list = json_array();
 	if (list == NULL || json_array_append_new(list, ask(e)) < 0) {
@@ -140,10 +162,12 @@ static int show_one(const struct mounts_entry *e, bool json)
 	}
 	const json_t *mount = json_array_get(list, 0);
 	int status = judge(e, mount);
-	if (json)
+	if (args->json)
 		(void)show_json(list);
+	else if (args->metrics)
+		(void)show_metrics(list);
 	else if (status == CLI_DONE)
-		status_show_one(stdout, mount);
+		status_show_one(stdout, mount, terminal_width());
 	json_decref(list);
 	return status;
 }
@@ -156,6 +180,8 @@ int status_main(const struct cli_args *args)
 	char path[PATH_MAX];
 	if (args->n_operands > 1)
 		return complain(CLI_USAGE, "status: give one MOUNTPOINT, or none for all");
+	if (args->json && args->metrics)
+		return complain(CLI_USAGE, "status: give --json or --metrics, not both");
 	if (mounts_read("/proc/self/mountinfo", &mounts, &err) < 0)
 		return complain(CLI_FAILED, "%s", err.text);
 	int status;
@@ -163,12 +189,12 @@ int status_main(const struct cli_args *args)
 	if (rc < 0)
 		status = complain(CLI_FAILED, "%s: %s", args->operands[0], strerror(-rc));
 	else if (args->n_operands == 0)
-		status = show_all(&mounts, args->json);
+		status = show_all(&mounts, args);
 	else if (mount == NULL)
 		status = complain(CLI_FAILED, "%s is not a wasmocifs mount; see 'wasmocifs status'",
 				  path);
 	else
-		status = show_one(mount, args->json);
+		status = show_one(mount, args);
 	mounts_release(&mounts);
 	return status;
 }

@@ -3,19 +3,15 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/units.h"
+#include "fs/cli/table.h"
 
-enum { COLUMN_MOUNTPOINT, COLUMN_SOURCE, COLUMN_STATE, COLUMN_CACHE, COLUMN_PID, COLUMNS };
-
-#define GAP       2
-#define WIDTH_MIN 12 /* what a mountpoint or source keeps, however wide the rest is */
-
-struct row {
-	struct err cell[COLUMNS]; /* printable text */
-};
+#define DIGEST_SHORT 12 /* characters of it that a person compares */
+#define NUMBER_MAX   32
 
 static void get(const json_t *object, const char *key, struct err *ret)
 {
@@ -96,107 +92,191 @@ static void get_source(const json_t *mount, struct err *ret)
 	}
 }
 
-static void fill(struct row *row, const json_t *mount)
+/* "97%", or nothing where nobody opened anything yet. */
+static const char *get_hits(const json_t *cache, char out[NUMBER_MAX])
+{
+	uint64_t hits = number(cache, "hits"), all = hits + number(cache, "misses");
+	if (all == 0)
+		return NULL;
+	snprintf(out, NUMBER_MAX, "%u%%", (unsigned)((double)hits * 100 / (double)all));
+	return out;
+}
+
+static const char *get_number(const json_t *object, const char *key, char out[NUMBER_MAX])
+{
+	if (number(object, key) == 0)
+		return NULL;
+	snprintf(out, NUMBER_MAX, "%" PRIu64, number(object, key));
+	return out;
+}
+
+/* "1.2G", as options are written: where there is little room. */
+static void format_short(uint64_t bytes, char out[UNITS_SIZE_MAX])
+{
+	units_format_size(bytes, out);
+	char *space = strchr(out, ' ');
+	if (space != NULL) {
+		space[0] = space[1];
+		space[1] = '\0';
+	}
+}
+
+static void add_mount(struct table *t, const json_t *mount)
 {
 	const json_t *cache = json_object_get(mount, "cache");
-	char used[UNITS_SIZE_MAX], limit[UNITS_SIZE_MAX];
-	get(mount, "mountpoint", &row->cell[COLUMN_MOUNTPOINT]);
-	get_source(mount, &row->cell[COLUMN_SOURCE]);
-	get_state(mount, &row->cell[COLUMN_STATE]);
-	(void)err_set(&row->cell[COLUMN_CACHE], 0, "-");
-	(void)err_set(&row->cell[COLUMN_PID], 0, "-");
-	if (json_is_object(cache)) {
-		units_format_size(number(cache, "bytes"), used);
-		units_format_size(number(cache, "limit"), limit);
-		(void)err_set(&row->cell[COLUMN_CACHE], 0, "%s/%s", used, limit);
+	struct err mountpoint, source, state;
+	char used[UNITS_SIZE_MAX], limit[UNITS_SIZE_MAX], of[2 * UNITS_SIZE_MAX + 1];
+	char hits[NUMBER_MAX], generation[NUMBER_MAX], pid[NUMBER_MAX];
+	get(mount, "mountpoint", &mountpoint);
+	get_source(mount, &source);
+	get_state(mount, &state);
+	format_short(number(cache, "bytes"), used);
+	format_short(number(cache, "limit"), limit);
+	snprintf(of, sizeof(of), "%s/%s", used, limit);
+	const char *cells[] = {mountpoint.text,
+			       source.text,
+			       state.text,
+			       json_is_object(cache) ? of : NULL,
+			       get_hits(cache, hits),
+			       get_number(mount, "generation", generation),
+			       get_number(mount, "pid", pid)};
+	(void)table_add(t, cells);
+}
+
+/* "until …: the reason" */
+static void get_reason(const json_t *host, struct err *ret)
+{
+	struct err reason, until;
+	bool waits = json_is_string(json_object_get(host, "until"));
+	get(host, "reason", &reason);
+	get(host, "until", &until);
+	(void)err_set(ret, 0, "%s%s%s%s", waits ? "until " : "", waits ? until.text : "",
+		      waits ? ": " : "", reason.text);
+}
+
+static struct table *make_hosts(const json_t *mount)
+{
+	static const char *const heads[] = {"HOST", "STATE", "RECEIVED", "REASON"};
+	struct table *t = table_new(heads, ARRAY_LEN(heads), 1u << 0 | 1u << 3);
+	size_t i;
+	json_t *host;
+	json_array_foreach (json_object_get(mount, "hosts"), i, host) {
+		struct err name, title, state, reason;
+		char bytes[UNITS_SIZE_MAX];
+		bool own = json_is_integer(json_object_get(host, "host_bytes"));
+		get(host, "host", &name);
+		get(host, "state", &state);
+		get_reason(host, &reason);
+		units_format_size(number(host, own ? "host_bytes" : "bytes"), bytes);
+		(void)err_set(&title, 0, "%s%s", name.text,
+			      json_is_true(json_object_get(host, "mirror")) ? " (mirror)" : "");
+		const char *cells[] = {title.text, state.text, bytes, reason.text};
+		if (t != NULL)
+			(void)table_add(t, cells);
 	}
-	if (number(mount, "pid") != 0)
-		(void)err_set(&row->cell[COLUMN_PID], 0, "%" PRIu64, number(mount, "pid"));
+	return t;
 }
 
-/* Code points; what is written is mostly one column each. */
-static size_t width(const char *s)
+/* The start of what tells it from others. */
+static void shorten(const char *digest, char out[DIGEST_SHORT + 1])
 {
-	size_t n = 0;
-	for (; *s != '\0'; s++)
-		n += ((unsigned char)*s & 0xC0) != 0x80;
-	return n;
+	const char *colon = strchr(digest, ':');
+	const char *hex = colon != NULL ? colon + 1 : digest;
+	size_t len = strnlen(hex, DIGEST_SHORT);
+	memcpy(out, hex, len);
+	out[len] = '\0';
 }
 
-static const char *skip(const char *s, size_t columns)
+static void add_transfer(struct table *t, const json_t *transfer, bool several)
 {
-	while (*s != '\0' && columns > 0) {
-		s++;
-		while (((unsigned char)*s & 0xC0) == 0x80)
-			s++;
-		columns--;
+	struct err source, repo, digest, of;
+	char shortened[DIGEST_SHORT + 1], have[UNITS_SIZE_MAX], all[UNITS_SIZE_MAX];
+	char amount[2 * UNITS_SIZE_MAX + 4], part[NUMBER_MAX], rate[UNITS_SIZE_MAX + 2] = "-";
+	uint64_t size = number(transfer, "size"), bytes = number(transfer, "bytes");
+	get(transfer, "source", &source);
+	get(transfer, "repository", &repo);
+	get(transfer, "digest", &digest);
+	shorten(digest.text, shortened);
+	units_format_size(bytes, have);
+	units_format_size(size, all);
+	snprintf(amount, sizeof(amount), "%s of %s", have, all);
+	double done = size > 0 ? (double)bytes * 100 / (double)size : 0;
+	snprintf(part, sizeof(part), "%u%%", (unsigned)(done < 100 ? done : 100));
+	if (json_is_true(json_object_get(transfer, "queued")))
+		snprintf(rate, sizeof(rate), "queued");
+	else if (json_is_integer(json_object_get(transfer, "rate"))) {
+		units_format_size(number(transfer, "rate"), rate);
+		strncat(rate, "/s", sizeof(rate) - strlen(rate) - 1);
 	}
-	return s;
+	(void)err_set(&of, 0, "%s%s%s", several ? source.text : "", several ? "/" : "", repo.text);
+	const char *cells[] = {shortened, of.text, amount, part, rate};
+	(void)table_add(t, cells);
 }
 
-/* Cut in the middle: both ends of a path tell something. */
-static void show_cell(FILE *f, const char *s, size_t columns, bool last)
+static struct table *make_transfers(const json_t *mount)
 {
-	size_t have = width(s);
-	if (have > columns) {
-		size_t head = (columns - 1) / 2;
-		fwrite(s, 1, (size_t)(skip(s, head) - s), f);
-		fputs("…", f);
-		fputs(skip(s, have - (columns - 1 - head)), f);
-		have = columns;
-	} else {
-		fputs(s, f);
+	static const char *const heads[] = {"TRANSFER", "OF", "BYTES", "DONE", "RATE"};
+	struct table *t = table_new(heads, ARRAY_LEN(heads), 1u << 1);
+	bool several = json_array_size(json_object_get(mount, "sources")) > 1 ||
+		       json_is_true(json_object_get(mount, "all"));
+	size_t i;
+	json_t *transfer;
+	json_array_foreach (json_object_get(mount, "transfers"), i, transfer) {
+		if (t != NULL)
+			add_transfer(t, transfer, several);
 	}
-	if (!last)
-		fprintf(f, "%*s", (int)(columns - have + GAP), "");
+	return t;
 }
 
-static void show_row(FILE *f, const struct row *row, const size_t widths[COLUMNS])
+static void show_if_any(FILE *f, const json_t *mount, const char *member,
+			struct table *(*make)(const json_t *mount), size_t columns)
 {
-	for (size_t i = 0; i < COLUMNS; i++)
-		show_cell(f, row->cell[i].text, widths[i], i + 1 == COLUMNS);
+	struct table *t = NULL;
+	if (json_array_size(json_object_get(mount, member)) > 0)
+		t = make(mount);
+	if (t != NULL)
+		table_show(f, t, 2, columns);
+	table_free(t);
+}
+
+/* Of several mounts each is named again. */
+static void show_parts(FILE *f, const json_t *mount, bool named, size_t columns)
+{
+	struct err mountpoint;
+	if (json_array_size(json_object_get(mount, "hosts")) == 0 &&
+	    json_array_size(json_object_get(mount, "transfers")) == 0)
+		return;
 	fputc('\n', f);
+	get(mount, "mountpoint", &mountpoint);
+	if (named)
+		fprintf(f, "%s\n", mountpoint.text);
+	show_if_any(f, mount, "hosts", make_hosts, columns);
+	show_if_any(f, mount, "transfers", make_transfers, columns);
 }
 
-/* The wider of mountpoint and source gives way, one column at a time. */
-static void fit(size_t widths[COLUMNS], size_t limit)
+/* Where a line is still too wide it is cut. */
+static void show_cut(FILE *f, const char *text, size_t columns)
 {
-	for (;;) {
-		size_t sum = GAP * (COLUMNS - 1);
-		for (size_t i = 0; i < COLUMNS; i++)
-			sum += widths[i];
-		size_t *wider = widths[COLUMN_MOUNTPOINT] >= widths[COLUMN_SOURCE]
-				    ? &widths[COLUMN_MOUNTPOINT]
-				    : &widths[COLUMN_SOURCE];
-		if (sum <= limit || *wider <= WIDTH_MIN)
-			return;
-		(*wider)--;
+	while (*text != '\0') {
+		size_t len = strcspn(text, "\n");
+		table_put_line(f, text, len, columns);
+		text += len + (text[len] == '\n');
 	}
 }
 
-void status_show_table(FILE *f, const json_t *mounts, size_t columns)
+static void write_table(FILE *f, const json_t *mounts, size_t columns)
 {
-	static const struct row head = {
-	    .cell = {{"MOUNTPOINT"}, {"SOURCE"}, {"STATE"}, {"CACHE"}, {"PID"}}};
+	static const char *const heads[] = {"MOUNTPOINT", "SOURCE", "STATE", "CACHE",
+					    "HITS",       "GEN",    "PID"};
+	struct table *t = table_new(heads, ARRAY_LEN(heads), 1u << 0 | 1u << 1);
 	size_t n = json_array_size(mounts);
-	size_t widths[COLUMNS];
-	struct row row;
-	for (size_t i = 0; i < COLUMNS; i++)
-		widths[i] = width(head.cell[i].text);
-	for (size_t r = 0; r < n; r++) {
-		fill(&row, json_array_get(mounts, r));
-		for (size_t i = 0; i < COLUMNS; i++) {
-			size_t w = width(row.cell[i].text);
-			widths[i] = w > widths[i] ? w : widths[i];
-		}
-	}
-	if (columns > 0)
-		fit(widths, columns);
-	show_row(f, &head, widths);
-	for (size_t r = 0; r < n; r++) {
-		fill(&row, json_array_get(mounts, r));
-		show_row(f, &row, widths);
-	}
+	for (size_t i = 0; i < n && t != NULL; i++)
+		add_mount(t, json_array_get(mounts, i));
+	if (t != NULL)
+		table_show(f, t, 0, columns);
+	table_free(t);
+	for (size_t i = 0; i < n; i++)
+		show_parts(f, json_array_get(mounts, i), n > 1, columns);
 }
 
 static void show_host(FILE *f, const json_t *host)
@@ -225,28 +305,35 @@ static void show_host(FILE *f, const json_t *host)
 static void show_cache(FILE *f, const json_t *cache)
 {
 	struct err dir;
-	char used[UNITS_SIZE_MAX], limit[UNITS_SIZE_MAX];
+	char used[UNITS_SIZE_MAX], limit[UNITS_SIZE_MAX], hits[NUMBER_MAX];
 	get(cache, "directory", &dir);
 	units_format_size(number(cache, "bytes"), used);
 	units_format_size(number(cache, "limit"), limit);
 	fprintf(f, "  cache     %s of %s in %" PRIu64 " blobs, %s\n", used, limit,
 		number(cache, "blobs"), dir.text);
+	if (get_hits(cache, hits) != NULL)
+		fprintf(f, "  opens     %s from the cache: %" PRIu64 " hits, %" PRIu64 " misses\n",
+			hits, number(cache, "hits"), number(cache, "misses"));
 }
 
-void status_show_one(FILE *f, const json_t *mount)
+static void write_one(FILE *f, const json_t *mount, size_t columns)
 {
-	struct row row;
-	struct err version, started;
-	fill(&row, mount);
+	struct err mountpoint, source, state, version, started;
+	get(mount, "mountpoint", &mountpoint);
+	get_source(mount, &source);
+	get_state(mount, &state);
 	get(mount, "version", &version);
 	get(mount, "started", &started);
-	fprintf(f, "%s\n", row.cell[COLUMN_MOUNTPOINT].text);
-	fprintf(f, "  source    %s\n", row.cell[COLUMN_SOURCE].text);
-	fprintf(f, "  state     %s\n", row.cell[COLUMN_STATE].text);
+	fprintf(f, "%s\n", mountpoint.text);
+	fprintf(f, "  source    %s\n", source.text);
+	fprintf(f, "  state     %s\n", state.text);
 	if (!json_is_object(json_object_get(mount, "cache")))
 		return;
-	fprintf(f, "  process   %s, version %s, since %s\n", row.cell[COLUMN_PID].text,
+	fprintf(f, "  process   %" PRIu64 ", version %s, since %s\n", number(mount, "pid"),
 		version.text, started.text);
+	if (number(mount, "generation") > 0)
+		fprintf(f, "  worker    %" PRIu64 ", generation %" PRIu64 "\n",
+			number(mount, "worker_pid"), number(mount, "generation"));
 	size_t i;
 	json_t *host;
 	json_array_foreach (json_object_get(mount, "hosts"), i, host) {
@@ -260,4 +347,28 @@ void status_show_one(FILE *f, const json_t *mount)
 	fprintf(
 	    f, "  work      %" PRIu64 " requests waiting, %" PRIu64 " fetches, %" PRIu64 " nodes\n",
 	    number(mount, "parked"), number(mount, "fetches"), number(mount, "nodes"));
+	show_if_any(f, mount, "transfers", make_transfers, columns);
+}
+
+static void show(FILE *to, const json_t *what, size_t columns,
+		 void (*write)(FILE *f, const json_t *what, size_t columns))
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	if (f == NULL)
+		return;
+	write(f, what, columns);
+	if (fclose(f) == 0)
+		show_cut(to, text, columns);
+}
+
+void status_show_table(FILE *f, const json_t *mounts, size_t columns)
+{
+	show(f, mounts, columns, write_table);
+}
+
+void status_show_one(FILE *f, const json_t *mount, size_t columns)
+{
+	show(f, mount, columns, write_one);
 }

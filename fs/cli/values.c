@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/units.h"
+#include "fs/capabilities.h"
 #include "fs/cli/path.h"
 #include "fs/cli/suggest.h"
 #include "registry/host_name.h"
@@ -83,6 +84,44 @@ int value_file(const char *name, const char *value, char **to, struct err *err)
 	int rc = absolute(name, value, "file", &path, err);
 	if (rc == 0)
 		rc = open_file(name, value, path, &fd, err);
+	if (rc < 0)
+		return rc;
+	free(*to);
+	*to = steal_ptr(&path);
+	return 0;
+}
+
+static int check_output(const char *name, const char *value, const char *path, struct err *err)
+{
+	struct stat st;
+	AUTO_FREE char *dir = strdup(path);
+	if (dir == NULL)
+		return err_set(err, -ENOMEM, "out of memory");
+	char *slash = strrchr(dir, '/');
+	slash[slash == dir] = '\0';
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, "%s: %s is %s; give a file", name, value,
+			       S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		return err_set(err, -EINVAL, "%s: %s is no directory; make it first: mkdir -p %s",
+			       name, dir, dir);
+	int rc = capabilities_access(dir, W_OK | X_OK);
+	if (rc == -EACCES && geteuid() == 0)
+		return err_set(err, -EINVAL,
+			       "%s: %s is another user's (%u), and the process that serves gives "
+			       "up root's right to write there; allow it: setfacl -m u:0:rwx %s",
+			       name, dir, (unsigned)st.st_uid, dir);
+	return rc < 0
+		   ? err_set(err, -EINVAL, "%s: cannot write in %s: %s", name, dir, strerror(-rc))
+		   : 0;
+}
+
+int value_output(const char *name, const char *value, char **to, struct err *err)
+{
+	AUTO_FREE char *path = NULL;
+	int rc = absolute(name, value, "file", &path, err);
+	if (rc == 0)
+		rc = check_output(name, value, path, err);
 	if (rc < 0)
 		return rc;
 	free(*to);

@@ -22,6 +22,9 @@ NODISCARD int value_certificates(const char *name, const char *value, char **to,
 NODISCARD int value_path(const char *name, const char *value, char **to, struct err *err);
 /* true or false; NULL is true. */
 NODISCARD int value_flag(const char *name, const char *value, bool *to, struct err *err);
+/* A file that will be written anew again and again, by the process that serves: it need not exist,
+ * and its directory must, and be one that this user may write in, root too by its mode. */
+NODISCARD int value_output(const char *name, const char *value, char **to, struct err *err);
 NODISCARD int value_size(const char *name, const char *value, uint64_t least, uint64_t *to,
 			 struct err *err);
 NODISCARD int value_duration(const char *name, const char *value, int64_t least_ms, int64_t *to,

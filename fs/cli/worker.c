@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "fs/cli/command.h"
 #include "fs/cli/link.h"
+#include "fs/cli/metrics_file.h"
 #include "fs/cli/privileges.h"
 #include "fs/cli/pulls.h"
 #include "fs/cli/report.h"
@@ -21,6 +22,7 @@ struct serving {
 	struct fs *fs;
 	char title[FS_TITLE_MAX];
 	const char *mountpoint; /* borrowed */
+	const char *metrics;    /* borrowed: the file of them, or NULL */
 	int link;
 	struct link_message task; /* LINK_SERVE */
 	struct report report;
@@ -187,11 +189,22 @@ static void drop_privileges(const struct serving *s)
 		log_warning("mount", "%s: %s", s->mountpoint, err.text);
 }
 
+/* A mount without is better than none. */
+static struct metrics_file *start_metrics(const struct serving *s)
+{
+	struct metrics_file *m = NULL;
+	struct err err;
+	if (s->metrics != NULL && metrics_file_new(s->metrics, &s->report, &m, &err) < 0)
+		log_warning("metrics", "%s", err.text);
+	return m;
+}
+
 /* 0: the mount has ended, or was told to. */
 static int run(struct serving *s, struct err *err)
 {
 	struct control *control = NULL;
 	struct stop *stop = NULL;
+	struct metrics_file *metrics = NULL;
 	int rc = connect_fs(s, err);
 	if (rc < 0)
 		return rc;
@@ -205,13 +218,18 @@ static int run(struct serving *s, struct err *err)
 	rc = stop_new(s->fs, s->mountpoint, &stop, err);
 	if (rc == 0)
 		rc = control_new(s->task.minor, ops, ARRAY_LEN(ops), &s->report, &control, err);
-	if (rc == 0)
+	if (rc == 0) {
+		metrics = start_metrics(s);
 		rc = fs_serve(s->fs, on_ready, s, err);
+	}
 	if (stop != NULL)
 		stop_ending(stop);
 	/* If the keeper was not told to stop, another worker is to follow. */
 	if (rc == 0 && stop_was_signalled(stop))
 		rc = err_set(err, -EINTR, "told to end by a signal");
+	metrics_file_free(metrics);
+	if (rc == 0)
+		metrics_file_remove(s->metrics);
 	control_free(control);
 	pulls_release(&pulls);
 	fs_free(s->fs);
@@ -227,6 +245,7 @@ int worker_main(const struct cli_args *args)
 		return complain(CLI_USAGE, "serve is what a mount starts by itself; "
 					   "see 'wasmocifs mount --help'");
 	struct serving s = {.mountpoint = args->operands[args->n_operands - 1],
+			    .metrics = args->metrics_file,
 			    .link = args->keeper_fd};
 	/* It was started by a descriptor, and would be called by its number. */
 	(void)prctl(PR_SET_NAME, "wasmocifs");

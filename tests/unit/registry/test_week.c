@@ -42,6 +42,11 @@ int64_t clock_ms(void)
 	return now_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_us(void)
+{
+	return 1000 * now_ms(CLOCK_MONOTONIC);
+}
+
 int64_t clock_wall_ms(void)
 {
 	return now_ms(CLOCK_REALTIME);

@@ -47,6 +47,8 @@ static const char *good_value(const struct option_spec *o)
 		return "/proc/version";
 	case OPTION_CERTIFICATES:
 		return pem;
+	case OPTION_OUTPUT:
+		return "/tmp/metrics.prom";
 	case OPTION_SIZE:
 		return "64M";
 	case OPTION_DURATION:
@@ -86,6 +88,7 @@ static void assert_arrived(const struct option_spec *o)
 	case OPTION_CERTIFICATES:
 	case OPTION_CONFIG:
 	case OPTION_TEXT:
+	case OPTION_OUTPUT:
 		assert_string_equal(*(char *const *)at, good_value(o));
 		break;
 	case OPTION_SIZE:

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static char *render(const json_t *mounts, bool one)
 	FILE *f = open_memstream(&text, &len);
 	assert_non_null(f);
 	if (one)
-		status_show_one(f, json_array_get(mounts, 0));
+		status_show_one(f, json_array_get(mounts, 0), STATUS_WIDTH);
 	else
 		status_show_table(f, mounts, STATUS_WIDTH);
 	fclose(f);
@@ -47,10 +48,31 @@ static void test_small(void **state)
 	(void)state;
 	json_t *all = json_pack("[o]", make("/mnt/oci", "ghcr.io", "ok"));
 	char *text = render(all, false);
-	assert_string_equal(text, "MOUNTPOINT  SOURCE   STATE  CACHE              PID\n"
-				  "/mnt/oci    ghcr.io  ok     1023 MiB/1023 GiB  1234567\n");
+	assert_string_equal(text, "MOUNTPOINT  SOURCE   STATE  CACHE        HITS  GEN  PID\n"
+				  "/mnt/oci    ghcr.io  ok     1023M/1023G  -     -    1234567\n"
+				  "\n"
+				  "  HOST     STATE  RECEIVED  REASON\n"
+				  "  ghcr.io  ok     0 B       connect: refused\n");
 	free(text);
 	json_decref(all);
+}
+
+static int count_fitting(const char *text)
+{
+	int lines = 0;
+	for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1, lines++) {
+		if (columns(line) > STATUS_WIDTH)
+			fail_msg("%zu columns: %.*s", columns(line), (int)strcspn(line, "\n"),
+				 line);
+	}
+	return lines;
+}
+
+static json_t *make_long(void)
+{
+	return make("/home/somebody/projects/très-très-long/and/deeper/still/mountpoint",
+		    "registry.europe-west4.example.com:5000/team/component-model/nightly",
+		    "unknown");
 }
 
 /* However long the words are, 80 columns, with both ends of them. */
@@ -58,18 +80,55 @@ static void test_fits(void **state)
 {
 	(void)state;
 	json_t *all = json_pack(
-	    "[o, o, o]",
-	    make("/home/somebody/projects/très-très-long/and/deeper/still/mountpoint",
-		 "registry.europe-west4.example.com:5000/team/component-model/nightly", "unknown"),
+	    "[o, o, o]", make_long(),
 	    make("/m", "oci:/srv/a/layout/in/some/directory/far/away/from/the/root", "down"),
 	    make("/a/b", "x", "ok"));
 	char *text = render(all, false);
-	int lines = 0;
-	for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1, lines++)
-		assert_true(columns(line) <= STATUS_WIDTH);
-	assert_int_equal(lines, 4);
-	assert_non_null(strstr(text, "mountpoint "));
+	assert_int_equal(count_fitting(text), 4 + 3 * 4);
+	assert_non_null(strstr(text, "point "));
 	assert_non_null(strstr(text, "nightly "));
+	free(text);
+	json_decref(all);
+}
+
+/* Sixty-four hosts, mirrors, and what comes from them: the same, also of one mount, and where
+ * numbers are as large as can be. */
+static void test_fits_with_much(void **state)
+{
+	(void)state;
+	json_t *mount = make_long(), *hosts = json_array(), *transfers = json_array();
+	for (int i = 0; i < 64; i++) {
+		char name[256];
+		snprintf(name, sizeof(name), "registry-%02d.%0200d.example.com:65535", i, i);
+		(void)json_array_append_new(
+		    hosts, json_pack("{s:s, s:s, s:b, s:s, s:s, s:I, s:I}", "host", name, "state",
+				     "demoted", "mirror", i % 3 == 1, "until",
+				     "2006-01-02T15:04:05Z", "reason", name, "bytes",
+				     (json_int_t)INT64_MAX, "requests", (json_int_t)INT64_MAX));
+		(void)json_array_append_new(
+		    transfers,
+		    json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "source", name, "repository",
+			      name, "digest", "sha256:0123456789abcdef0123456789abcdef", "size",
+			      (json_int_t)INT64_MAX, "bytes", (json_int_t)(INT64_MAX - 1) / 64 * i,
+			      "rate", (json_int_t)INT64_MAX / 1000, "queued", i % 5 == 1));
+	}
+	(void)json_object_set_new(mount, "hosts", hosts);
+	(void)json_object_set_new(mount, "transfers", transfers);
+	(void)json_object_set_new(mount, "generation", json_integer(UINT32_MAX));
+	json_t *cache = json_object_get(mount, "cache");
+	(void)json_object_set_new(cache, "hits", json_integer(INT64_MAX));
+	json_t *all = json_pack("[o]", mount);
+	char *text = render(all, false);
+	assert_int_equal(count_fitting(text), 2 + 1 + 1 + 64 + 1 + 64);
+	assert_non_null(strstr(text, "registry-63."));
+	assert_non_null(strstr(text, "\n  0123456789ab  registry-62."));
+	assert_non_null(strstr(text, "queued"));
+	assert_non_null(strstr(text, " 98%"));
+	assert_non_null(strstr(text, " 100% "));
+	free(text);
+	text = render(all, true);
+	(void)count_fitting(text);
+	assert_non_null(strstr(text, "\n  0123456789ab  "));
 	free(text);
 	json_decref(all);
 }
@@ -105,9 +164,8 @@ static void test_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_small),
-	    cmocka_unit_test(test_fits),
-	    cmocka_unit_test(test_one),
+	    cmocka_unit_test(test_small),          cmocka_unit_test(test_fits),
+	    cmocka_unit_test(test_fits_with_much), cmocka_unit_test(test_one),
 	    cmocka_unit_test(test_hostile),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
