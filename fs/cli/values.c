@@ -106,7 +106,7 @@ static int check_output(const char *name, const char *value, const char *path, s
 		return err_set(err, -EINVAL, "%s: %s is no directory; make it first: mkdir -p %s",
 			       name, dir, dir);
 	int rc = capabilities_access(dir, W_OK | X_OK);
-	if (rc == -EACCES && geteuid() == 0)
+	if (rc == -EACCES && geteuid() == 0 && st.st_uid != 0)
 		return err_set(err, -EINVAL,
 			       "%s: %s is another user's (%u), and the process that serves gives "
 			       "up root's right to write there; allow it: setfacl -m u:0:rwx %s",
