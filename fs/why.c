@@ -53,7 +53,8 @@ static const char *hint_of_errno(int code)
 		return "the registry, or a proxy on the way, does not speak as it should; see what "
 		       "it says to curl";
 	case EFBIG:
-		return "a larger --cache-size may help, if it is not a manifest";
+		return "mount with a larger --cache-size; what comes has to fit into it as a "
+		       "whole, and what is unpacked of it too";
 	case ENOSPC:
 		return "make room on the disk of the cache, or mount with another --cache";
 	case EOPNOTSUPP:
@@ -73,22 +74,35 @@ static const char *hint_of_errno(int code)
 
 /* Where a text says more of the cause than the errno does. */
 static const struct {
+	int code; /* only of this one; 0: of any */
 	const char *text, *hint;
 } hints[] = {
-    {"--offline", "mount without --offline to have it fetched"},
-    {"--allow-host", "whoever mounts can name that host with --allow-host, or log in there (docker "
-		     "login, podman login): that counts at the next try, without a remount"},
-    {"mount that registry by its own name",
+    {EFBIG, "an answer of ",
+     "no manifest and no listing is taken that is so large; it has to be published smaller"},
+    {EOPNOTSUPP, "schema 1",
+     "it is of the time before digests; publish it anew: pull it, and push it with a tool of "
+     "today"},
+    {EPROTO, "certificate",
+     "trust its certificate with --ca-file, or in the certs.d of that host; or see whether it has "
+     "expired (curl -v https://HOST/v2/)"},
+    {EHOSTUNREACH, "resolve",
+     "check the spelling of the host, and whether this machine's DNS answers (getent hosts HOST)"},
+    {0, "--offline", "mount without --offline to have it fetched"},
+    {0, "--allow-host",
+     "whoever mounts can name that host with --allow-host, or log in there (docker "
+     "login, podman login): that counts at the next try, without a remount"},
+    {0, "mount that registry by its own name",
      "its login is used below a mount of that registry only, not where another one sends us there"},
-    {"limit of open files", "close files that are open in the mount; for good, raise the limit"},
-    {"in this mount, which has",
+    {0, "limit of open files", "close files that are open in the mount; for good, raise the limit"},
+    {0, "in this mount, which has",
      "check the spelling; or mount with --all, which has any host by its name"},
 };
 
 const char *why_hint(int code, const char *text)
 {
 	for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
-		if (strstr(text, hints[i].text))
+		bool meant = hints[i].code == 0 || hints[i].code == -code;
+		if (meant && strstr(text, hints[i].text))
 			return hints[i].hint;
 	}
 	return hint_of_errno(code);
@@ -104,7 +118,7 @@ static void say(struct why *w, enum why_state state, int code, int64_t wall_ms, 
 }
 
 /* Of whichever registry was asked for it last. */
-static bool blob_has_failed(const struct walk *k, struct failure *ret)
+static bool blob_has_failed(const struct walk *k, struct failure *ret, struct site **ret_site)
 {
 	struct site *site;
 	struct failure f;
@@ -119,6 +133,7 @@ static bool blob_has_failed(const struct walk *k, struct failure *ret)
 		    (found && f.wall_ms <= ret->wall_ms))
 			continue;
 		*ret = f;
+		*ret_site = site;
 		found = true;
 	}
 	return found;
@@ -126,13 +141,50 @@ static bool blob_has_failed(const struct walk *k, struct failure *ret)
 
 /* What is missing is known by its want. The size of a blob that did not arrive is asked
  * for anew, and then it is that blob's failure which tells why. */
-static bool has_failed(const struct walk *k, struct failure *ret)
+static bool has_failed(const struct walk *k, struct failure *ret, struct site **ret_site)
 {
 	const struct want *w = &k->op->want;
+	*ret_site = k->op->site;
 	bool own =
 	    w->kind != WANT_BLOB && failures_find(fetcher_failures(k->op->site->fetcher), w, ret);
 	bool of_blob = w->kind == WANT_BLOB || w->kind == WANT_NAMED;
-	return own || (of_blob && blob_has_failed(k, ret));
+	return own || (of_blob && blob_has_failed(k, ret, ret_site));
+}
+
+/* What is a word of whoever was asked, and no fault or limit of ours. */
+static bool is_answer(const struct want *w, int code)
+{
+	switch (-code) {
+	case EFBIG: /* a blob's size is known before */
+		return w->kind != WANT_BLOB && w->kind != WANT_LAYER && w->kind != WANT_ROOTFS &&
+		       w->kind != WANT_MEMBER;
+	case ENOSPC:
+	case ENOMEM:
+	case EIO:
+	case ENOEXEC:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void say_failure(struct walk *k, const struct failure *f, const struct site *site)
+{
+	say(k->why, WHY_FAILED, f->code, f->wall_ms, f->err.text);
+	if (is_answer(&k->op->want, f->code))
+		snprintf(k->why->asked, sizeof(k->why->asked), "%s", source_title(site->source));
+}
+
+/* Nobody asks it now: because nobody is to be asked, or because of what it did last. */
+static void say_refusal(struct walk *k, int code, const char *text)
+{
+	struct source_health health;
+	struct source *source = k->op->site->source;
+	source_health(source, &health);
+	bool offline = k->op->fs->o.offline;
+	say(k->why, WHY_FAILED, code, offline ? 0 : health.since_ms, text);
+	if (!offline)
+		snprintf(k->why->asked, sizeof(k->why->asked), "%s", source_title(source));
 }
 
 static void explain_want(struct walk *k)
@@ -141,13 +193,14 @@ static void explain_want(struct walk *k)
 	struct fetcher *fetcher = k->op->site->fetcher;
 	struct failure f;
 	struct err err = {""};
-	if (has_failed(k, &f)) {
-		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
+	struct site *site;
+	if (has_failed(k, &f, &site)) {
+		say_failure(k, &f, site);
 		return;
 	}
 	int refused = fetch_refused_for(fetcher, &k->op->want, k->op->repo, &err);
 	if (refused)
-		say(k->why, WHY_FAILED, refused, 0, err.text);
+		say_refusal(k, refused, err.text);
 	else if (k->op->want.kind == WANT_INDEX)
 		say(k->why, WHY_FINE, 0, 0,
 		    "it is made when it is opened, and did not fail lately");
@@ -167,7 +220,7 @@ static void explain(struct walk *k, int code)
 	else if (code == -EAGAIN) /* its host has no site yet */
 		say(k->why, WHY_UNASKED, 0, 0, "nobody has asked that registry for anything yet");
 	else if (said)
-		say(k->why, WHY_FAILED, f.code, f.wall_ms, f.err.text);
+		say_failure(k, &f, k->op->site);
 	else if (code == -ENOENT && !text[0])
 		say(k->why, WHY_FAILED, code, 0,
 		    "there can be no such name here, or the manifest names none");

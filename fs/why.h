@@ -14,8 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-
-struct fs;
+#include "fs/fs.h"
 
 enum why_state {
 	WHY_FINE,    /* it is there, and needs nothing to be read */
@@ -29,6 +28,9 @@ struct why {
 	int code;          /* WHY_FAILED: -errno */
 	int64_t wall_ms;   /* WHY_FAILED: when; 0: it is so now */
 	char text[ERR_TEXT_MAX];
+	/* WHY_FAILED: the registry or layout (source_title) whose answer, or silence, that was; "":
+	 * nobody was asked, or it is no word of theirs. */
+	char asked[FS_TITLE_MAX];
 	const char *hint; /* WHY_FAILED: what to do about it; static */
 };
 

@@ -210,9 +210,10 @@ json_t *report_why(const struct report *r, const char *path)
 	char since[32];
 	fs_why(r->fs, path != NULL ? path : "", &w);
 	format_time(w.wall_ms, since);
-	return json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s?}", "path", w.at, "state",
+	return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s?}", "path", w.at, "state",
 			 states[w.state], "errno", w.code ? errno_name(w.code) : NULL, "since",
-			 w.wall_ms ? since : NULL, "text", w.text, "hint", w.hint);
+			 w.wall_ms ? since : NULL, "asked", w.asked[0] ? w.asked : NULL, "text",
+			 w.text, "hint", w.hint);
 }
 
 json_t *report_refresh(const struct report *r, const char *path, struct err *err)

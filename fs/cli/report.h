@@ -65,6 +65,7 @@ void report_forget_refusal(struct report *r);
  *	path      how far it leads, below the mountpoint
  *	state     "fine", "failed", "unasked"
  *	errno, since, hint   of "failed"; since is null where it is so now
+ *	asked     of "failed": who gave that answer, or none; null where nobody was asked
  *	text
  */
 json_t *report_why(const struct report *r, const char *path);

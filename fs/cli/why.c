@@ -27,6 +27,10 @@ static void show(const struct mounts_entry *e, const json_t *answer)
 	line("state", answer, "state");
 	line("errno", answer, "errno");
 	line("why", answer, "text");
+	line("asked", answer, "asked");
+	if (json_is_string(json_object_get(answer, "hint")) &&
+	    !json_is_string(json_object_get(answer, "since")))
+		puts("  when    it is so now, whenever it is tried");
 	line("when", answer, "since");
 	line("do", answer, "hint");
 }

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wasmocifs why PATH`: every failure can be explained afterwards, and explaining asks nobody."""
 
+import calendar
+import contextlib
 import json
 import os
 import time
-from errno import EACCES, EBADMSG, EBUSY, EHOSTUNREACH, ENOENT, ENOEXEC, EPROTO, errorcode
+import types
+from errno import (EACCES, EBADMSG, EBUSY, EFBIG, EHOSTUNREACH, EIO, ENOENT, ENOEXEC, ENOSPC, EOPNOTSUPP, EPROTO, ETIMEDOUT,
+                   errorcode)
 
 import pytest
 
 import samples
-from harness import Child, opens, raises, read, run, until
+from disturb import Disturbance, library
+from harness import SCALE, Child, opens, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -179,3 +184,141 @@ def test_paths_of_other_mounts(mount, registry, binary, work):
     m.kill()
     result = run([binary, "why", f"{m}/x"], env=m.env)
     assert result.code == 1 and "has died" in result.err
+
+
+# --- every errno of DESIGN, "Errors" ---
+#
+# Each case: how to bring it about, what the path is, who is named as asked (True: the registry; False: nobody), a word of
+# the cause, a word of the next step. EKEYREJECTED is reserved: nothing gives it yet.
+
+
+def _blob(fault, *options):
+    def make(world):
+        world.image = samples.push_wasm(world.registry.store, "demo/app", "v1", size=20_000)
+        world.registry.on(None, "/blobs/", fault())
+        return world.mount(None, "--timeout", "2s", *options), "demo/app:v1/main.wasm", read
+    return make
+
+
+def _nothing(world):
+    samples.push_wasm(world.registry.store, "demo/app", "v1")
+    return world.mount(), "demo/app:nope", os.readlink
+
+
+def _no_name(world):
+    return world.mount(), "demo/UPPER", os.stat
+
+
+def _down(world):
+    world.registry.stop()
+    return world.mount(), "demo/app:v1", os.readlink
+
+
+def _offline(world):
+    return world.mount(None, "--offline"), "demo/app:v1", os.readlink
+
+
+def _not_wasm(world):
+    samples.push_wasm(world.registry.store, "demo/fake", "v1", b"\x7fELF" + samples.noise(500))
+    return world.mount(), "demo/fake:v1/main.wasm", read
+
+
+def _large_blob(world):
+    samples.push_wasm(world.registry.store, "demo/big", "v1", size=6 << 20)
+    return world.mount(None, "--cache-size", "4M"), "demo/big:v1/main.wasm", read
+
+
+def _large_manifest(world):
+    data = b'{"schemaVersion":2,"annotations":{"x":"' + b"x" * (5 << 20) + b'"}}'
+    world.registry.store.add_manifest("demo/big", data, "application/vnd.oci.image.manifest.v1+json", "v1")
+    return world.mount(), "demo/big:v1", os.readlink
+
+
+def _schema_1(world):
+    world.registry.store.add_manifest("demo/old", b'{"schemaVersion":1,"name":"demo/old","tag":"v1","fsLayers":[]}',
+                                      "application/vnd.docker.distribution.manifest.v1+json", "v1")
+    return world.mount(), "demo/old:v1/", os.listdir
+
+
+def _odd_digest(world):
+    return world.mount(), "demo/app@blake9:" + "ab" * 20, os.readlink
+
+
+def _disturbed(world, size, *codes, **more):
+    path = library(world.binary)
+    if not path.exists() or SCALE < 1:
+        pytest.skip("needs tests/e2e/disturb.so, which does not go together with a sanitizer's runtime")
+    disturbance = Disturbance(path, world.work / "wishes", world.work / "cache")
+    samples.push_wasm(world.registry.store, "demo/app", "v1", size=size)
+    m = world.mount(env=disturbance.env)
+    os.stat(m / "demo/app:v1/main.wasm")
+    world.enter(disturbance.faults(*codes, **more))
+    return m, "demo/app:v1/main.wasm", read
+
+
+def _no_room(world):
+    return _disturbed(world, 70 << 20, ENOSPC, changes_only=True)
+
+
+def _broken_disk(world):
+    return _disturbed(world, 20_000, EIO)
+
+
+CASES = {
+    "ENOENT of the registry": (ENOENT, _nothing, True, "404", "spelling"),
+    "ENOENT by grammar": (ENOENT, _no_name, False, "no such name", "spelling"),
+    "EACCES": (EACCES, _blob(lambda: b.error(403, "DENIED", "pay first")), True, "pay first", "docker login"),
+    "EHOSTUNREACH, 5xx": (EHOSTUNREACH, _blob(lambda: b.error(503, "UNAVAILABLE", "later")), True, "503", "curl"),
+    "EHOSTUNREACH, refused": (EHOSTUNREACH, _down, True, "onnect", "curl"),
+    "EHOSTUNREACH, offline": (EHOSTUNREACH, _offline, False, "--offline", "without --offline"),
+    "ETIMEDOUT": (ETIMEDOUT, _blob(lambda: b.silent()), True, "", "--timeout"),
+    "EBUSY": (EBUSY, _blob(lambda: b.too_many(12)), True, "429", "limits requests"),
+    "EBADMSG": (EBADMSG, _blob(lambda: b.flip(1000)), True, "digest", "nothing of it was kept"),
+    "EPROTO": (EPROTO, _blob(lambda: b.answer(418, "short and stout")), True, "418", "curl"),
+    "EFBIG of a blob": (EFBIG, _large_blob, False, "cache", "--cache-size"),
+    "EFBIG of a manifest": (EFBIG, _large_manifest, True, "4194304", "publish"),
+    "ENOSPC": (ENOSPC, _no_room, False, "do not fit into memory either", "make room"),
+    "EOPNOTSUPP, digest": (EOPNOTSUPP, _odd_digest, False, "blake9", "sha256"),
+    "EOPNOTSUPP, schema 1": (EOPNOTSUPP, _schema_1, True, "schema 1", "publish it anew"),
+    "ENOEXEC": (ENOEXEC, _not_wasm, False, "no WebAssembly", "layers/"),
+    "EIO": (EIO, _broken_disk, False, "cache", "journalctl"),
+}
+NAMES = {EOPNOTSUPP: "EOPNOTSUPP"}  # Python has another one for the same number
+
+
+@pytest.fixture
+def world(mount, registry, binary, work):
+    with contextlib.ExitStack() as stack:
+        yield types.SimpleNamespace(mount=mount, registry=registry, binary=binary, work=work, enter=stack.enter_context)
+        registry.heal()
+        registry.start()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_errno(world, case):
+    """What failed, when, who was asked, what to do: in the words for people, and as JSON."""
+    code, make, asked, cause, step = CASES[case]
+    m, path, touch = make(world)
+    before = time.time()
+    with raises(code):
+        touch(m / path)
+    answer = why(m, path)
+    text = why(m, path, json_too=False)
+    print(text)
+    name = NAMES.get(code) or errorcode[code]
+    assert answer["state"] == "failed" and answer["errno"] == name and f"\n  errno   {name}\n" in text
+    assert cause in answer["text"] and f"\n  why     {answer['text']}\n" in text
+    assert step in answer["hint"] and text.endswith(f"\n  do      {answer['hint']}\n")
+    assert answer["asked"] == (world.registry.address if asked else None)
+    assert (f"\n  asked   {world.registry.address}\n" in text) == bool(asked)
+    if asked:
+        assert world.registry.address in answer["text"]
+        then = calendar.timegm(time.strptime(answer["since"], "%Y-%m-%dT%H:%M:%SZ"))
+        assert int(before) <= then <= time.time()
+    assert text.count("\n  when    ") == 1
+    assert (answer["since"] or "it is so now") in text
+
+
+def test_every_errno_is_here():
+    design = {ENOENT, EACCES, EHOSTUNREACH, ETIMEDOUT, EBUSY, EBADMSG, EPROTO, EFBIG, ENOSPC, EOPNOTSUPP, ENOEXEC, EIO}
+    assert {case[0] for case in CASES.values()} == design
