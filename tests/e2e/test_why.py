@@ -157,6 +157,9 @@ def test_a_host_that_wants_to_be_left_alone(mount, registry, image):
     assert (host["state"], host["errno"]) == ("gated", "EBUSY") and host["until"] and "slow down" in host["reason"]
     said = run([m.binary, "why", m / "demo/app:v1/main.wasm"], env=m.env).out
     assert "429" in said and "EBUSY" in said
+    other = why(m, "demo/never:v1")
+    assert (other["state"], other["errno"], other["asked"]) == ("failed", "EBUSY", registry.address)
+    assert "it has asked us to wait until" in other["text"] and other["since"] == host["since"], "by what it did last, and when"
     rule.remove()
     until(lambda: opens(m / "demo/app:v1/main.wasm"), 30, what="the host being asked again")
     assert registry.count() > asked and state_of(m)["state"] == "ok"
