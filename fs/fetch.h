@@ -69,8 +69,6 @@ bool fetch_is_cached(struct fetcher *f, const struct want *w);
  * to be down, and -EHOSTUNREACH for what --offline would have to ask. */
 NODISCARD int fetch_park(struct fetcher *f, const struct want *want, const char *repo,
 			 struct waiter *w, struct err *err);
-/* Whether the cache alone can answer. */
-bool fetch_is_cached(struct fetcher *f, const struct want *w);
 /* Whether the origin would not be asked now: 0, or why not; and not for this. */
 int fetch_refused(struct fetcher *f, struct err *err);
 int fetch_refused_for(struct fetcher *f, const struct want *want, const char *repo,
