@@ -645,13 +645,16 @@ void flights_free(struct flights *f)
 	free(f);
 }
 
-static bool is_transfer(const struct flight *fl, bool begun) REQUIRES(fl->flights->lock)
+static bool is_transfer(const struct flights *f, const struct flight *fl, bool begun)
+    REQUIRES(f->lock)
 {
+	(void)f;
 	return fl->want.kind == WANT_BLOB && !fl->want.local && !fl->cancelled &&
 	       fl->begun == begun;
 }
 
-static struct flight_transfer look(const struct flight *fl) REQUIRES(fl->flights->lock)
+static struct flight_transfer look(const struct flights *f, const struct flight *fl)
+    REQUIRES(f->lock)
 {
 	struct flight_transfer t = {.digest = fl->want.digest,
 				    .size = fl->want.size,
@@ -659,6 +662,7 @@ static struct flight_transfer look(const struct flight *fl) REQUIRES(fl->flights
 				    .received = atomic_load(&fl->progress),
 				    .begun_ms = fl->begun_ms};
 	const struct waiter *w;
+	(void)f;
 	memcpy(t.repo, fl->repo, sizeof(t.repo));
 	TAILQ_FOREACH (w, &fl->waiters, in_flight)
 		t.waiters++;
@@ -671,8 +675,8 @@ size_t flights_transfers(struct flights *f, struct flight_transfer *ret, size_t 
 	lock_take(&f->lock);
 	for (int begun = 1; begun >= 0; begun--) {
 		for (const struct flight *fl = f->table; fl && n < max; fl = fl->hh.next) {
-			if (is_transfer(fl, begun))
-				ret[n++] = look(fl);
+			if (is_transfer(f, fl, begun))
+				ret[n++] = look(f, fl);
 		}
 	}
 	lock_drop(&f->lock);

@@ -73,12 +73,11 @@ static const struct command table[] = {
 	.id = CLI_STATUS,
 	.operands = "[options] [MOUNTPOINT]",
 	.summary = "show mounts, their registries and caches",
-	.text =
-	    "Shows your mounts (as root: everybody's), or one of them in detail. Asks the\n"
-	    "processes that serve them and never touches a mount.\n"
-	    "\n"
-	    "On a terminal the table fits its width (at least 80 columns); elsewhere nothing is\n"
-	    "cut, unless COLUMNS says how wide it may be, as below `watch`.\n",
+	.text = "Shows your mounts (as root: everybody's), or one of them in detail. Asks the\n"
+		"processes that serve them and never touches a mount.\n"
+		"\n"
+		"On a terminal the table fits its width (at least 80 columns); elsewhere\n"
+		"nothing is cut, unless COLUMNS says how wide it may be, as under watch(1).\n",
 	.examples = "  wasmocifs status\n"
 		    "  wasmocifs status /mnt/oci\n"
 		    "  wasmocifs status --metrics\n"

@@ -60,8 +60,10 @@ static void test_program(void **state)
 static bool has_option(const char *text, const char *name)
 {
 	size_t len = strlen(name);
-	for (const char *at = strstr(text, name); at != NULL; at = strstr(at + 1, name)) {
-		if (strchr("-abcdefghijklmnopqrstuvwxyz", at[len]) == NULL || at[len] == '\0')
+	const char *at = text;
+	while ((at = strstr(at, name)) != NULL) {
+		at += len;
+		if (*at != '-' && (*at < 'a' || *at > 'z'))
 			return true;
 	}
 	return false;
