@@ -48,7 +48,8 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 		if (o->partials > 0)
 			printf(" and %" PRIu64 " that %s not whole", o->partials,
 			       o->partials == 1 ? "was" : "were");
-		printf(", %s", freed);
+		if (!c->args->unpin)
+			printf(", %s", freed);
 		if (o->pinned > 0)
 			printf("; %" PRIu64 " pinned stay%s", o->pinned, o->pinned == 1 ? "s" : "");
 		if (o->in_use > 0)
@@ -302,11 +303,12 @@ static void forget_tags(struct cache_command *c)
 int cache_rm(struct cache_command *c)
 {
 	struct digest_set reached = {0}, exact = {0}, kept = {0};
-	struct outcome o = {.removed = json_array()};
+	struct outcome o = {.removed = NULL};
 	struct err err;
 	if (c->n_operands == 0)
 		return complain(CLI_USAGE, "cache rm: what? give digests, or references as "
 					   "ghcr.io/org/app:v1");
+	o.removed = json_array();
 	int rc = choose(c, &reached, &exact, &err);
 	if (rc == 0)
 		rc = find_kept(c, &reached, &kept, &err);

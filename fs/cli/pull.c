@@ -277,7 +277,7 @@ int pull_main(const struct cli_args *args)
 		status = complain(CLI_FAILED, "pull: %s", err.text);
 	if (status == CLI_DONE) {
 		j.cache = args->cache != NULL ? args->cache : dir;
-		j.over = calloc(j.references.n, sizeof(*j.over));
+		j.over = calloc(j.references.n + 1, sizeof(*j.over));
 		pull_show_init(&j.show);
 		j.show.over = on_over;
 		j.show.ctx = &j;
