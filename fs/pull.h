@@ -14,7 +14,7 @@
  * Pins (cache/pins.h) are made once a reference is there whole, and what was evicted
  * until then is fetched again.
  *
- * Life: pull_new → pull_add, any number of times → pull_seal → PULL_DONE; at any time
+ * Life: pull_new → pull_add, any number of times → pull_seal → "done" is reported; at any time
  * pull_cancel, or, where `idle_ms` is set, when pull_report was not called for so long. pull_free
  * may come at any time, and cancels. The fs outlives it: pull_free returns at once, pulls_wait when
  * the threads of all have ended; after fs_stop_fetching or fs_serve that is soon.

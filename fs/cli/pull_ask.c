@@ -10,10 +10,10 @@
 #include "fs/cli/pull_impl.h"
 #include "fs/control.h"
 
-#define LOOK_MS     200
-#define PATIENCE    5 /* looks without an answer: it may be restarting, or this machine busy */
-#define BATCH_BYTES (CONTROL_REQUEST_MAX / 4) /* of references in one request; escapes grow them   \
-					       */
+#define LOOK_MS  200
+#define PATIENCE 5 /* looks without an answer: it may be restarting, or this machine busy */
+/* Of references in one request: escapes make them grow. */
+#define BATCH_BYTES (CONTROL_REQUEST_MAX / 4)
 
 struct asking {
 	const struct cli_args *args;

@@ -4,12 +4,13 @@
  * Over the control socket, whose exchanges are short:
  *
  *	{"op":"pull", "references":[…], "pin":bool, "platform":"…" or none, "last":bool}
- *		→ {"id":N, "refused":[{reference, text}]}; with an "id", more of that one. "last": no
- *more come. What is refused is not served by this mount.
- *	{"op":"pull-progress", "id":N, "since":M} → what pull_report says
+ *		→ {"id":N, "refused":[{reference, text}]}
+ *	{"op":"pull-progress", "id":N, "since":M}
+ *		→ what pull_report says
  *
- * One that is not asked about for PULLS_IDLE_MS is given up: whoever wanted it is gone. After
- *"done" was said it is forgotten.
+ * With an "id", `pull` adds to that one; "last": no more come. What is refused is not served
+ * by this mount. One that is not asked about for PULLS_IDLE_MS is given up: whoever wanted it
+ * is gone. After "done" was said it is forgotten.
  *
  * Threads: that of the control socket only.
  */

@@ -26,6 +26,7 @@ struct serving {
 	int link;
 	struct link_message task; /* LINK_SERVE */
 	struct report report;
+	struct pulls pulls;
 };
 
 static json_t *op_status(void *ctx, const json_t *request, struct err *err)
@@ -209,8 +210,8 @@ static int run(struct serving *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	report_init(&s->report, s->fs, s->mountpoint);
-	struct pulls pulls = {.fs = s->fs};
-	s->report.pulls = &pulls;
+	s->pulls = (struct pulls){.fs = s->fs};
+	s->report.pulls = &s->pulls;
 	s->report.keeper = s->task.pid;
 	s->report.generation = s->task.number;
 	s->report.link = s->link;
@@ -231,7 +232,7 @@ static int run(struct serving *s, struct err *err)
 	if (rc == 0)
 		metrics_file_remove(s->metrics);
 	control_free(control);
-	pulls_release(&pulls);
+	pulls_release(&s->pulls);
 	fs_free(s->fs);
 	s->fs = NULL;
 	stop_free(stop);

@@ -162,7 +162,7 @@ def test_every_path_of_the_repository_that_it_names_exists():
 
 
 def test_every_option_that_it_names_exists(binary):
-    helps = "".join(harness.run([binary, command, "--help"]).ok().out for command in ("mount", "unmount", "status"))
+    helps = "".join(harness.run([binary, command, "--help"]).ok().out for command in ("mount", "unmount", "status", "pull", "cache"))
     section = README.partition("## Commands and options")[2].partition("\n## ")[0]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section))
     assert len(named) > 5
