@@ -89,18 +89,16 @@ static const struct command table[] = {
 	.id = CLI_PULL,
 	.operands = "[options] REFERENCE…",
 	.summary = "fill the cache ahead of time",
-	.text =
-	    "Fetches what each REFERENCE names into the cache, whole and verified: its manifest,\n"
-	    "config and layers, so that a mount serves it at once, and without the registry.\n"
-	    "REFERENCE is HOST[:PORT]/NAME:TAG or HOST[:PORT]/NAME@sha256:HEX. What is there\n"
-	    "already, or shared by several, is not fetched again; what was broken off is "
-	    "continued.\n"
-	    "\n"
-	    "Where one of your mounts serves that registry out of that cache, its process does "
-	    "it,\n"
-	    "with the mount's own options; else, or with --auth-file, --ca-file, --hosts-dir,\n"
-	    "--timeout or --cache-size, this one does. Exit 1 if one could not be had, after all\n"
-	    "were tried.\n",
+	.text = "Fetches what each REFERENCE names into the cache, whole and verified:\n"
+		"manifest, config and layers, so that a mount serves it at once, and without\n"
+		"the registry. REFERENCE is HOST[:PORT]/NAME:TAG or HOST[:PORT]/NAME@sha256:HEX.\n"
+		"What is there already, or shared by several, is not fetched again; what was\n"
+		"broken off is continued.\n"
+		"\n"
+		"Where one of your mounts serves that registry out of that cache, its process\n"
+		"does it, with the mount's own options; else, or with --auth-file, --ca-file,\n"
+		"--hosts-dir, --timeout or --cache-size, this one does. Exit 1 if one could not\n"
+		"be had, after all were tried.\n",
 	.examples = "  wasmocifs pull ghcr.io/org/app:v1 docker.io/library/alpine:3\n"
 		    "  wasmocifs pull --pin --platform linux/arm64 ghcr.io/org/app:v1\n"
 		    "  wasmocifs pull --from images.txt\n",
@@ -111,19 +109,18 @@ static const struct command table[] = {
 	.id = CLI_CACHE,
 	.operands = "ls|du|verify|prune|rm [options] [REFERENCE|DIGEST]…",
 	.summary = "show and tidy what is cached",
-	.text =
-	    "Looks after a cache directory, beside the mounts that use it: what is open in one\n"
-	    "of them is never taken.\n"
-	    "\n"
-	    "  ls [REFERENCE|DIGEST]…   what is there, how old, pinned or open, and named by whom\n"
-	    "  du                       how much of it each repository accounts for\n"
-	    "  verify                   hashes all of it, and removes what is wrong (exit 1)\n"
-	    "  prune                    removes what is neither pinned nor open, oldest first\n"
-	    "  rm REFERENCE|DIGEST…     removes it and its pins, but for what others share\n"
-	    "\n"
-	    "A DIGEST may be cut after 12 digits. REFERENCEs are HOST[:PORT]/NAME:TAG. What is\n"
-	    "removed is fetched again when somebody opens it. A mount keeps some of what was\n"
-	    "read lately open.\n",
+	.text = "Looks after a cache directory, beside the mounts that use it: what is open\n"
+		"in one of them is never taken.\n"
+		"\n"
+		"  ls [REFERENCE|DIGEST]…  what is there, how old, pinned or open, named by whom\n"
+		"  du                      how much of it each repository accounts for\n"
+		"  verify                  hashes all of it, and removes what is wrong (exit 1)\n"
+		"  prune                   removes what is neither pinned nor open, oldest first\n"
+		"  rm REFERENCE|DIGEST…    removes it and its pins, but for what others share\n"
+		"\n"
+		"A DIGEST may be cut after 12 digits. REFERENCEs are HOST[:PORT]/NAME:TAG.\n"
+		"What is removed is fetched again when somebody opens it. A mount keeps some of\n"
+		"what was read lately open.\n",
 	.examples = "  wasmocifs cache ls\n"
 		    "  wasmocifs cache prune --older-than 7d\n"
 		    "  wasmocifs cache prune --keep 2G --dry-run\n"
@@ -135,15 +132,14 @@ static const struct command table[] = {
 	.id = CLI_REFRESH,
 	.operands = "PATH",
 	.summary = "ask the registry anew about a path",
-	.text =
-	    "Forgets that what a registry said of PATH is fresh: a tag, a repository, a "
-	    "namespace,\n"
-	    "or all of the mount. The next walk asks anew; what was said before is what counts\n"
-	    "where the registry cannot be asked then. Nobody is asked now, and the path itself\n"
-	    "is not touched. What a digest names never changes: there is nothing to forget.\n"
-	    "\n"
-	    "REPOSITORY:TAG is asked about at once; REPOSITORY/tags/TAG may stay in the kernel's\n"
-	    "memory until --tag-ttl has passed.\n",
+	.text = "Forgets that what a registry said of PATH is fresh: a tag, a repository, a\n"
+		"namespace, or all of the mount. The next walk asks anew; what was said before\n"
+		"is what counts where the registry cannot be asked then. Nobody is asked now,\n"
+		"and the path itself is not touched. What a digest names never changes: there\n"
+		"is nothing to forget.\n"
+		"\n"
+		"REPOSITORY:TAG is asked about at once; REPOSITORY/tags/TAG may stay in the\n"
+		"kernel's memory until --tag-ttl has passed.\n",
 	.examples = "  wasmocifs refresh /mnt/oci/org/hello:v1\n"
 		    "  wasmocifs refresh /mnt/oci/org/hello/tags\n"
 		    "  wasmocifs refresh /mnt/oci\n",
