@@ -26,8 +26,8 @@ struct asking {
 	size_t taken;  /* references that this mount does */
 };
 
-/* The same directory, whatever it is called. */
-static bool has_cache(const struct mounts_entry *e, const char *cache)
+/* The same directory, whatever it is called; and it may ask. */
+static bool may_do_it(const struct mounts_entry *e, const char *cache)
 {
 	struct stat ours, theirs;
 	struct err ignored;
@@ -36,7 +36,8 @@ static bool has_cache(const struct mounts_entry *e, const char *cache)
 		return false;
 	const char *dir =
 	    json_string_value(json_object_get(json_object_get(reply, "cache"), "directory"));
-	bool same = dir != NULL && stat(cache, &ours) == 0 && stat(dir, &theirs) == 0 &&
+	bool same = !json_is_true(json_object_get(reply, "offline")) && dir != NULL &&
+		    stat(cache, &ours) == 0 && stat(dir, &theirs) == 0 &&
 		    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 	json_decref(reply);
 	return same;
@@ -130,7 +131,7 @@ void pull_by_mounts(const struct cli_args *args, const char *cache, const struct
 				   .is_over = is_over,
 				   .ctx = ctx,
 				   .show = show};
-		if (e->uid != geteuid() || !e->whole || !has_cache(e, cache) || send_all(&a) < 0)
+		if (e->uid != geteuid() || !e->whole || !may_do_it(e, cache) || send_all(&a) < 0)
 			continue;
 		/* Also where it does none: it is told of that so. */
 		follow(&a);

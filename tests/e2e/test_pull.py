@@ -215,6 +215,19 @@ def test_a_mount_does_it_for_what_it_serves(pull, mount, registry, registries, i
     assert pull.has(another) and m.status()["hosts"][0]["bytes"] == before, "asked to do it alone"
 
 
+def test_a_mount_that_asks_nobody_is_not_asked(pull, mount, registry, image):
+    m = mount(None, "--offline")
+    pull(f"{registry.address}/demo/app:v1")
+    assert pull.has(image) and m.status()["hosts"][0]["requests"] == 0
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_a_mount_with_another_cache_is_not_asked(pull, mount, registry, image, work):
+    m = mount(cache=work / "other")
+    pull(f"{registry.address}/demo/app:v1")
+    assert pull.has(image) and m.status()["hosts"][0]["requests"] == 0
+
+
 def test_the_mount_dies_under_it(pull, mount, registry, image):
     rule = registry.on("GET", f"/blobs/{image.layer.digest}", b.silent(after=1 << 20), times=1)
     m = mount()
