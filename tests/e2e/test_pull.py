@@ -13,7 +13,7 @@ import pytest
 
 import artifacts
 import samples
-from harness import Failed, partials, raises, read, run, scaled, until
+from harness import NOBODY, identity, partials, raises, read, run, scaled, until
 from registry import behaviours as b
 
 ALONE = ("--timeout", "30s")  # an option of its own: no mount is asked
@@ -120,7 +120,7 @@ def test_fifty_references_and_no_byte_twice(pull, mount, registry, by, work):
     if by == "mount":
         mount()
     result = pull("--from", work / "list")
-    assert f"pulled 50 of 50: " in result.out and result.err == ""
+    assert "pulled 50 of 50: " in result.out and result.err == ""
     assert pull.has(*images.values())
     once(registry, images)
     asked = registry.count("GET")
@@ -424,6 +424,24 @@ def test_bad_input(binary, words, said):
 def test_bad_lists(binary, text, said):
     result = run([binary, "pull", "--from", "-"], stdin=text)
     assert result.code == 2 and result.out == "" and result.err.count("\n") == 1 and said in result.err, result
+
+
+def test_an_ordinary_user_and_the_default_directory(binary, mount, registry, image, work):
+    home = work / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(work / "m0/run")}
+    reference = f"{registry.address}/demo/app:v1"
+    run([binary, "pull", reference], env=env, **identity(NOBODY)).ok()
+    rows = json.loads(run([binary, "cache", "ls", "--json"], env=env, **identity(NOBODY)).ok().out)
+    assert {row["digest"] for row in rows} == set(contents(image))
+    cache = home / ".cache/wasmocifs"
+    assert cache.stat().st_uid == NOBODY and cache.stat().st_mode & 0o777 == 0o700
+    another = samples.push_wasm(registry.store, "demo/app", "v2", seed=4)
+    m = mount(cache=cache, user=NOBODY)
+    run([binary, "pull", f"{registry.address}/demo/app:v2"], env=env, **identity(NOBODY)).ok()
+    status = json.loads(run([binary, "status", "--json", m.path], env=env, **identity(NOBODY)).ok().out)[0]
+    assert status["hosts"][0]["bytes"] >= len(another.layer.data), "by the mount of that user"
 
 
 def test_credentials_and_a_private_registry(pull, registry, image, auth_file, work):
