@@ -3,6 +3,7 @@
 #include "tests/unit/cache/support.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -56,7 +57,7 @@ static void no_more_are_open_than_may_be(void **state)
 	assert_non_null(strstr(f->err.text, "8 files are open"));
 	assert_non_null(strstr(f->err.text, "LimitNOFILE="));
 	assert_int_equal(store_verify(f->store, &cached, &f->call, &b, &f->err), -EMFILE);
-	AUTO_FREE char *data = make_bytes(LEN, 101, &other);
+	free(make_bytes(LEN, 101, &other));
 	assert_int_equal(store_partial(f->store, &other, LEN, &f->call, &p, &f->err), -EMFILE);
 	assert_true(store_has(f->store, &cached, NULL)); /* refused, and not absent */
 	/* What is open stays so, and is one however often it is opened. */
@@ -126,7 +127,7 @@ static void dropped_ones_count_while_they_are_open(void **state)
 	struct digest d;
 	open_many(f, 0, MAX, held);
 	store_drop(f->store, blob_digest(held[0]));
-	AUTO_FREE char *data = make_bytes(LEN, 400, &d);
+	free(make_bytes(LEN, 400, &d));
 	assert_int_equal(open_blobs(f), MAX);
 	struct partial *p = NULL;
 	assert_int_equal(store_partial(f->store, &d, LEN, &f->call, &p, &f->err), -EMFILE);
