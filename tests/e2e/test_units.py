@@ -36,6 +36,7 @@ def test_the_service_starts_what_it_says(mount, registry, binary, work):
     words = setting("wasmocifs@.service", "ExecStart").split()
     assert words[:3] == ["/usr/bin/wasmocifs", "mount", "-f"] and words[-1] == "%f"
     assert setting("wasmocifs@.service", "ExecReload").split() == ["/usr/bin/wasmocifs", "upgrade", "%f"]
+    assert setting("wasmocifs@.service", "EnvironmentFile") == "/etc/wasmocifs%f.env"
     assert setting("wasmocifs@.service", "RestartKillSignal") == "SIGUSR2"
     m = mount(registry.address, *shlex.split("--tag-ttl 5s"))
     assert m.args[-2:] == [registry.address, str(m.path)]
