@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,14 @@
 #include "fs/cli/config_lines.h"
 
 #define DEV_NULL_NUMBER makedev(1, 3)
+
+/* With su or setpriv HOME may still be that of somebody else, whose configuration is none of ours.
+ */
+static bool is_own(const char *directory)
+{
+	struct stat st;
+	return stat(directory, &st) == 0 && st.st_uid == geteuid();
+}
 
 /* NULL: no home, no file. -ENOMEM */
 static int user_path(char **ret, struct err *err)
@@ -26,10 +35,12 @@ static int user_path(char **ret, struct err *err)
 		const struct passwd *pw = getpwuid(geteuid());
 		home = pw != NULL ? pw->pw_dir : NULL;
 	}
-	if (config != NULL && *config == '/')
-		n = asprintf(ret, "%s/wasmocifs/wasmocifs.conf", config);
-	else if (home != NULL)
+	if (config != NULL && *config == '/') {
+		if (is_own(config))
+			n = asprintf(ret, "%s/wasmocifs/wasmocifs.conf", config);
+	} else if (home != NULL && is_own(home)) {
 		n = asprintf(ret, "%s/.config/wasmocifs/wasmocifs.conf", home);
+	}
 	return n < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config — the options of a machine or of a user, from a file. Layer: fs/cli.
  *
- * `mount` reads one file after its command line: that of --config, else the
- * user's ($XDG_CONFIG_HOME/wasmocifs/wasmocifs.conf, or below ~/.config; not
- * root's) if there is one, else /etc/wasmocifs/wasmocifs.conf if there is one.
+ * A command that has --config reads one file after its command line: that of
+ * --config, else the user's if there is one, else the system's if there is one,
+ * which is /etc/wasmocifs/wasmocifs.conf. The user's is wasmocifs/wasmocifs.conf
+ * below $XDG_CONFIG_HOME or ~/.config; root has none, and neither has a user
+ * whose environment names a directory that is another's.
+ *
  * What is in it is what options_in_file() takes, by its long name; what stands
  * on the command line or in -o counts, and the file's word for it does not.
  *

@@ -43,13 +43,14 @@ static int run_command(const struct command *c, int argc, char **argv)
 	struct err err;
 	cli_args_init(&args);
 	int status;
-	if (options_parse(c->id, argc, argv, &args, &err) < 0) {
+	int rc = options_parse(c->id, argc, argv, &args, &err);
+	if (rc == 0 && !args.help && options_have(c->id, OPTION_CONFIG))
+		rc = config_apply(&args, &err);
+	if (rc < 0) {
 		status = complain(CLI_USAGE, "%s: %s", c->name, err.text);
 	} else if (args.help) {
 		help_command(stdout, c);
 		status = CLI_DONE;
-	} else if (c->id == CLI_MOUNT && config_apply(&args, &err) < 0) {
-		status = complain(CLI_USAGE, "%s: %s", c->name, err.text);
 	} else {
 		status = c->run(&args);
 	}

@@ -168,6 +168,15 @@ bool options_in_words(const struct option_spec *o)
 	return o->name != NULL && (o->commands & CLI_MOUNT) != 0 && o->offset != AT(help);
 }
 
+bool options_have(unsigned command, enum option_kind kind)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		if ((table[i].commands & command) != 0 && table[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
 /* What is of one call only has no place in a file for all of them. */
 bool options_in_file(const struct option_spec *o)
 {

@@ -96,6 +96,8 @@ struct option_spec {
 const struct option_spec *options_table(size_t *ret_n);
 /* Whether -o takes it. */
 bool options_in_words(const struct option_spec *o);
+/* Whether a command has one of that kind: one that has OPTION_CONFIG reads such a file. */
+bool options_have(unsigned command, enum option_kind kind);
 /* Whether a configuration file takes it (fs/cli/config.h). */
 bool options_in_file(const struct option_spec *o);
 

@@ -83,10 +83,16 @@ def test_a_users_own(attempt, conf, work, where):
     """Read by that user; root takes the system's alone."""
     directory = work / "home" / ("wasmocifs" if where == "XDG_CONFIG_HOME" else ".config/wasmocifs")
     directory.mkdir(parents=True)
+    os.chown(work / "home", NOBODY, NOBODY)
     env = {"XDG_CONFIG_HOME": "", where: str(work / "home")}
     file = conf("chace = /x\n", owner=NOBODY, path=directory / "wasmocifs.conf")
     attempt(env=env, user=NOBODY, said=f"{file}:1: unknown option 'chace'; did you mean 'cache'?")
     attempt("--config", "/dev/null", "--allow-host", "a.b", env=env, user=NOBODY,
+            said="--allow-host goes with --all: a SOURCE is allowed as it is")
+    # With su, HOME may still be another's, who may not even let us look.
+    (work / "home").chmod(0o700)
+    os.chown(work / "home", 0, 0)
+    attempt("--allow-host", "a.b", env=env, user=NOBODY,
             said="--allow-host goes with --all: a SOURCE is allowed as it is")
 
 
