@@ -120,6 +120,28 @@ def wasm_module(seed=0, size=4096):
     return b"\0asm\1\0\0\0" + _custom_section(b"noise", random_bytes(seed, max(0, size - 18)))
 
 
+def _section(number, *parts):
+    body = b"".join(parts)
+    return bytes([number]) + _leb(len(body)) + body
+
+
+def _name(text):
+    return _leb(len(text)) + text
+
+
+def wasm_command(says):
+    """A core module that is a WASI preview 1 command: it prints those bytes."""
+    assert len(says) < 64, "a constant of one byte"
+    store = b"\x41%c\x41%c\x36\x02\x00"  # i32.const, i32.const, i32.store
+    main = b"\0" + store % (0, 16) + store % (4, len(says)) + b"\x41\x01\x41\x00\x41\x01\x41\x08\x10\x00\x1a\x0b"
+    return (b"\0asm\1\0\0\0" + _section(1, b"\x02\x60\x04\x7f\x7f\x7f\x7f\x01\x7f\x60\x00\x00") +
+            _section(2, b"\x01", _name(b"wasi_snapshot_preview1"), _name(b"fd_write"), b"\x00\x00") +
+            _section(3, b"\x01\x01") + _section(5, b"\x01\x00\x01") +
+            _section(7, b"\x02", _name(b"memory"), b"\x02\x00", _name(b"_start"), b"\x00\x01") +
+            _section(10, b"\x01", _leb(len(main)), main) +
+            _section(11, b"\x01\x00\x41\x10\x0b", _name(says)))
+
+
 def wasm_component(seed=0, size=4096):
     """A valid, empty component of about `size` bytes."""
     return b"\0asm\x0d\0\1\0" + _custom_section(b"noise", random_bytes(seed, max(0, size - 18)))

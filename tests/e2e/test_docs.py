@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pages in docs/ say is so: their examples run as written, and print what they show (see pages.py).
+
+Each name of a page is one test, with a registry at 127.0.0.1:5000 that does what `SCENES` has it do.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+
+import harness
+import pages
+import pytest
+import samples
+from conftest import ROOT
+from registry import behaviours as b
+from registry.auth import Basic
+
+PAGES = {path.stem: pages.Page(path) for path in sorted((ROOT / "docs").glob("*.md"))}
+ORDINARY = "nobody"  # somebody who is not root
+
+
+def broken(behaviour, path=""):
+    return lambda registry: registry.on(None, path, behaviour)
+
+
+def a_linux_program(registry):
+    samples.push_wasm(registry.store, "demo/elf", "v1", b"\x7fELF" + samples.noise(500))
+
+
+def old(registry):
+    text = b'{"schemaVersion":1,"name":"demo/old","tag":"v1","fsLayers":[],"history":[]}'
+    registry.store.add_manifest("demo/old", text, "application/vnd.docker.distribution.manifest.v1+json", "v1")
+
+
+def many(registry):
+    samples.push_files(registry.store, "demo/many", "v1", {f"{i}.txt": b"%d" % i for i in range(100)})
+
+
+def large(registry):
+    samples.push_wasm(registry.store, "demo/large", "v1", size=80 << 20)
+
+
+def no_catalog(registry):
+    registry.catalog = False
+
+
+def locked(registry):
+    registry.auth = Basic("me", "secret")
+
+
+SCENES = {
+    ("troubleshooting", "EACCES"): locked,
+    ("troubleshooting", "EHOSTUNREACH"): lambda registry: registry.stop(),
+    ("troubleshooting", "ETIMEDOUT"): broken(b.silent(), "/v2/demo/hello/"),
+    ("troubleshooting", "EBUSY"): broken(b.too_many(3600), "/v2/demo/hello/"),
+    ("troubleshooting", "EBADMSG"): broken(b.flip(1000), "/blobs/"),
+    ("troubleshooting", "EPROTO"): broken(b.answer(200, "<html>Please accept our terms</html>",
+                                                   content_type="text/html"), "/v2/demo/hello/"),
+    ("troubleshooting", "EFBIG"): large,
+    ("troubleshooting", "ENOSPC"): large,
+    ("troubleshooting", "EOPNOTSUPP"): old,
+    ("troubleshooting", "ENOEXEC"): a_linux_program,
+    ("troubleshooting", "EIO"): many,
+    ("troubleshooting", "hang"): broken(b.silent(), "/v2/demo/hello/"),
+    ("troubleshooting", "nothing listed"): no_catalog,
+    ("troubleshooting", "passthrough"): large,
+}
+USERS = {("troubleshooting", "allow other"): ORDINARY, ("troubleshooting", "passthrough"): ORDINARY}
+PUSHED_TO = {("troubleshooting", "stale")}
+
+
+def fill(registry):
+    component = ROOT / "build" / "hello.wasm"
+    if not component.exists():
+        pytest.skip("build/hello.wasm is not there: scripts/quickstart and scripts/test make it")
+    samples.push_wasm(registry.store, "demo/hello", "v1", component.read_bytes(), "hello.wasm")
+    samples.push_wasm(registry.store, "demo/core", "v1", samples.artifacts.wasm_command(b"hello from wasm\n"), "core.wasm")
+
+
+@pytest.fixture
+def scene(binary, work, request):
+    """scene(page, name, registry): a shell that has the places that pages name."""
+    def make(key, address):
+        (work / "bin").mkdir()
+        (work / "bin" / "wasmocifs").symlink_to(binary)
+        home = work / "home"
+        env = {**pages.environment(work / "run"), "HOME": str(home), "PATH": f"{work}/bin:{os.environ['PATH']}"}
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"):
+            env.pop(name, None)
+        cache = work / "cache"
+        here = {"127.0.0.1:5000": address, "127.0.0.1_5000_": address.replace(":", "_") + "_",
+                "/mnt/oci": f"{work}/oci", "/srv/": f"{work}/srv/", "/tmp/": f"{work}/tmp/", "/var/cache/wasmocifs": str(cache),
+                "/etc/containerd/": f"{work}/containerd/"}
+        for directory in (home, work / "srv", work / "tmp", work / "oci", cache):
+            directory.mkdir(mode=0o700 if directory == cache else 0o755)
+        user = USERS.get(key)
+        if user:
+            for path in (home, work / "run", work / "oci", cache, work / "tmp"):
+                os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        made = pages.Shell(ROOT, env, here, user)
+        request.addfinalizer(lambda: finish(made))
+        made.run(f"wasmocifs() {{ if [ \"$1\" = mount ]; then shift; command wasmocifs mount --cache {cache} \"$@\"; "
+                 "else command wasmocifs \"$@\"; fi; }")
+        return made
+
+    def finish(shell):
+        shell.close()
+        for point in reversed([point for point in harness.mountinfo() if point.startswith(f"{work}/")]):
+            harness.run([binary, "unmount", "--lazy", point], env={**os.environ, "XDG_RUNTIME_DIR": f"{work}/run"})
+            with contextlib.suppress(OSError):
+                harness.umount2(point, harness.MNT_DETACH)
+
+    return make
+
+
+EXAMPLES = [(stem, name) for stem, page in PAGES.items() for name in page.names()]
+
+
+@pytest.mark.parametrize("key", EXAMPLES, ids=" ".join)
+def test_the_examples_go_as_written(key, request, scene):
+    stem, name = key
+    missing = [tool for tool in PAGES[stem].needs(name) if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if key in PUSHED_TO:
+        address = request.getfixturevalue("docker_registry").address
+    else:
+        registry = request.getfixturevalue("registry")
+        fill(registry)
+        SCENES.get(key, lambda _: None)(registry)
+        address = registry.address
+    scene(key, address).follow(PAGES[stem], name)
+
+
+def test_no_example_is_left_out():
+    found = [*PAGES.values(), pages.Page(ROOT / "README.md")]
+    assert [where for page in found for where in page.unmarked()] == [], "mark them <!-- run: … --> or <!-- not run: … -->"
+
+
+def test_every_scene_is_of_an_example():
+    assert sorted({*SCENES, *USERS, *PUSHED_TO} - set(EXAMPLES)) == []
