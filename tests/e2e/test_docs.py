@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 
+import artifacts
 import harness
 import pages
 import pytest
@@ -38,8 +39,8 @@ def many(registry):
     samples.push_files(registry.store, "demo/many", "v1", {f"{i}.txt": b"%d" % i for i in range(100)})
 
 
-def large(registry):
-    samples.push_wasm(registry.store, "demo/large", "v1", size=80 << 20)
+def large(megabytes):
+    return lambda registry: samples.push_wasm(registry.store, "demo/large", "v1", size=megabytes << 20)
 
 
 def no_catalog(registry):
@@ -58,14 +59,14 @@ SCENES = {
     ("troubleshooting", "EBADMSG"): broken(b.flip(1000), "/blobs/"),
     ("troubleshooting", "EPROTO"): broken(b.answer(200, "<html>Please accept our terms</html>",
                                                    content_type="text/html"), "/v2/demo/hello/"),
-    ("troubleshooting", "EFBIG"): large,
-    ("troubleshooting", "ENOSPC"): large,
+    ("troubleshooting", "EFBIG"): large(20),
+    ("troubleshooting", "ENOSPC"): large(80),
     ("troubleshooting", "EOPNOTSUPP"): old,
     ("troubleshooting", "ENOEXEC"): a_linux_program,
     ("troubleshooting", "EIO"): many,
     ("troubleshooting", "hang"): broken(b.silent(), "/v2/demo/hello/"),
     ("troubleshooting", "nothing listed"): no_catalog,
-    ("troubleshooting", "passthrough"): large,
+    ("troubleshooting", "passthrough"): large(4),
 }
 USERS = {("troubleshooting", "allow other"): ORDINARY, ("troubleshooting", "passthrough"): ORDINARY}
 PUSHED_TO = {("troubleshooting", "stale")}
@@ -76,7 +77,12 @@ def fill(registry):
     if not component.exists():
         pytest.skip("build/hello.wasm is not there: scripts/quickstart and scripts/test make it")
     samples.push_wasm(registry.store, "demo/hello", "v1", component.read_bytes(), "hello.wasm")
-    samples.push_wasm(registry.store, "demo/core", "v1", samples.artifacts.wasm_command(b"hello from wasm\n"), "core.wasm")
+    registry.store.tag("demo/hello", "0.1.0", registry.store.find("demo/hello").tags["v1"])
+    core = artifacts.wasm_command(b"hello from wasm\n")
+    samples.push_wasm(registry.store, "demo/core", "v1", core, "core.wasm")
+    samples.put(registry.store, "demo/image", "v1", artifacts.container({"hello.wasm": core}))
+    linux = artifacts.container({"etc/motd": b"welcome\n"}, entrypoint="/bin/sh", architecture="amd64", system="linux")
+    samples.put(registry.store, "demo/linux", "v1", linux)
 
 
 @pytest.fixture
