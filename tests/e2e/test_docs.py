@@ -67,9 +67,11 @@ SCENES = {
     ("troubleshooting", "hang"): broken(b.silent(), "/v2/demo/hello/"),
     ("troubleshooting", "nothing listed"): no_catalog,
     ("troubleshooting", "passthrough"): large(4),
+    ("operating", "log"): broken(b.error(403, "DENIED", "not for you"), "/v2/demo/hello/"),
+    ("operating", "revoked"): locked,
 }
 USERS = {("troubleshooting", "allow other"): ORDINARY, ("troubleshooting", "passthrough"): ORDINARY}
-PUSHED_TO = {("troubleshooting", "stale")}
+PUSHED_TO = {("troubleshooting", "stale"), ("operating", "inotify")}
 
 
 def fill(registry):
@@ -92,7 +94,8 @@ def scene(binary, work, request):
         (work / "bin").mkdir()
         (work / "bin" / "wasmocifs").symlink_to(binary)
         home = work / "home"
-        env = {**pages.environment(work / "run"), "HOME": str(home), "PATH": f"{work}/bin:{os.environ['PATH']}"}
+        env = {**pages.environment(work / "run"), "HOME": str(home), "PATH": f"{work}/bin:{os.environ['PATH']}",
+               "EXAMPLE_CACHE": f"{work}/cache"}
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"):
             env.pop(name, None)
         cache = work / "cache"
@@ -107,8 +110,8 @@ def scene(binary, work, request):
                 os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         made = pages.Shell(ROOT, env, here, user)
         request.addfinalizer(lambda: finish(made))
-        made.run(f"wasmocifs() {{ if [ \"$1\" = mount ]; then shift; command wasmocifs mount --cache {cache} \"$@\"; "
-                 "else command wasmocifs \"$@\"; fi; }")
+        made.run('wasmocifs() { if [ "$1" = mount ]; then shift; command wasmocifs mount --cache "$EXAMPLE_CACHE" "$@"; '
+                 'else command wasmocifs "$@"; fi; }')
         return made
 
     def finish(shell):
