@@ -19,6 +19,8 @@ import re
 import signal
 import subprocess
 
+import harness
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "the command ended with"
@@ -90,7 +92,7 @@ class Shell:
         self.theirs = re.compile("|".join(map(re.escape, here)))  # in one pass: what was put in is not looked at again
         self.process = subprocess.Popen(["bash", "--norc", "--noprofile"], cwd=directory, env=env, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        start_new_session=True, user=user, extra_groups=[] if user else None)
+                                        start_new_session=True, **harness.identity(user))
 
     def translate(self, text):
         return self.theirs.sub(lambda found: self.here[found[0]], text)

@@ -6,7 +6,7 @@ Each name of a page is one test, with a registry at 127.0.0.1:5000 that does wha
 
 import contextlib
 import os
-import pwd
+import re
 import shutil
 
 import artifacts
@@ -19,7 +19,6 @@ from registry import behaviours as b
 from registry.auth import Basic
 
 PAGES = {path.stem: pages.Page(path) for path in sorted((ROOT / "docs").glob("*.md"))}
-ORDINARY = "nobody"  # somebody who is not root
 
 
 def broken(behaviour, path=""):
@@ -70,7 +69,7 @@ SCENES = {
     ("operating", "log"): broken(b.error(403, "DENIED", "not for you"), "/v2/demo/hello/"),
     ("operating", "revoked"): locked,
 }
-USERS = {("troubleshooting", "allow other"): ORDINARY, ("troubleshooting", "passthrough"): ORDINARY}
+USERS = {("troubleshooting", "allow other"): harness.NOBODY, ("troubleshooting", "passthrough"): harness.NOBODY}
 PUSHED_TO = {("troubleshooting", "stale"), ("operating", "inotify")}
 
 
@@ -107,7 +106,7 @@ def scene(binary, work, request):
         user = USERS.get(key)
         if user:
             for path in (home, work / "run", work / "oci", cache, work / "tmp"):
-                os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+                os.chown(path, user, user)
         made = pages.Shell(ROOT, env, here, user)
         request.addfinalizer(lambda: finish(made))
         made.run('wasmocifs() { if [ "$1" = mount ]; then shift; command wasmocifs mount --cache "$EXAMPLE_CACHE" "$@"; '
@@ -124,6 +123,7 @@ def scene(binary, work, request):
     return make
 
 
+README_ERRORS = re.compile(r"`(E[A-Z]{3,})`")
 EXAMPLES = [(stem, name) for stem, page in PAGES.items() for name in page.names()]
 
 
@@ -133,6 +133,8 @@ def test_the_examples_go_as_written(key, request, scene):
     missing = [tool for tool in PAGES[stem].needs(name) if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
+    if name == "allow other" and re.search("^user_allow_other", harness.read("/etc/fuse.conf").decode(), re.MULTILINE):
+        pytest.skip("/etc/fuse.conf has user_allow_other")
     if key in PUSHED_TO:
         address = request.getfixturevalue("docker_registry").address
     else:
@@ -150,3 +152,27 @@ def test_no_example_is_left_out():
 
 def test_every_scene_is_of_an_example():
     assert sorted({*SCENES, *USERS, *PUSHED_TO} - set(EXAMPLES)) == []
+
+
+def anchors(page):
+    """As the forges make them of headings."""
+    found = re.findall(r"^#+ (.*)$", pages.FENCE.sub("", page.text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_link_leads_somewhere():
+    every = [*PAGES.values(), pages.Page(ROOT / "README.md")]
+    broken_links = []
+    for page in every:
+        for target in re.findall(r"\]\(([^)]+)\)", pages.FENCE.sub("", page.text)):
+            name, _, anchor = target.partition("#")
+            path = page.path.parent / name if name else page.path
+            if "://" not in target and not (path.exists() and (not anchor or anchor in anchors(pages.Page(path)))):
+                broken_links.append(f"{page.path.name}: {target}")
+    assert broken_links == []
+
+
+def test_the_page_of_errnos_has_them_all():
+    said = set(re.findall(r"^## (E[A-Z]+)$", PAGES["troubleshooting"].text, re.MULTILINE))
+    table = README_ERRORS.findall(pages.Page(ROOT / "README.md").text.partition("\n## Errors\n")[2].partition("\n## ")[0])
+    assert len(table) > 10 and set(table) <= said
