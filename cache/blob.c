@@ -74,9 +74,8 @@ static void leave_table(struct store *s, struct blob *b) REQUIRES(s->lock)
 
 /* The last descriptor of a file without a name frees its blocks, which takes
  * long for a large one. */
-static void bury(struct job *job)
+static void bury(struct blob *b)
 {
-	struct blob *b = (struct blob *)(void *)job;
 	if (b->fd >= 0) {
 		close(b->fd);
 		lock_take(&b->store->lock);
@@ -88,6 +87,14 @@ static void bury(struct job *job)
 	if (b->state == BLOB_MEMORY)
 		memory_return(b->store, b->size);
 	free(b);
+}
+
+static void bury_later(struct job *job)
+{
+	struct blob *b = (struct blob *)(void *)job;
+	struct store *s = b->store;
+	bury(b);
+	blobs_job_ends(s);
 }
 
 /* Oldest idle blob to the known ones; its fd is the caller's to close. */
@@ -138,11 +145,13 @@ void blobs_close_idle(struct store *s)
 static void touch(struct job *job)
 {
 	struct touch_job *t = (struct touch_job *)(void *)job;
+	struct store *s = t->blob->store;
 	/* Set by hand: most mounts do not keep the time of access. */
 	const struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	(void)futimens(t->blob->fd, times);
 	blob_unref(t->blob);
 	free(t);
+	blobs_job_ends(s);
 }
 
 /* In the background, since writing an inode may wait for the journal. */
@@ -152,6 +161,7 @@ static void touch_later(struct blob *b)
 	if (t == NULL)
 		return;
 	*t = (struct touch_job){.job = {.run = touch}, .blob = blob_ref(b)};
+	blobs_job_begins(b->store);
 	worker_post(&b->store->worker, &t->job);
 }
 
@@ -219,7 +229,7 @@ int blobs_add(struct store *s, const struct digest *d, int fd, const struct file
 	struct blob *fresh = calloc(1, sizeof(*fresh));
 	if (fresh == NULL)
 		return -ENOMEM;
-	*fresh = (struct blob){.bury = {.run = bury}, .store = s, .digest = *d, .fd = -1};
+	*fresh = (struct blob){.bury = {.run = bury_later}, .store = s, .digest = *d, .fd = -1};
 	/* Tells the evictors of all processes that somebody reads it. Where the
 	 * file system has no locks, they may unlink it: it stays readable. */
 	if (state != BLOB_MEMORY)
@@ -257,10 +267,12 @@ int blobs_add(struct store *s, const struct digest *d, int fd, const struct file
 
 static void end_unused(struct blob *b)
 {
-	if (b->state == BLOB_MEMORY || b->fd < 0)
-		bury(&b->bury);
-	else
-		worker_post(&b->store->worker, &b->bury);
+	if (b->state == BLOB_MEMORY || b->fd < 0) {
+		bury(b);
+		return;
+	}
+	blobs_job_begins(b->store);
+	worker_post(&b->store->worker, &b->bury);
 }
 
 bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes)
@@ -282,37 +294,64 @@ bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes
 	return open;
 }
 
-/* What is left of what they may have. */
-static bool has_room(struct store *s, uint64_t most, bool *ret_idle, struct digest *ret_oldest)
+void blobs_job_begins(struct store *s)
 {
 	lock_take(&s->lock);
-	bool room = s->n_open < most;
-	const struct blob *oldest = TAILQ_FIRST(&s->idle_memory);
-	*ret_idle = oldest != NULL;
-	if (oldest != NULL)
-		*ret_oldest = oldest->digest;
+	s->n_jobs++;
+	lock_drop(&s->lock);
+}
+
+void blobs_job_ends(struct store *s)
+{
+	lock_take(&s->lock);
+	s->n_jobs--;
+	cond_broadcast(&s->changed);
+	lock_drop(&s->lock);
+}
+
+bool blobs_have_room(struct store *s)
+{
+	lock_take(&s->lock);
+	bool room = s->n_open < s->open_max;
 	lock_drop(&s->lock);
 	return room;
 }
 
-int blobs_room(struct store *s, uint64_t most, struct err *err)
+/* Whether it has made some, or may have. */
+static bool make_room(struct store *s, uint64_t most, int64_t until_ms)
 {
 	struct digest oldest;
-	bool idle;
-	if (has_room(s, most, &idle, &oldest))
-		return 0;
-	blobs_close_idle(s);
-	while (!has_room(s, most, &idle, &oldest)) {
-		if (!idle)
-			return err_set(err, -EMFILE,
-				       "%llu files are open, as many as the limit of open files "
-				       "leaves room for: close some, or raise the hard limit "
-				       "(ulimit -Hn, LimitNOFILE= in a systemd unit) and mount "
-				       "again",
-				       (unsigned long long)most);
+	lock_take(&s->lock);
+	const struct blob *b = TAILQ_FIRST(&s->idle_memory);
+	bool full = s->n_open >= most, idle = s->n_idle > 0;
+	bool waits =
+	    full && !idle && s->n_jobs > 0 && cond_wait_until(&s->changed, &s->lock, until_ms);
+	bool forgets = full && !idle && !waits && b != NULL;
+	if (forgets)
+		oldest = b->digest;
+	lock_drop(&s->lock);
+	if (full && idle)
+		blobs_close_idle(s);
+	else if (forgets)
 		(void)blobs_forget(s, &oldest, 0);
-	}
-	return 0;
+	return full && (idle || waits || forgets);
+}
+
+int blobs_room(struct store *s, uint64_t most, struct err *err)
+{
+	int64_t until_ms = clock_ms() + BLOB_ROOM_MS;
+	while (make_room(s, most, until_ms))
+		;
+	lock_take(&s->lock);
+	bool room = s->n_open < most;
+	lock_drop(&s->lock);
+	return room ? 0
+		    : err_set(
+			  err, -EMFILE,
+			  "%llu files are open, as many as the limit of open files leaves room "
+			  "for: close some, or raise the hard limit (ulimit -Hn, LimitNOFILE= in "
+			  "a systemd unit) and mount again",
+			  (unsigned long long)most);
 }
 
 bool blob_is_intact(struct blob *b)
@@ -442,6 +481,6 @@ void blobs_release(struct store *s)
 	{
 		ASSERT(b->refs == 0);
 		HASH_DEL(s->blobs, b);
-		bury(&b->bury);
+		bury(b);
 	}
 }

@@ -123,10 +123,12 @@ static void publish(struct publish_job *p)
 static void publish_run(struct job *job)
 {
 	struct publish_job *p = (struct publish_job *)(void *)job;
+	struct store *s = p->blob->store;
 	publish(p);
 	filelock_drop(p->fd, FILELOCK_WRITER);
 	close(p->fd);
 	blob_unref(p->blob);
+	blobs_job_ends(s);
 	free(p);
 }
 
@@ -137,6 +139,7 @@ int publish_later(struct store *s, const struct publication *what, int fd, struc
 		return -ENOMEM;
 	*p = (struct publish_job){
 	    .job = {.run = publish_run}, .what = *what, .fd = fd, .blob = blob_ref(b)};
+	blobs_job_begins(s);
 	worker_post(&s->worker, &p->job);
 	return 0;
 }

@@ -152,15 +152,14 @@ int store_get(struct store *s, const struct digest *d, struct blob **ret, struct
 		return err_set(err, -ENOENT, "not in the cache");
 	if (fd < 0)
 		return fd;
-	int room = blobs_room(s, s->open_max, err);
-	if (room < 0)
-		return room;
 	struct file_id id;
 	file_id_of(&st, &id);
 	if (found == -ENOENT && hashed_find(&s->hashed, d, &known))
 		found = -EAGAIN;
 	if (found == -ENOENT || !file_id_equal(&id, &known))
 		return err_set(err, -EAGAIN, "not hashed yet");
+	if (!blobs_have_room(s))
+		return err_set(err, -EAGAIN, "as many are open as may be");
 	int rc = blobs_add(s, d, steal_fd(&fd), &id, BLOB_DISK, ret);
 	return rc < 0 ? err_errno(err, rc, "cache") : 0;
 }

@@ -99,6 +99,7 @@ struct store {
 	struct blob_queue idle, known, idle_memory; /* oldest first */
 	uint64_t n_idle, idle_bytes, n_known, n_idle_memory;
 	uint64_t n_open; /* blobs that have a descriptor, in the table or not */
+	unsigned n_jobs; /* of the worker that hold a blob, or close one */
 	uint64_t memory_bytes;
 	struct partial *partials;
 	struct verifying *verifying;
@@ -136,9 +137,15 @@ bool blobs_open_size(struct store *s, const struct digest *d, uint64_t *ret);
  * has the blob open already, *ret is that one. -ENOMEM. */
 NODISCARD int blobs_add(struct store *s, const struct digest *d, int fd, const struct file_id *id,
 			enum blob_state state, struct blob **ret);
-/* Whether one more may be opened: closes those that nobody has. -EMFILE: all of `most`
- * are in use. Threads may pass it together, so that is not all there is. */
+/* Whether one more may be opened. blobs_room closes those that nobody has, and waits for those
+ * that only the worker has, BLOB_ROOM_MS at the most. -EMFILE: all of `most` are in use. Threads
+ * may pass together, so that is not all there is. */
+#define BLOB_ROOM_MS 2000
+bool blobs_have_room(struct store *s);
 NODISCARD int blobs_room(struct store *s, uint64_t most, struct err *err);
+/* Around a job of the worker that holds a blob. */
+void blobs_job_begins(struct store *s);
+void blobs_job_ends(struct store *s);
 /* Takes it out of the table; who has it open keeps it. orphan_bytes: what its
  * file, unlinked by us, goes on using while it is open. True if it is open. */
 bool blobs_forget(struct store *s, const struct digest *d, uint64_t orphan_bytes);

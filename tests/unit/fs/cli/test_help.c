@@ -56,14 +56,17 @@ static void test_program(void **state)
 	free(text);
 }
 
-/* As a word: one may be the start of another. */
+/* In the column of options, since a text may speak of another command's; as a word, since one may
+ * be the start of another. */
 static bool has_option(const char *text, const char *name)
 {
 	size_t len = strlen(name);
 	const char *at = text;
 	while ((at = strstr(at, name)) != NULL) {
+		bool in_column = at >= text + 4 &&
+				 (strncmp(at - 4, "    ", 4) == 0 || strncmp(at - 2, ", ", 2) == 0);
 		at += len;
-		if (*at != '-' && (*at < 'a' || *at > 'z'))
+		if (in_column && *at != '-' && (*at < 'a' || *at > 'z'))
 			return true;
 	}
 	return false;
