@@ -187,6 +187,7 @@ void answer_release(struct answer *a)
 	free(a->digest);
 	free(a->content_range);
 	free(a->link);
+	free(a->etag);
 	*a = (struct answer){.from = from, .number = number};
 }
 

@@ -68,6 +68,7 @@ struct question {
 	const char *repo;   /* "" for the catalog */
 	const char *accept;
 	const char *if_none_match; /* NULL, or the ETag with its quotes */
+	const char *if_range;      /* NULL, or the ETag that a part is to be of */
 	bool ranged;               /* bytes first to last, inclusive */
 	uint64_t first, last;
 	bool quick;      /* streamed, and little: it does not wait behind what is much */
@@ -91,6 +92,7 @@ struct answer {
 	char *digest;                    /* Docker-Content-Digest, or NULL */
 	char *content_range;             /* or NULL */
 	char *link;                      /* or NULL */
+	char *etag;                      /* or NULL */
 	bool encoded;                    /* Content-Encoding */
 	bool challenged;                 /* WWW-Authenticate */
 	int64_t content_length;          /* -1: not told */

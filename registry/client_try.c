@@ -48,8 +48,8 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 		   struct err *err)
 {
 	const struct question *q = t->q;
-	char range[64], accept[512], match[192];
-	const char *common[3] = {accept, NULL, NULL};
+	char range[64], accept[512], match[192], if_range[192];
+	const char *common[4] = {accept, NULL, NULL, NULL};
 	const char *own[OWN_MAX + 1] = {NULL};
 	struct transport_request tr = {.method = q->method,
 				       .url = &t->base,
@@ -73,6 +73,10 @@ static int send_by(struct attempt *t, bool https, int64_t connect_ms, struct cal
 		snprintf(range, sizeof(range), "Range: bytes=%llu-%llu",
 			 (unsigned long long)q->first, (unsigned long long)q->last);
 		common[1] = range;
+	}
+	if (q->ranged && q->if_range) {
+		snprintf(if_range, sizeof(if_range), "If-Range: %s", q->if_range);
+		common[2] = if_range;
 	}
 	if (t->round.header)
 		own[n++] = t->round.header;
@@ -229,6 +233,8 @@ static int take_fields(struct attempt *t, struct answer *a, int64_t *retry_after
 		r = http_field(x, "Content-Range", &a->content_range);
 	if (r == 0)
 		r = http_field(x, "Link", &a->link);
+	if (r == 0)
+		r = http_field(x, "ETag", &a->etag);
 	if (r == 0)
 		r = http_field(x, "Content-Type", &type);
 	if (r == 0)

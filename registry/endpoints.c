@@ -150,6 +150,20 @@ void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors)
 				     clock_ms() + ENDPOINTS_DISTRUST_MS);
 }
 
+bool endpoints_are_trusted(const struct endpoints *e, const char *repo)
+{
+	const struct endpoint_set *set = &e->sets[group_of(e, repo)];
+
+	for (size_t i = 0; i < set->n; i++) {
+		const struct client *c = set->v[i];
+
+		if (c->endpoint->skip_verify || c->endpoint->insecure ||
+		    (c->http_too && !reference_is_loopback(c->host)))
+			return false;
+	}
+	return true;
+}
+
 static bool is_distrusted(struct client *c)
 {
 	return clock_ms() < atomic_load(&c->distrust_until_ms);

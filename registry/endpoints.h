@@ -63,6 +63,10 @@ uint32_t endpoints_mirrors_of(const struct endpoints *e, const char *repo);
 /* What these mirrors (1 << number) gave of a repository did not match its digest. */
 void endpoints_distrust(struct endpoints *e, const char *repo, uint32_t mirrors);
 
+/* Whether who may be asked of this repository is asked over TLS whose certificate is checked, or
+ * is this machine. */
+bool endpoints_are_trusted(const struct endpoints *e, const char *repo);
+
 /* As source_down: nobody is left who may answer. */
 int endpoints_down(struct endpoints *e, struct err *err);
 /* The origin's, with the requests and bytes of all. */

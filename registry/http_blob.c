@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A blob, whole, however often the connection breaks. */
+/* A blob, whole or in part, however often the connection breaks. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +17,9 @@ struct transfer {
 	struct http_source *h;
 	struct question q;
 	uint64_t size;
+	uint64_t end;                   /* where it is to end: size, but of a part */
+	const struct source_part *part; /* NULL: the whole is fetched */
+	struct source_etag *etag;       /* of a part */
 	const struct sink *sink;
 	struct call *call;
 	_Atomic uint64_t *progress;
@@ -57,7 +60,7 @@ static int begin_hash(struct transfer *t, uint64_t offset, struct err *err)
 	hasher_free(t->hasher);
 	t->hasher = NULL;
 	t->gave = 0;
-	if (offset > 0 || !t->h->endpoints->several)
+	if (t->part || offset > 0 || !t->h->endpoints->several)
 		return 0;
 	return hasher_new((enum digest_alg)t->digest->alg, &t->hasher) < 0
 		   ? err_set(err, -ENOMEM, "out of memory")
@@ -79,7 +82,52 @@ static int begin(struct transfer *t, uint64_t offset, struct err *err)
 	return r;
 }
 
-/* 1: this answer cannot be used; ask for the whole instead. */
+/* 1: this answer cannot be used; ask for the whole instead. Who wants a part has no use for
+ * that. */
+static int another_part(const struct transfer *t, const struct answer *a, struct err *err)
+{
+	if (!t->part)
+		return 1;
+	return err_set(err, -EPROTO, "%s: GET %s: bytes %llu-%llu were asked for, and came as %s",
+		       t->from->title, t->q.target, (unsigned long long)t->q.first,
+		       (unsigned long long)t->q.last,
+		       a->status == 416   ? "416, there are none"
+		       : a->encoded       ? "something encoded"
+		       : a->content_range ? a->content_range
+					  : "a part without Content-Range");
+}
+
+static bool is_strong(const char *etag)
+{
+	size_t len = strlen(etag);
+
+	return len > 2 && len < SOURCE_ETAG_MAX && etag[0] == '"' && etag[len - 1] == '"';
+}
+
+/* Of a part: it is of the same object as those before it, and comes over a way that can be
+ * trusted. */
+static int check_object(struct transfer *t, const struct answer *a, struct err *err)
+{
+	bool same = true;
+
+	if (!t->part)
+		return 0;
+	if (!a->url.https && a->x && http_peer(a->x) != ADDRESS_LOOPBACK)
+		return bad(t, err, -EPROTO,
+			   "it comes over plain HTTP, so it cannot be used before it is verified "
+			   "(mount with --verify=always)");
+	if (!a->etag || !is_strong(a->etag))
+		return 0;
+	if (t->etag->text[0])
+		same = strcmp(t->etag->text, a->etag) == 0;
+	if (!same) {
+		t->etag->text[0] = '\0';
+		return bad(t, err, -EPROTO, "another object than a moment ago, says its ETag");
+	}
+	snprintf(t->etag->text, sizeof(t->etag->text), "%s", a->etag);
+	return 0;
+}
+
 static int accept_part(struct transfer *t, const struct answer *a, struct err *err)
 {
 	struct content_range range;
@@ -87,13 +135,13 @@ static int accept_part(struct transfer *t, const struct answer *a, struct err *e
 	if (a->encoded || !a->content_range ||
 	    content_range_parse(a->content_range, strlen(a->content_range), &range) < 0 ||
 	    !range.satisfied)
-		return 1;
+		return another_part(t, a, err);
 	if (range.has_total && range.total != t->size)
 		return bad(t, err, -EBADMSG, "the origin has another size than was declared");
-	if (range.first != t->have || range.last > t->size - 1)
-		return 1;
+	if (range.first != t->have || range.last > t->end - 1)
+		return another_part(t, a, err);
 	if (a->content_length >= 0 && (uint64_t)a->content_length != range.last - range.first + 1)
-		return 1;
+		return another_part(t, a, err);
 	return begin(t, range.first, err);
 }
 
@@ -104,6 +152,10 @@ static int accept_whole(struct transfer *t, const struct answer *a, struct err *
 			       "%s: GET %s: the origin has %lld bytes, %llu were declared",
 			       t->from->title, t->q.target, (long long)a->content_length,
 			       (unsigned long long)t->size);
+	if (t->part) {
+		t->whole = true;
+		t->end = t->size;
+	}
 	return begin(t, 0, err);
 }
 
@@ -123,7 +175,7 @@ static int accept_answer(struct transfer *t, const struct answer *a, struct err 
 	    content_range_parse(a->content_range, strlen(a->content_range), &range) == 0 &&
 	    range.has_total && range.total != t->size)
 		return bad(t, err, -EBADMSG, "the origin has another size than was declared");
-	return 1;
+	return another_part(t, a, err);
 }
 
 /* What advances may take its time, and what falls silent has as long as a question.
@@ -147,7 +199,7 @@ static int deliver(struct transfer *t, const void *data, size_t len, struct err 
 {
 	int r;
 
-	if (len > t->size - t->have)
+	if (len > t->end - t->have)
 		return bad(t, err, -EBADMSG, "more bytes than were declared");
 	renew_deadline(t, len);
 	r = t->sink->write(t->sink->ctx, data, len, err);
@@ -179,7 +231,7 @@ static int stream(struct transfer *t, struct http_exchange *x, struct err *err)
 		t->cut = http_fault(x) == HTTP_FAULT_CUT;
 		return err_wrap(err, (int)n, "%s: GET %s", t->from->title, t->q.target);
 	}
-	t->cut = t->have < t->size;
+	t->cut = t->have < t->end;
 	return t->cut ? bad(t, err, -EHOSTUNREACH, "the connection ended too early") : 0;
 }
 
@@ -190,12 +242,15 @@ static int fetch_once(struct transfer *t, struct err *err)
 	int r;
 
 	t->cut = false;
-	t->q.ranged = t->have > 0 && !t->whole;
+	t->q.ranged = (t->part || t->have > 0) && !t->whole;
 	t->q.first = t->have;
-	t->q.last = t->size - 1;
+	t->q.last = t->end - 1;
+	t->q.if_range = t->part && t->etag->text[0] ? t->etag->text : NULL;
 	r = endpoints_ask(t->h->endpoints, &t->q, t->call, &a, err);
 	t->from = a.from;
 	t->number = a.number;
+	if (r == 0 && a.x)
+		r = check_object(t, &a, err);
 	if (r == 0)
 		r = accept_answer(t, &a, err);
 	if (r == 1)
@@ -213,6 +268,12 @@ static void begin_host(struct transfer *t)
 {
 	t->pace = (struct http_pace){0};
 	t->asked = false;
+	/* What it sent from the start on is another one's part again. */
+	if (t->part && t->whole) {
+		t->begun = false;
+		t->have = t->furthest = t->part->first;
+		t->end = t->part->last + 1;
+	}
 	t->whole = false;
 }
 
@@ -302,6 +363,7 @@ int http_source_blob(struct source *s, const char *repo, const struct digest *d,
 				   .accept = "*/*",
 				   .quick = size <= SOURCE_QUICK_BYTES},
 			     .size = size,
+			     .end = size,
 			     .sink = sink,
 			     .call = call,
 			     .progress = progress,
@@ -315,5 +377,34 @@ int http_source_blob(struct source *s, const char *repo, const struct digest *d,
 	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", repo, digest);
 	r = fetch(&t, &why);
 	hasher_free(t.hasher);
+	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
+}
+
+int http_source_part(struct source *s, const struct source_part *part, const struct sink *sink,
+		     struct call *call, struct source_etag *etag, struct err *err)
+{
+	char target[HTTP_TARGET_MAX], digest[DIGEST_STRING_MAX];
+	struct transfer t = {.h = http_source_of(s),
+			     .q = {.method = "GET",
+				   .target = target,
+				   .need = ENDPOINT_PULL,
+				   .repo = part->repo,
+				   .accept = "*/*",
+				   .quick = part->quick},
+			     .size = part->size,
+			     .end = part->last + 1,
+			     .part = part,
+			     .etag = etag,
+			     .sink = sink,
+			     .call = call,
+			     .have = part->first,
+			     .furthest = part->first,
+			     .digest = part->digest};
+	struct err why = {""};
+
+	digest_string(part->digest, digest);
+	snprintf(target, sizeof(target), "/v2/%s/blobs/%s", part->repo, digest);
+	int r = fetch(&t, &why);
+
 	return r < 0 ? err_set(err, r, "%s", why.text) : 0;
 }

@@ -74,6 +74,11 @@ static bool warning_op(struct source *s, char ret[SOURCE_WARNING_MAX])
 	return endpoints_warning(http_source_of(s)->endpoints, ret);
 }
 
+static bool in_parts_op(const struct source *s, const char *repo)
+{
+	return endpoints_are_trusted(((const struct http_source *)s)->endpoints, repo);
+}
+
 static const struct source_ops ops = {
     .free = source_free_op,
     .origin = origin_op,
@@ -89,6 +94,8 @@ static const struct source_ops ops = {
     .document = http_source_document,
     .stat = http_source_stat,
     .blob = http_source_blob,
+    .part = http_source_part,
+    .in_parts = in_parts_op,
     .tags = http_source_tags,
     .referrers = http_source_referrers,
     .catalog = http_source_catalog,

@@ -49,6 +49,8 @@ int http_source_stat(struct source *s, const char *repo, const struct digest *d,
 int http_source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 		     uint64_t offset, const struct sink *sink, struct call *call,
 		     _Atomic uint64_t *progress, struct err *err);
+int http_source_part(struct source *s, const struct source_part *part, const struct sink *sink,
+		     struct call *call, struct source_etag *etag, struct err *err);
 int http_source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 		     struct names *ret, bool *ret_whole, struct err *err);
 int http_source_referrers(struct source *s, const char *repo, const struct digest *d,

@@ -47,5 +47,7 @@ struct source_spec {
 	char namespace[256];  /* "" or repository grammar */
 	char directory[4096]; /* SOURCE_LAYOUT: absolute */
 };
+/* By the name alone: localhost, a name below it, 127/8, ::1. */
+bool reference_is_loopback(const char *host);
 /* -EINVAL with a text that says what is wrong and what one looks like. */
 NODISCARD int reference_parse_source(const char *spec, struct source_spec *ret, struct err *err);

@@ -132,6 +132,17 @@ int source_blob(struct source *s, const char *repo, const struct digest *d, uint
 	return s->ops->blob(s, repo, d, size, offset, sink, call, progress, err);
 }
 
+bool source_in_parts(const struct source *s, const char *repo)
+{
+	return s->ops->part && s->ops->in_parts && s->ops->in_parts(s, repo);
+}
+
+int source_part(struct source *s, const struct source_part *part, const struct sink *sink,
+		struct call *call, struct source_etag *etag, struct err *err)
+{
+	return s->ops->part(s, part, sink, call, etag, err);
+}
+
 int source_tags(struct source *s, const char *repo, bool first_page, struct call *call,
 		struct names *ret, bool *ret_whole, struct err *err)
 {

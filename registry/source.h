@@ -198,6 +198,29 @@ NODISCARD int source_stat(struct source *s, const char *repo, const struct diges
 NODISCARD int source_blob(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 			  uint64_t offset, const struct sink *sink, struct call *call,
 			  _Atomic uint64_t *progress, struct err *err);
+/* Some bytes of a blob, which may be used before the whole is here: so they come over TLS whose
+ * certificate was checked, or from this machine. */
+struct source_part {
+	const char *repo;
+	const struct digest *digest;
+	uint64_t size;        /* of the blob */
+	uint64_t first, last; /* inclusive */
+	bool quick;           /* little, that somebody waits for */
+};
+/* What one and the same object is called by whoever gives it; "" if that is not known. */
+#define SOURCE_ETAG_MAX 160
+struct source_etag {
+	char text[SOURCE_ETAG_MAX];
+};
+/* Whether source_part may be asked for a blob of this repository: not of a layout, nor where a
+ * host, a mirror too, is asked over plain HTTP elsewhere, or unverified. */
+bool source_in_parts(const struct source *s, const char *repo);
+/* The sink begins at `first`, or at 0 where the host ignores ranges and sends all. Retries,
+ * redirects and cuts are seen to. *etag: what earlier parts were of, and what this one is of.
+ * -EPROTO also: another part than was asked for, or of another object. Whatever the sink returns
+ * below 0 ends it. */
+NODISCARD int source_part(struct source *s, const struct source_part *part, const struct sink *sink,
+			  struct call *call, struct source_etag *etag, struct err *err);
 /* All tags, sorted. With first_page those of one page, which is enough to know
  * that the repository exists; *ret_whole (may be NULL): they are all, as opposed to
  * those up to where the registry stops, or brings nothing new, or too much. */

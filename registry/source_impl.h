@@ -34,6 +34,9 @@ struct source_ops {
 	int (*blob)(struct source *s, const char *repo, const struct digest *d, uint64_t size,
 		    uint64_t offset, const struct sink *sink, struct call *call,
 		    _Atomic uint64_t *progress, struct err *err);
+	int (*part)(struct source *s, const struct source_part *part, const struct sink *sink,
+		    struct call *call, struct source_etag *etag, struct err *err); /* or NULL */
+	bool (*in_parts)(const struct source *s, const char *repo);                /* or NULL */
 	int (*tags)(struct source *s, const char *repo, bool first_page, struct call *call,
 		    struct names *ret, bool *ret_whole, struct err *err);
 	int (*untagged)(struct source *s, const char *repo, struct call *call,

@@ -78,7 +78,7 @@ static const char *check_host_name(const char *host)
 	return NULL;
 }
 
-static bool is_loopback(const char *host)
+bool reference_is_loopback(const char *host)
 {
 	static const char suffix[] = ".localhost";
 	size_t len = strlen(host);
@@ -234,7 +234,7 @@ int reference_parse_source(const char *spec, struct source_spec *ret, struct err
 	} else {
 		why = parse_authority(spec, &r);
 		r.https = true;
-		r.http = why == NULL && is_loopback(r.host);
+		r.http = why == NULL && reference_is_loopback(r.host);
 	}
 	if (why != NULL)
 		return refuse(err, spec, why);
