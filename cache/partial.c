@@ -119,14 +119,18 @@ static int make_target(struct partial *p, struct err *err)
 
 static int open_on_disk(struct partial *p, struct call *call, struct err *err)
 {
+	uint64_t map = p->map != NULL ? chunk_map_len(p->size) : 0;
+	uint64_t whole = map != 0 ? chunk_map_at(p->size) + map : p->size;
 	int rc = make_target(p, err);
 	if (rc == 0)
 		rc = claim_file(p, call, err);
 	if (rc == 0)
-		rc = adopt(p, call, err);
+		rc = p->map != NULL ? chunks_adopt(p, err) : adopt(p, call, err);
 	/* One that had to start anew may have gone to memory at that. */
 	if (rc == 0 && !p->in_memory)
-		rc = space_reserve(p->store, p->fd, p->size, &p->charged, call, err);
+		rc = space_reserve(p->store, p->fd, whole, &p->charged, call, err);
+	if (rc == 0 && p->map != NULL)
+		rc = chunks_begin(p, err);
 	return rc;
 }
 
@@ -135,13 +139,13 @@ static int open_partial(struct partial *p, struct call *call, struct err *err)
 	int rc = new_hasher(p, err);
 	if (rc == 0)
 		rc = open_on_disk(p, call, err);
-	if (is_full(rc))
+	if (is_full(rc) && p->map == NULL)
 		rc = partial_to_memory(p, err);
 	return rc;
 }
 
-int store_partial(struct store *s, const struct digest *d, uint64_t size, struct call *call,
-		  struct partial **ret, struct err *err)
+int partial_open(struct store *s, const struct digest *d, uint64_t size, struct chunk_map *map,
+		 struct call *call, struct partial **ret, struct err *err)
 {
 	uint64_t limit = space_limit(s);
 	if (size > limit) {
@@ -156,7 +160,7 @@ int store_partial(struct store *s, const struct digest *d, uint64_t size, struct
 	struct partial *p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return err_errno(err, -ENOMEM, "partial");
-	*p = (struct partial){.store = s, .digest = *d, .size = size, .fd = -1};
+	*p = (struct partial){.store = s, .digest = *d, .size = size, .map = map, .fd = -1};
 	path_partial(d, size, p->name);
 	rc = claim_in_process(p, call, err);
 	if (rc < 0) {
@@ -174,6 +178,12 @@ int store_partial(struct store *s, const struct digest *d, uint64_t size, struct
 	}
 	*ret = p;
 	return 0;
+}
+
+int store_partial(struct store *s, const struct digest *d, uint64_t size, struct call *call,
+		  struct partial **ret, struct err *err)
+{
+	return partial_open(s, d, size, NULL, call, ret, err);
 }
 
 uint64_t partial_have(const struct partial *p)
@@ -278,13 +288,18 @@ void partial_close(struct partial *p)
 		return;
 	/* What was there when its hashing was given up is as good as before. */
 	uint64_t keep = p->have > p->there ? p->have : p->there;
+	if (p->map != NULL)
+		keep = chunk_map_present(p->map) * CHUNK_BYTES;
 	if (p->fd < 0 || p->in_memory || p->is_private || keep == 0) {
 		partial_drop(p);
 		return;
 	}
 	/* Half a piece of a write that failed, and the blocks behind the end. */
 	struct stat st;
-	if (ftruncate(p->fd, (off_t)keep) < 0 || fstat(p->fd, &st) < 0) {
+	if (p->map != NULL)
+		chunks_punch(p);
+	bool cut = p->map != NULL || ftruncate(p->fd, (off_t)keep) == 0;
+	if (!cut || fstat(p->fd, &st) < 0) {
 		partial_drop(p);
 		return;
 	}
