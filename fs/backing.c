@@ -18,11 +18,13 @@
 #include "fs/log.h"
 #include "fs/nodes.h"
 #include "fs/number_hash.h"
+#include "fs/stream.h"
 
 struct entry {
 	uint64_t node;
-	struct blob *blob; /* a reference */
-	uint64_t at, size; /* which of its bytes */
+	struct blob *blob;     /* a reference, or NULL: */
+	struct stream *stream; /* which it is a user of */
+	uint64_t at, size;     /* which of its bytes */
 	int32_t backing_id;
 	bool deciding; /* the first opener asks the kernel; the others wait */
 	bool left_out; /* not in the table, for want of memory */
@@ -33,6 +35,7 @@ struct entry {
 struct part {
 	struct blob *blob; /* borrowed */
 	uint64_t at, size;
+	struct stream *stream; /* instead of the blob */
 };
 
 struct backing_table {
@@ -66,7 +69,10 @@ static struct entry *entry_add(struct backing_table *t, uint64_t node, const str
 		free(e);
 		return NULL;
 	}
-	e->blob = blob_ref(part->blob);
+	e->blob = part->blob ? blob_ref(part->blob) : NULL;
+	e->stream = part->stream;
+	if (e->stream)
+		stream_use(e->stream);
 	e->at = part->at;
 	e->size = part->size;
 	return e;
@@ -77,6 +83,8 @@ static void entry_free(struct entry *e)
 	if (!e)
 		return;
 	blob_unref(e->blob);
+	if (e->stream)
+		stream_leave(e->stream);
 	free(e);
 }
 
@@ -113,9 +121,10 @@ static void id_close(struct backing_table *t, int32_t id)
 		(void)ioctl(t->fuse_fd, UAPI_IOC_BACKING_CLOSE, &arg);
 }
 
-static struct node_served served_by(const struct blob *blob, uint64_t at)
+static struct node_served served_by(const struct blob *blob, const struct stream *stream,
+				    uint64_t at)
 {
-	return (struct node_served){*blob_digest(blob), at};
+	return (struct node_served){stream ? *stream_digest(stream) : *blob_digest(blob), at};
 }
 
 /* One open more of a node that is open, by us or by a process before us. */
@@ -123,7 +132,8 @@ static int join(struct backing_table *t, uint64_t node, uint64_t unique, const s
 		struct backing_open *ret) REQUIRES(t->mu)
 {
 	struct entry *e = entry_find(t, node);
-	struct node_served served = e ? served_by(e->blob, e->at) : served_by(part->blob, part->at);
+	struct node_served served = e ? served_by(e->blob, e->stream, e->at)
+				      : served_by(part->blob, part->stream, part->at);
 	struct node_open open;
 	int r = node_open_get(t->nodes, node, unique, &served, &open);
 
@@ -136,7 +146,7 @@ static int join(struct backing_table *t, uint64_t node, uint64_t unique, const s
 		return -ENOMEM;
 	}
 	e->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
-	*ret = (struct backing_open){e->backing_id, blob_ref(e->blob), open.fh};
+	*ret = (struct backing_open){e->backing_id, e->blob ? blob_ref(e->blob) : NULL, open.fh};
 	return 0;
 }
 
@@ -146,7 +156,7 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 		  struct backing_open *ret, struct entry **ret_left_out) REQUIRES(t->mu)
 {
 	struct entry *e = entry_add(t, node, part);
-	struct node_served served = served_by(part->blob, part->at);
+	struct node_served served = served_by(part->blob, part->stream, part->at);
 	struct node_open open = {0};
 	int32_t id = 0;
 	int r;
@@ -156,7 +166,7 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 	e->deciding = true;
 	lock_drop(&t->mu);
 	/* The kernel knows whole files only. */
-	if (part->size > BACKING_MIN && part->at == 0 && atomic_load(&t->enabled))
+	if (part->blob && part->size > BACKING_MIN && part->at == 0 && atomic_load(&t->enabled))
 		id = id_open(t, part->blob);
 	lock_take(&t->mu);
 	e->deciding = false;
@@ -169,26 +179,50 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 		*ret_left_out = e;
 		return r;
 	}
-	*ret = (struct backing_open){id, blob_ref(e->blob), open.fh};
+	*ret = (struct backing_open){id, e->blob ? blob_ref(e->blob) : NULL, open.fh};
 	return 0;
 }
 
-void backing_get(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
-		 struct blob *blob, uint64_t at, struct backing_open *ret)
+static void get(struct backing_table *t, uint64_t node, uint64_t unique, const struct part *part,
+		struct backing_open *ret)
 {
-	struct part part = {blob, at, size};
 	struct entry *e, *left_out = NULL;
 
 	*ret = (struct backing_open){0};
 	lock_take(&t->mu);
 	while ((e = entry_find(t, node)) && e->deciding)
 		cond_wait(&t->decided, &t->mu);
-	if (join(t, node, unique, &part, ret) == -ENOENT)
-		(void)decide(t, node, unique, &part, ret, &left_out);
+	if (join(t, node, unique, part, ret) == -ENOENT)
+		(void)decide(t, node, unique, part, ret, &left_out);
 	lock_drop(&t->mu);
 	if (left_out)
 		id_close(t, left_out->backing_id);
 	entry_free(left_out);
+}
+
+void backing_get(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
+		 struct blob *blob, uint64_t at, struct backing_open *ret)
+{
+	struct part part = {.blob = blob, .at = at, .size = size};
+
+	get(t, node, unique, &part, ret);
+}
+
+void backing_get_stream(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
+			struct stream *stream, struct backing_open *ret)
+{
+	struct part part = {.size = size, .stream = stream};
+
+	get(t, node, unique, &part, ret);
+}
+
+struct stream *backing_stream(struct backing_table *t, uint64_t node)
+{
+	lock_take(&t->mu);
+	struct entry *e = entry_find(t, node);
+	struct stream *stream = e && e->stream ? stream_ref(e->stream) : NULL;
+	lock_drop(&t->mu);
+	return stream;
 }
 
 struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_at,
@@ -196,23 +230,36 @@ struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_
 {
 	lock_take(&t->mu);
 	struct entry *e = entry_find(t, node);
-	struct blob *blob = e ? blob_ref(e->blob) : NULL;
+	struct blob *blob = e && e->blob ? blob_ref(e->blob) : NULL;
 	*ret_at = e ? e->at : 0;
 	*ret_size = e ? e->size : 0;
 	lock_drop(&t->mu);
 	return blob;
 }
 
-void backing_adopt(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
-		   uint64_t at)
+static void adopt(struct backing_table *t, uint64_t node, const struct part *part)
 {
-	struct part part = {blob, at, size};
-
 	lock_take(&t->mu);
 	/* No memory: the next READ brings it again. */
 	if (!entry_find(t, node))
-		(void)entry_add(t, node, &part);
+		(void)entry_add(t, node, part);
 	lock_drop(&t->mu);
+}
+
+void backing_adopt(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
+		   uint64_t at)
+{
+	struct part part = {.blob = blob, .at = at, .size = size};
+
+	adopt(t, node, &part);
+}
+
+void backing_adopt_stream(struct backing_table *t, uint64_t node, uint64_t size,
+			  struct stream *stream)
+{
+	struct part part = {.size = size, .stream = stream};
+
+	adopt(t, node, &part);
 }
 
 /* One open less. An opener may come in between: it gets an id of its own. */

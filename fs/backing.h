@@ -25,6 +25,7 @@
 struct backing_table;
 struct blob;
 struct nodes;
+struct stream;
 
 #define BACKING_MIN (1u << 20) /* bytes: larger than this → passthrough */
 
@@ -37,9 +38,9 @@ void backing_free(struct backing_table *t);
 struct backing_open {
 	int32_t backing_id; /* > 0: passthrough; 0: ordinary */
 	struct blob *blob;  /* the file that serves this node: a reference of the caller's own.
-			     * NULL: no memory, or no such node; nothing was counted, and the
-			     * OPEN must fail, for nothing may fail after it */
-	uint64_t fh;        /* what RELEASE will say */
+			     * NULL: a stream does, or it failed */
+	uint64_t fh;        /* what RELEASE will say; 0: no memory, or no such node; nothing was
+			     * counted, and the OPEN must fail, for nothing may fail after it */
 };
 /* For the OPEN of this number. Counts one open of the node, of `size` bytes, served from `blob`,
  * from `at` on, or, where the node is open already, from the blob it is open with (so that the id's
@@ -47,6 +48,13 @@ struct backing_open {
  */
 void backing_get(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
 		 struct blob *blob, uint64_t at, struct backing_open *ret);
+/* The same of a node that is served by a stream (fs/stream.h), always in the ordinary mode; where
+ * it is open already, by what it is open with. The table is one more user of the stream until the
+ * node is closed. */
+void backing_get_stream(struct backing_table *t, uint64_t node, uint64_t unique, uint64_t size,
+			struct stream *stream, struct backing_open *ret);
+/* The stream that serves a node that is open: a reference in memory, or NULL. */
+struct stream *backing_stream(struct backing_table *t, uint64_t node);
 /* What serves the READs of a node that is open: the file, a new reference or NULL, and
  * where in it the node's bytes lie. */
 struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_at,
@@ -54,6 +62,8 @@ struct blob *backing_blob(struct backing_table *t, uint64_t node, uint64_t *ret_
 /* The same for a node that a process before us opened: from now on this serves it. */
 void backing_adopt(struct backing_table *t, uint64_t node, uint64_t size, struct blob *blob,
 		   uint64_t at);
+void backing_adopt_stream(struct backing_table *t, uint64_t node, uint64_t size,
+			  struct stream *stream);
 /* RELEASE of one open; again is fine. */
 void backing_put(struct backing_table *t, uint64_t fh);
 /* An OPEN that was sent again: what the process before did for it. */

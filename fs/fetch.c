@@ -70,6 +70,8 @@ static int answer(struct fetcher *f, const struct flight_job *job, struct blob *
 	case WANT_LAYER:
 	case WANT_MEMBER:
 		return fetch_run_layers(f, job, ret_blob, err);
+	case WANT_CHUNK:
+		break; /* of fs/stream.h, without a job */
 	}
 	return err_set(err, -EIO, "a want of no kind");
 }
@@ -104,6 +106,7 @@ int fetcher_new(const struct fetcher_options *o, struct fetcher **ret)
 	    pool_new("gather", FETCH_GATHER_THREADS, &f->gather) ||
 	    pool_new("unpack", FETCH_UNPACK_THREADS, &f->unpack) ||
 	    pool_new("merge", FETCH_MERGE_THREADS, &f->merge) ||
+	    pool_new("range", FETCH_RANGE_THREADS, &f->range) ||
 	    flights_new(&flights, &f->flights) || failures_new(&f->failures)) {
 		fetcher_free(f);
 		return -ENOMEM;
@@ -120,6 +123,7 @@ int fetcher_start(struct fetcher *f)
 void fetcher_stop(struct fetcher *f)
 {
 	flights_stop(f->flights);
+	pool_stop(f->range);
 	pool_stop(f->merge);
 	pool_stop(f->unpack);
 	pool_stop(f->gather);
@@ -134,6 +138,7 @@ void fetcher_free(struct fetcher *f)
 {
 	if (!f)
 		return;
+	pool_free(f->range);
 	pool_free(f->merge);
 	pool_free(f->unpack);
 	pool_free(f->gather);
@@ -150,6 +155,11 @@ void fetcher_free(struct fetcher *f)
 struct flights *fetcher_flights(struct fetcher *f)
 {
 	return f->flights;
+}
+
+struct pool *fetcher_ranges(struct fetcher *f)
+{
+	return f->range;
 }
 
 struct failures *fetcher_failures(struct fetcher *f)
@@ -196,6 +206,8 @@ int fetch_park(struct fetcher *f, const struct want *want, const char *repo, str
 	       struct err *err)
 {
 	struct want full = *want;
+	if (want->kind == WANT_CHUNK)
+		return flight_park(f->flights, want, repo, NULL, w);
 	full.local = fetch_is_cached(f, want);
 	if (full.local)
 		return flight_park(f->flights, &full, repo, local_pool(f, want), w);

@@ -14,6 +14,7 @@
  *	gather     those who wait for all the layers of an image
  *	unpack     layers that are here: decompressed and read
  *	merge      those that were unpacked before: their trees and small members
+ *	range      parts of blobs that are read as they arrive (fs/stream.h): no flights
  *
  * so that a silent registry delays neither what is cached nor, by its blobs,
  * the questions. The local ones (small, disk, unpack, merge) never wait for
@@ -38,19 +39,23 @@
 #define FETCH_GATHER_THREADS   64 /* which do nothing but wait */
 #define FETCH_UNPACK_THREADS   2
 #define FETCH_MERGE_THREADS    2
-#define FETCH_TRANSFER_THREADS 6 /* as many as a host is asked for at once (registry/http.h) */
+#define FETCH_RANGE_THREADS    16 /* of which a host lets some wait */
+#define FETCH_TRANSFER_THREADS 6  /* as many as a host is asked for at once (registry/http.h) */
 
 struct catalog;
 struct fetcher;
 struct layers;
+struct pool;
 struct source;
 struct store;
+struct streams;
 
 struct fetcher_options {
 	struct source *source; /* borrowed, as the others */
 	struct store *store;
 	struct catalog *catalog;
 	struct layers *layers;
+	struct streams *streams; /* NULL: every blob is verified first */
 	int64_t timeout_ms;
 	bool offline; /* never ask the source */
 };
@@ -62,6 +67,7 @@ void fetcher_stop(struct fetcher *f);
 void fetcher_free(struct fetcher *f); /* after fetcher_stop; NULL is fine */
 struct flights *fetcher_flights(struct fetcher *f);
 struct failures *fetcher_failures(struct fetcher *f);
+struct pool *fetcher_ranges(struct fetcher *f);
 
 /* Whether the cache alone can answer. */
 bool fetch_is_cached(struct fetcher *f, const struct want *w);

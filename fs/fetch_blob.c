@@ -10,6 +10,7 @@
 #include "cache/store.h"
 #include "fs/catalog.h"
 #include "fs/fetch_impl.h"
+#include "fs/stream.h"
 #include "registry/inline_blob.h"
 #include "registry/manifest.h"
 
@@ -81,6 +82,9 @@ static int transfer(struct fetcher *f, const struct flight_job *job, const char 
 {
 	const struct want *w = job->want;
 	struct fill fill = {.have = job->have};
+	int waited = streams_await(f->o.streams, &w->digest, job->call, job->progress, err);
+	if (waited)
+		return waited;
 	struct local_work adopting = begin_local(job);
 	int r = store_partial(f->o.store, &w->digest, w->size, job->call, &fill.partial, err);
 	end_local(f, job, &adopting);

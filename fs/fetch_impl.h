@@ -25,7 +25,7 @@ struct fetcher {
 	struct fetcher_options o;
 	struct flights *flights;
 	struct failures *failures;
-	struct pool *small, *disk, *ask, *quick, *transfer, *gather, *unpack, *merge;
+	struct pool *small, *disk, *ask, *quick, *transfer, *gather, *unpack, *merge, *range;
 };
 
 /* Verified bytes that the cache has: -ENOENT if it has none, or had wrong ones. */

@@ -37,6 +37,7 @@ struct flight {
 	bool cancelled;      /* guarded by flights->lock */
 	int64_t patience_ms; /* guarded by flights->lock: see patience() */
 	int refused;         /* no thread takes the job: its result */
+	bool told;           /* it has no job: flight_tell */
 };
 
 struct flights {
@@ -106,11 +107,18 @@ static void cancel(struct flight *fl)
 	call_cancel(&fl->call);
 }
 
-static void leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
+/* True: it was the last one, and the flight has a job to be cancelled. */
+static bool leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
 {
-	TAILQ_REMOVE(&w->flight->waiters, w, in_flight);
+	struct flight *fl = w->flight;
+	TAILQ_REMOVE(&fl->waiters, w, in_flight);
 	w->flight = NULL;
 	f->parked--;
+	if (!TAILQ_EMPTY(&fl->waiters) || !fl->told)
+		return TAILQ_EMPTY(&fl->waiters);
+	HASH_DEL(f->table, fl);
+	flight_free(fl);
+	return false;
 }
 
 /* Everybody was given up, and then somebody came: once more from the start. */
@@ -135,7 +143,7 @@ static void note_movement(struct flights *f, int64_t now) REQUIRES(f->lock)
 {
 	uint64_t movement = f->ended;
 	for (const struct flight *fl = f->table; fl; fl = fl->hh.next) {
-		uint64_t progress = atomic_load(&fl->progress);
+		uint64_t progress = fl->told ? 0 : atomic_load(&fl->progress);
 		movement += progress;
 		if (fl->want.local && progress > 0)
 			f->moved_ms = now;
@@ -182,7 +190,7 @@ static void take_all(struct flights *f, struct flight *fl, struct waiter_list *r
 {
 	while (!TAILQ_EMPTY(&fl->waiters)) {
 		struct waiter *w = TAILQ_FIRST(&fl->waiters);
-		leave(f, w);
+		(void)leave(f, w);
 		TAILQ_INSERT_TAIL(ret, w, in_flight);
 	}
 }
@@ -277,6 +285,10 @@ int flight_park(struct flights *f, const struct want *want, const char *repo, st
 	} else if (w->soft_ms > 0 && clock_ms() >= fl->started_ms + w->soft_ms) {
 		r = FLIGHT_SLOW;
 	} else {
+		if (!pool && fresh) {
+			fl->told = true;
+			atomic_store(&fl->progress, 1);
+		}
 		TAILQ_INSERT_TAIL(&fl->waiters, w, in_flight);
 		w->flight = fl;
 		w->seen = atomic_load(&fl->progress);
@@ -287,8 +299,26 @@ int flight_park(struct flights *f, const struct want *want, const char *repo, st
 		cond_signal(&f->wake);
 	}
 	lock_drop(&f->lock);
-	submit(fresh, pool);
+	if (pool)
+		submit(fresh, pool);
 	return r;
+}
+
+void flight_tell(struct flights *f, const struct want *want, int code, const struct err *err)
+{
+	struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
+	lock_take(&f->lock);
+	struct flight *fl;
+	HASH_FIND(hh, f->table, want, sizeof(*want), fl);
+	struct waiter *w = fl && fl->told ? TAILQ_FIRST(&fl->waiters) : NULL;
+	while (w) {
+		struct waiter *next = TAILQ_NEXT(w, in_flight);
+		(void)leave(f, w); /* with the last one the flight goes */
+		TAILQ_INSERT_TAIL(&waiters, w, in_flight);
+		w = next;
+	}
+	lock_drop(&f->lock);
+	resume_all(&waiters, code, err, NULL);
 }
 
 void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool)
@@ -369,9 +399,7 @@ bool waiter_leave(struct flights *f, struct waiter *w)
 {
 	lock_take(&f->lock);
 	struct flight *fl = w->flight;
-	if (fl)
-		leave(f, w);
-	if (fl && TAILQ_EMPTY(&fl->waiters))
+	if (fl && leave(f, w))
 		cancel(fl);
 	lock_drop(&f->lock);
 	return fl != NULL;
@@ -480,7 +508,7 @@ static struct release next_due(struct flights *f, int64_t now, int64_t *ret_next
 		if (at <= now) {
 			struct release rel = {.waiter = w, .code = code};
 			late(w->flight, &rel);
-			leave(f, w);
+			(void)leave(f, w);
 			return rel;
 		}
 		if (at < *ret_next)
@@ -518,8 +546,7 @@ static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lo
 		struct flight *fl = w->flight;
 		if (!fl)
 			return NULL;
-		leave(f, w);
-		if (TAILQ_EMPTY(&fl->waiters))
+		if (leave(f, w))
 			cancel(fl);
 		return w;
 	}
@@ -624,7 +651,7 @@ void flights_stop(struct flights *f)
 		}
 		if (!w)
 			break;
-		leave(f, w);
+		(void)leave(f, w);
 		lock_drop(&f->lock);
 		resume(w, -ECANCELED, "the file system is being unmounted");
 		lock_take(&f->lock);

@@ -72,6 +72,7 @@ enum want_kind {
 	WANT_ROOTFS,    /* the merged layers of the image repo@digest (fs/layers.h) */
 	WANT_LAYER,     /* what lies in layer number `layer` of it (fs/layers.h) */
 	WANT_MEMBER,    /* the bytes of a member of that layer: brings a blob */
+	WANT_CHUNK, /* chunk number `layer` of a blob that is read as it arrives (fs/stream.h) */
 };
 
 /* Zeroed, then filled: hashed and compared as a whole. */
@@ -80,8 +81,8 @@ struct want {
 	char repo[REPOSITORY_MAX]; /* "" for WANT_BLOB and WANT_CATALOG */
 	char tag[TAG_MAX + 1];
 	struct digest digest;
-	uint64_t size;        /* WANT_BLOB, WANT_MEMBER */
-	uint64_t layer;       /* WANT_LAYER, WANT_MEMBER */
+	uint64_t size;        /* WANT_BLOB, WANT_MEMBER, WANT_CHUNK */
+	uint64_t layer;       /* WANT_LAYER, WANT_MEMBER, WANT_CHUNK */
 	struct digest member; /* WANT_MEMBER */
 	/* Set by fetch_park: what the cache has is brought by another flight than
 	 * what must be fetched, so that it never waits behind the network. */
@@ -162,9 +163,12 @@ void flights_free(struct flights *f); /* NULL is fine */
 /* Joins or starts. `repo` is where a WANT_BLOB may be fetched from, if it starts now or
  * runs again; `pool` is where a new job runs. Returns 0 (the waiter is no longer the caller's);
  * FLIGHT_SLOW: not parked, the flight has been under way longer than soft_ms;
- * -ECANCELED: stopping; -ENOMEM. */
+ * -ECANCELED: stopping; -ENOMEM. pool NULL: there is no job; it waits for flight_tell by whoever
+ * works on it, and has patience as long as that one has, and is gone with its last waiter. */
 NODISCARD int flight_park(struct flights *f, const struct want *want, const char *repo,
 			  struct pool *pool, struct waiter *w);
+/* Resumes all who wait for what has no job of its own; none is fine. */
+void flight_tell(struct flights *f, const struct want *want, int code, const struct err *err);
 /* Starts the flight, if there is none, for nobody: its result is for later. */
 void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool);
 

@@ -19,6 +19,7 @@
 #include "fs/op.h"
 #include "fs/ops.h"
 #include "fs/session.h"
+#include "fs/stream.h"
 
 static int open_parts(struct fs *fs, struct err *err)
 {
@@ -29,7 +30,9 @@ static int open_parts(struct fs *fs, struct err *err)
 		r = store_open(&fs->o.store, &fs->store, err);
 	if (r == 0)
 		r = refs_open(fs->store, &fs->refs, err);
-	return r ? r : sites_equip(&fs->sites, fs->store, fs->refs, err);
+	if (r == 0 && fs->o.stream && streams_new(fs, &fs->streams))
+		r = err_set(err, -ENOMEM, "no memory for a mount's tables");
+	return r ? r : sites_equip(&fs->sites, fs->store, fs->refs, fs->streams, err);
 }
 
 static int64_t or_default(int64_t value, int64_t otherwise)
@@ -159,6 +162,7 @@ int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err)
 	fs->backing = backing;
 	fs->session = session;
 	lock_drop(&fs->lock);
+	fs->took_over = c->served_before;
 	open_dirs_start(&fs->open_dirs, c->generation);
 	if (r == 0 && c->served_before) {
 		backing_close_strays(backing);
@@ -189,7 +193,11 @@ int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err
 	int r = fs_start_fetching(fs, err);
 	if (r == 0)
 		r = stopping ? 0 : session_run(s, err);
+	if (fs->streams)
+		streams_stop(fs->streams);
 	sites_stop(&fs->sites);
+	if (fs->streams)
+		streams_end(fs->streams);
 	return r;
 }
 
@@ -207,6 +215,7 @@ void fs_free(struct fs *fs)
 	if (!fs)
 		return;
 	backing_free(fs->backing);
+	streams_free(fs->streams);
 	session_free(fs->session);
 	made_files_release(&fs->made_files);
 	sites_close(&fs->sites);

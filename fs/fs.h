@@ -41,6 +41,7 @@ struct fs_options {
 	gid_t gid;
 	mode_t umask; /* taken from every mode but those of links */
 	bool offline;
+	bool stream;         /* large blobs are read as they arrive (fs/stream.h) */
 	bool strict_timeout; /* also of a transfer that advances: the kernel waits no longer */
 };
 

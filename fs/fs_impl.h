@@ -17,12 +17,15 @@ struct handover;
 struct nodes;
 struct refs;
 struct session;
+struct streams;
 
 struct fs {
 	struct fs_options o;
 	struct store *store;
 	struct refs *refs;
 	struct sites sites;
+	struct streams *streams; /* NULL: every blob is verified first */
+	bool took_over;          /* another process served this connection before */
 	struct packages packages;
 	/* Both set under lock once, before the first request: those that answer requests
 	 * need no lock to read them. */

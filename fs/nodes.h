@@ -158,7 +158,8 @@ void node_detach(struct nodes *n, uint64_t id);
 
 /* How the kernel has a content node open (fs/backing.c, and nobody else). While
  * opens > 0 the mode and the id stay, and the node is not freed. */
-enum node_open_mode { NODE_OPEN_ORDINARY = 1, NODE_OPEN_PASSTHROUGH };
+/* NODE_OPEN_SPOILED: in the ordinary way, and what was read of it did not match. */
+enum node_open_mode { NODE_OPEN_ORDINARY = 1, NODE_OPEN_PASSTHROUGH, NODE_OPEN_SPOILED };
 struct node_served { /* the blob that the node's bytes are read from, and where they begin in it */
 	struct digest digest;
 	uint64_t at;
@@ -180,6 +181,9 @@ NODISCARD int node_open_set(struct nodes *n, uint64_t id, uint64_t unique,
 			    int32_t backing_id, struct node_open *ret);
 /* One open less; ret->opens are left. -ESTALE: no such handle (any more). */
 NODISCARD int node_open_put(struct nodes *n, uint64_t fh, struct node_open *ret);
+/* From now on, and until it is closed, a node that is open is NODE_OPEN_SPOILED. */
+void node_open_spoil(struct nodes *n, uint64_t id);
+bool node_open_is_spoiled(struct nodes *n, uint64_t id);
 /* What the process before had opened for a request that was sent again: the answer never
  * arrived. As node_open_put; -ENOENT: nothing, or what was made. */
 NODISCARD int node_open_undo(struct nodes *n, uint64_t unique, struct node_open *ret);

@@ -145,6 +145,24 @@ int node_open_put(struct nodes *n, uint64_t fh, struct node_open *ret)
 	return r;
 }
 
+void node_open_spoil(struct nodes *n, uint64_t id)
+{
+	lock_take(&n->mu);
+	struct record *rec = record_of(n, id);
+	if (rec && rec->opens > 0)
+		rec->open_mode = NODE_OPEN_SPOILED;
+	lock_drop(&n->mu);
+}
+
+bool node_open_is_spoiled(struct nodes *n, uint64_t id)
+{
+	lock_take(&n->mu);
+	const struct record *rec = record_of(n, id);
+	bool spoiled = rec && rec->opens > 0 && rec->open_mode == NODE_OPEN_SPOILED;
+	lock_drop(&n->mu);
+	return spoiled;
+}
+
 int node_open_undo(struct nodes *n, uint64_t unique, struct node_open *ret)
 {
 	int r = -ENOENT;

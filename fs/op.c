@@ -13,6 +13,7 @@
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
 #include "fs/session.h"
+#include "fs/stream.h"
 
 /* A handler needs a tag, a manifest and a blob at the most; what is evicted
  * between two steps is fetched again. */
@@ -124,7 +125,14 @@ static int park(struct op *op)
 		watch(op);
 	op->waiter.soft_ms = op->accept_stale ? 0 : op->soft_ms;
 	struct err err = {""};
+	bool chunk = op->want.kind == WANT_CHUNK;
+	struct stream *stream = chunk ? stream_ref(op->stream) : NULL;
+	struct want want = op->want; /* the op may be gone once it is parked */
+	uint64_t first = op->chunk_first;
 	int r = park_within_limit(op, &err);
+	if (r == 0 && stream)
+		stream_await(stream, &want, first);
+	stream_unref(stream);
 	if (r == 0)
 		return 0;
 	op->accept_stale = true;
@@ -199,6 +207,23 @@ int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const cha
 	return op_want(op, &w, 0);
 }
 
+int op_read_stream(struct op *op, struct stream *stream, char **ret, size_t *ret_len)
+{
+	struct want want;
+	stream_unref(op->stream);
+	op->stream = stream;
+	int r = stream_read(stream, op->offset, op->size, ret, ret_len, &want, &op->chunk_first);
+	if (r == -EBADMSG)
+		stream_why_spoiled(stream, &op->err);
+	if (r != -EINPROGRESS)
+		return r;
+	op_enter(op, stream_site(stream));
+	snprintf(op->repo, sizeof(op->repo), "%s", stream_repo(stream));
+	op->want = want;
+	op->soft_ms = 0;
+	return r;
+}
+
 int op_failed(const struct op *op, const struct want *want)
 {
 	return op->failure && want_equal(want, &op->failed) ? op->failure : 0;
@@ -230,6 +255,7 @@ static fuse_req_t end(struct op *op, int errnum)
 	count(op, errnum);
 	op_leave(op);
 	blob_unref(op->blob);
+	stream_unref(op->stream);
 	free(op);
 	return req;
 }

@@ -85,9 +85,11 @@ struct op {
 	uint64_t offset; /* READDIR, READ */
 	struct fuse_file_info fi;
 
-	struct blob *blob; /* what the last flight brought; a reference */
-	bool accept_stale; /* what is known but old will do */
-	bool place_asked;  /* fs/packages.c has asked for what it knew, but old */
+	struct blob *blob;     /* what the last flight brought; a reference */
+	struct stream *stream; /* of a WANT_CHUNK: a reference in memory */
+	uint64_t chunk_first;  /* the first one that is missing */
+	bool accept_stale;     /* what is known but old will do */
+	bool place_asked;      /* fs/packages.c has asked for what it knew, but old */
 	bool watched;
 	bool explains; /* for fs/why.h: nothing is made or asked for it */
 	unsigned hops;
@@ -111,6 +113,8 @@ void op_start(struct op *op);
 /* soft_ms: see struct waiter; 0 for what has no older answer. */
 NODISCARD int op_want(struct op *op, const struct want *want, int64_t soft_ms);
 NODISCARD int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo);
+/* READ of what is read as it arrives: reads it, or wants a chunk. Takes over the reference. */
+NODISCARD int op_read_stream(struct op *op, struct stream *stream, char **ret, size_t *ret_len);
 /* fs/op_site.c. Sets op->site by the node. A host's directory has none before somebody
  * enters it; for an op that explains none is made: -EAGAIN. -errno of sites_get. */
 NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);

@@ -15,6 +15,7 @@
 #include "fs/log.h"
 #include "fs/op.h"
 #include "fs/ops.h"
+#include "fs/stream.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
 
@@ -62,8 +63,23 @@ static void note_bytes(struct op *op, bool here)
 		op->bytes = here ? OP_BYTES_HERE : OP_BYTES_MISSING;
 }
 
-/* The file in which the node's bytes lie, from *ret_at on. New reference. */
-static int content_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
+/* Whether it is read as it arrives: large, in one piece, and from where that may be done. Not
+ * main.wasm: a runtime reads all of it, and whether it is Wasm is known before it opens. */
+static bool may_stream(struct op *op, const struct node *node, const struct place *p)
+{
+	struct store_usage usage;
+	if (!op->fs->streams || op->explains || p->member || node->kind == NODE_MAIN_WASM ||
+	    node->size < STREAM_MIN || !source_in_parts(op->site->source, op->repo) ||
+	    fetch_refused(op->site->fetcher, NULL))
+		return false;
+	store_usage(op->fs->store, &usage);
+	return usage.limit == 0 || node->size <= usage.limit;
+}
+
+/* The file in which the node's bytes lie, from *ret_at on: a new reference; or the stream that
+ * they come by: one user more. ret_stream NULL: whole files only. */
+static int content_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at,
+			struct stream **ret_stream)
 {
 	char text[NODE_REPO_MAX];
 	struct place place;
@@ -85,6 +101,14 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	if (r)
 		return r;
 	op_route_begin(op, named_by(node, &place), place.repo, node->size);
+	if (ret_stream && may_stream(op, node, &place)) {
+		r = streams_open(op->fs->streams, op->site, op->repo, &node->digest, node->size,
+				 ret_stream, &op->err);
+		if (r == 0)
+			note_bytes(op, false);
+		if (r != -EAGAIN)
+			return r;
+	}
 	r = place_bytes(op, node, &place, ret, ret_at);
 	note_bytes(op,
 		   r == 0 || (r == -EINPROGRESS && fetch_is_cached(op->site->fetcher, &op->want)));
@@ -95,16 +119,18 @@ static int content_blob(struct op *op, const struct node *node, struct blob **re
 	return r;
 }
 
-/* What an open of the node is served from: a new reference, and where in it. */
-static int open_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at)
+/* What an open of the node is served from: a new reference, and where in it; or a stream, as of
+ * content_blob. */
+static int open_blob(struct op *op, const struct node *node, struct blob **ret, uint64_t *ret_at,
+		     struct stream **ret_stream)
 {
 	struct blob *blob = NULL;
 	if (!node_kind_is_content(node->kind))
 		return -EINVAL;
 	if ((op->fi.flags & O_ACCMODE) != O_RDONLY)
 		return -EROFS;
-	int r = content_blob(op, node, &blob, ret_at);
-	if (r)
+	int r = content_blob(op, node, &blob, ret_at, ret_stream);
+	if (r || !blob)
 		return r;
 	bool whole = digest_equal(blob_digest(blob), &node->digest);
 	if (whole && blob_size(blob) != node->size)
@@ -145,7 +171,7 @@ int ops_check_open(struct op *op, const struct node *node)
 	uint64_t at;
 	if (is_made(node))
 		return check_made(op, node);
-	int r = open_blob(op, node, &blob, &at);
+	int r = open_blob(op, node, &blob, &at, NULL);
 	blob_unref(blob);
 	return r;
 }
@@ -188,23 +214,31 @@ static int do_open(struct op *op)
 {
 	struct node node;
 	struct blob *blob = NULL;
+	struct stream *stream = NULL;
 	struct backing_open open;
 	uint64_t at = 0;
 	int r = node_read(op->fs->nodes, op->ino, &node);
 	if (r == 0 && is_made(&node))
 		return open_made(op, &node);
 	if (r == 0)
-		r = open_blob(op, &node, &blob, &at);
+		r = open_blob(op, &node, &blob, &at, &stream);
 	if (r)
 		return r;
 	struct backing_table *backing = op->fs->backing;
-	backing_get(backing, node.id, op->unique, node.size, blob, at, &open);
+	if (stream)
+		backing_get_stream(backing, node.id, op->unique, node.size, stream, &open);
+	else
+		backing_get(backing, node.id, op->unique, node.size, blob, at, &open);
 	blob_unref(blob);
-	if (!open.blob)
+	if (stream)
+		stream_leave(stream);
+	if (open.fh == 0)
 		return err_set(&op->err, -ENOMEM, "no memory to open a file");
 	blob_unref(open.blob);
 	op->fi.fh = open.fh;
-	op->fi.keep_cache = open.backing_id <= 0;
+	/* What is read before it is verified leaves no page behind. */
+	bool unsure = op->fs->streams && node.size >= STREAM_MIN;
+	op->fi.keep_cache = open.backing_id <= 0 && !unsure;
 	if (op_reply_open(op, open.backing_id))
 		backing_put(backing, open.fh);
 	return OP_REPLIED;
@@ -266,7 +300,7 @@ static int made_again(struct op *op, const struct node *node, struct part *ret)
 }
 
 /* A file that the process before us opened. */
-static int open_again(struct op *op, struct part *ret)
+static int open_again(struct op *op, struct part *ret, struct stream **ret_stream)
 {
 	struct node node;
 	int r = node_read(op->fs->nodes, op->ino, &node);
@@ -274,10 +308,19 @@ static int open_again(struct op *op, struct part *ret)
 		return made_again(op, &node, ret);
 	if (r == 0 && !node_kind_is_content(node.kind))
 		r = -ESTALE;
+	if (r == 0 && node_open_is_spoiled(op->fs->nodes, node.id))
+		r = err_set(&op->err, -EBADMSG,
+			    "it was read as it arrived, and did not match; open it again");
 	if (r == 0)
-		r = content_blob(op, &node, &ret->blob, &ret->at);
+		r = content_blob(op, &node, &ret->blob, &ret->at, ret_stream);
 	if (r)
 		return r;
+	if (*ret_stream) {
+		backing_adopt_stream(op->fs->backing, node.id, node.size, *ret_stream);
+		stream_ref(*ret_stream);
+		stream_leave(*ret_stream);
+		return 0;
+	}
 	ret->size = node.size;
 	backing_adopt(op->fs->backing, node.id, node.size, ret->blob, ret->at);
 	return 0;
@@ -288,10 +331,12 @@ static int do_read(struct op *op)
 	struct part p = {0};
 	AUTO_FREE char *buf = NULL;
 	size_t len = 0;
-	int r = open_again(op, &p);
+	struct stream *stream = backing_stream(op->fs->backing, op->ino);
+	int r = stream ? 0 : open_again(op, &p, &stream);
 	if (r)
 		return r;
-	r = read_bytes(&p, op->size, op->offset, &buf, &len);
+	r = stream ? op_read_stream(op, stream, &buf, &len)
+		   : read_bytes(&p, op->size, op->offset, &buf, &len);
 	blob_unref(p.blob);
 	if (r)
 		return r;
@@ -309,6 +354,30 @@ static void read_later(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	op->size = size;
 	op->offset = (uint64_t)off;
 	op_start(op);
+}
+
+/* What is here of it is read at once. */
+static void read_stream(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			const struct fuse_file_info *fi, int64_t start_us)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct stream *stream = backing_stream(fs->backing, ino);
+	AUTO_FREE char *buf = NULL;
+	struct want want;
+	uint64_t first;
+	size_t len = 0;
+	int r = stream ? stream_read(stream, (uint64_t)off, size, &buf, &len, &want, &first)
+		       : -EINPROGRESS;
+	stream_unref(stream);
+	if (r == -EINPROGRESS) {
+		read_later(req, ino, size, off, fi);
+		return;
+	}
+	metrics_count(&fs->metrics, OPERATION_READ, -r, start_us);
+	if (r)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_buf(req, buf, len);
 }
 
 static void read_layout(fuse_req_t req, size_t size, off_t off)
@@ -341,7 +410,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 		return;
 	}
 	if (!is_open_here(fs, ino, fi->fh, &p)) {
-		read_later(req, ino, size, off, fi);
+		read_stream(req, ino, size, off, fi, start_us);
 		return;
 	}
 	int r = read_bytes(&p, size, (uint64_t)off, &buf, &len);

@@ -387,6 +387,11 @@ int session_new(const struct session_options *o, struct session **ret, struct er
 	return 0;
 }
 
+int session_drop_pages(struct session *s, uint64_t ino)
+{
+	return fuse_lowlevel_notify_inval_inode(s->fuse, ino, 0, 0);
+}
+
 void session_free(struct session *s)
 {
 	if (!s)

@@ -44,7 +44,7 @@ int site_open(struct site *site, const struct source_options *o, struct err *err
 }
 
 int site_equip(struct site *site, const struct fs_options *o, struct store *store,
-	       struct refs *refs, struct err *err)
+	       struct refs *refs, struct streams *streams, struct err *err)
 {
 	struct catalog_options catalog = {.refs = refs,
 					  .origin = site->origin,
@@ -57,6 +57,7 @@ int site_equip(struct site *site, const struct fs_options *o, struct store *stor
 					  .store = store,
 					  .catalog = site->catalog,
 					  .layers = site->layers,
+					  .streams = streams,
 					  .timeout_ms = o->timeout_ms,
 					  .offline = o->offline};
 	if (r == 0)

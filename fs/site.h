@@ -24,6 +24,7 @@ struct catalog;
 struct fetcher;
 struct layers;
 struct refs;
+struct streams;
 
 #define SITE_ORIGIN_MAX 512
 
@@ -45,9 +46,9 @@ struct site {
 
 /* Errors of source_open. */
 NODISCARD int site_open(struct site *site, const struct source_options *o, struct err *err);
-/* store and refs are borrowed. -ENOMEM. */
+/* store, refs and streams (or NULL) are borrowed. -ENOMEM. */
 NODISCARD int site_equip(struct site *site, const struct fs_options *o, struct store *store,
-			 struct refs *refs, struct err *err);
+			 struct refs *refs, struct streams *streams, struct err *err);
 NODISCARD int site_start(struct site *site, struct err *err);
 void site_stop(struct site *site);
 void site_close(struct site *site); /* one that was never opened is fine */

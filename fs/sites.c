@@ -138,7 +138,7 @@ static int make(struct sites *s, const char *name, struct site **ret, struct err
 /* One that is open. Takes it over. */
 static int add(struct sites *s, struct site *site, struct site **ret, struct err *err)
 {
-	int r = site_equip(site, s->o, s->store, s->refs, err);
+	int r = site_equip(site, s->o, s->store, s->refs, s->streams, err);
 	if (r == 0)
 		r = site_start(site, err);
 	if (r) {
@@ -292,14 +292,16 @@ int sites_open(struct sites *s, const struct fs_options *o, struct err *err)
 	return 0;
 }
 
-int sites_equip(struct sites *s, struct store *store, struct refs *refs, struct err *err)
+int sites_equip(struct sites *s, struct store *store, struct refs *refs, struct streams *streams,
+		struct err *err)
 {
 	int r = 0;
 	struct site *site;
 	s->store = store;
 	s->refs = refs;
+	s->streams = streams;
 	for (unsigned i = 0; r == 0 && (site = sites_at(s, i)); i++)
-		r = site_equip(site, s->o, store, refs, err);
+		r = site_equip(site, s->o, store, refs, streams, err);
 	return r;
 }
 

@@ -33,6 +33,7 @@ struct sites {
 	const struct fs_options *o; /* borrowed */
 	struct store *store;
 	struct refs *refs;
+	struct streams *streams; /* or NULL */
 
 	struct lock lock;
 	struct site *v[SITES_MAX]; /* guarded by lock: from 0 on, without a gap */
@@ -42,7 +43,8 @@ struct sites {
 
 /* Those of the command line. -EINVAL: two of one name; errors of source_open. */
 NODISCARD int sites_open(struct sites *s, const struct fs_options *o, struct err *err);
-NODISCARD int sites_equip(struct sites *s, struct store *store, struct refs *refs, struct err *err);
+NODISCARD int sites_equip(struct sites *s, struct store *store, struct refs *refs,
+			  struct streams *streams, struct err *err);
 NODISCARD int sites_start(struct sites *s, struct err *err);
 void sites_stop(struct sites *s);  /* none is made any more */
 void sites_close(struct sites *s); /* what was zeroed is fine */

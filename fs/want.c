@@ -28,6 +28,7 @@ void want_describe(const struct want *w, const char *title, const char *repo, ch
 		snprintf(out, room, "%s: %s@%s", title, w->repo, digest);
 		break;
 	case WANT_BLOB:
+	case WANT_CHUNK:
 		snprintf(out, room, "%s: %s@%s", title, repo, digest);
 		break;
 	case WANT_REPO:

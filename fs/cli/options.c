@@ -19,6 +19,7 @@
 #define LONG_VAL    256 /* what getopt_long returns for table entry 0 */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const verify_modes[] = {"always", "stream", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
 #define MOUNTING "Mounting"
@@ -67,6 +68,11 @@ static const struct option_spec table[] = {
     {"cache-size", 0, "SIZE", CACHE,
      "what the cache may hold, as 500M or 8G (default: a quarter of the free space, at most 10G)",
      OPTION_SIZE, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(cache_size), 1 << 20, NULL},
+    {"verify", 0, "WHEN", CACHE,
+     "always: nothing is read before all of it matched its digest (default). stream: large blobs "
+     "are read as they arrive; WARNING: these bytes are not verified until the whole is here, so "
+     "the registry is trusted up to then",
+     OPTION_CHOICE, CLI_MOUNT | CLI_SERVE, AT(verify), 0, verify_modes},
     {"offline", 0, NULL, CACHE, "never ask the registry; serve what is cached", OPTION_FLAG,
      CLI_MOUNT | CLI_SERVE, AT(offline), 0, NULL},
     {"tag-ttl", 0, "TIME", CACHE,

@@ -37,6 +37,8 @@
 #define CLI_REFRESH (1u << 9)
 #define CLI_PULL    (1u << 10)
 
+enum cli_verify { CLI_VERIFY_ALWAYS, CLI_VERIFY_STREAM };
+
 struct cli_args {
 	/* owned; absolute; NULL: not given */
 	char *config, *cache, *auth_file, *ca_file, *hosts_dir, *package_config, *metrics_file;
@@ -46,6 +48,7 @@ struct cli_args {
 	int ready_fd, keeper_fd;                     /* -1: none */
 	unsigned log_level, log_format;              /* of fs/log.h */
 	int64_t uid, gid, umask;                     /* -1: not given */
+	unsigned verify;                             /* enum cli_verify */
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json, metrics;

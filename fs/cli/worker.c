@@ -133,6 +133,7 @@ static int make_fs(const struct cli_args *args, struct fs **ret, struct err *err
 	    .list_ttl_ms = args->list_ttl_ms,
 	    .timeout_ms = timeout,
 	    .offline = args->offline,
+	    .stream = args->verify == CLI_VERIFY_STREAM,
 	    .strict_timeout = strict,
 	    .uid = args->uid >= 0 ? (uid_t)args->uid : geteuid(),
 	    .gid = args->gid >= 0 ? (gid_t)args->gid : getegid(),

@@ -212,25 +212,25 @@ class Lab:
         return self.open.enter_context(contextlib.closing(DockerRegistry(self.directory / "docker-registry", images)))
 
     @contextlib.contextmanager
-    def mount(self, address, cache, background=False):
+    def mount(self, address, cache, background=False, options=()):
         """The mounted path and the process that serves it: a child of ours, or the daemon that `mount` leaves behind."""
         point = self.directory / "mnt"
         point.mkdir(exist_ok=True)
         with contextlib.ExitStack() as mounted:
             if background:
-                run(self.binary, "mount", "--cache", cache, address, point)
+                run(self.binary, "mount", *options, "--cache", cache, address, point)
                 mounted.callback(run, self.binary, "unmount", point)
                 yield point, self.status(point)["worker_pid"]
             else:
-                process = mounted.enter_context(self.foreground(address, cache, point))
+                process = mounted.enter_context(self.foreground(address, cache, point, options))
                 yield point, self.serving_pid(process.pid, point)
 
     @contextlib.contextmanager
-    def foreground(self, address, cache, point):
+    def foreground(self, address, cache, point, options=()):
         ready, theirs = os.pipe()
         with open(self.directory / "daemon.log", "ab") as log:
-            process = subprocess.Popen([str(self.binary), "mount", "-f", "--ready-fd", str(theirs), "--cache", str(cache),
-                                        address, str(point)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            process = subprocess.Popen([str(self.binary), "mount", "-f", "--ready-fd", str(theirs), *options, "--cache",
+                                        str(cache), address, str(point)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        pass_fds=(theirs,))
         os.close(theirs)
         try:

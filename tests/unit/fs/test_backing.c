@@ -17,6 +17,7 @@
 #include "fs/backing.h"
 #include "fs/fuse_uapi.h"
 #include "fs/nodes.h"
+#include "tests/unit/fs/fake_stream.h"
 
 #define LARGE   ((uint64_t)BACKING_MIN + 1)
 #define FUSE_FD 1000

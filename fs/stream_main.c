@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream's own thread: it opens the partial, hashes what is here, fetches what nobody asks for,
+ * and decides. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "fs/backing.h"
+#include "fs/fetch.h"
+#include "fs/fetch_impl.h"
+#include "fs/log.h"
+#include "fs/nodes.h"
+#include "fs/session.h"
+#include "fs/stream_impl.h"
+
+static void become(struct stream *s, enum stream_state state)
+{
+	atomic_store(&s->state, (int)state);
+	stream_tell_done(s);
+}
+
+static bool is_closing(struct stream *s)
+{
+	lock_take(&s->lock);
+	bool closing = s->closing;
+	lock_drop(&s->lock);
+	return closing;
+}
+
+/* ---- the kernel's pages ---- */
+
+struct open_nodes {
+	const struct digest *digest;
+	uint64_t *v;
+	size_t n, room;
+};
+
+static void note_node(void *ctx, const struct node *node, const struct node_open *open,
+		      const struct node_served *served)
+{
+	struct open_nodes *o = ctx;
+	(void)open;
+	if (!node || !digest_equal(&served->digest, o->digest))
+		return;
+	for (size_t i = 0; i < o->n; i++) {
+		if (o->v[i] == node->id)
+			return;
+	}
+	if (o->n == o->room) {
+		size_t room = 2 * o->room + 8;
+		uint64_t *v = reallocarray(o->v, room, sizeof(*v));
+		if (!v)
+			return;
+		o->v = v;
+		o->room = room;
+	}
+	o->v[o->n++] = node->id;
+}
+
+/* Waits in the kernel for READs that are under way. */
+static void drop_pages(struct stream *s, bool spoil)
+{
+	struct fs *fs = s->table->fs;
+	struct open_nodes o = {.digest = &s->digest};
+	nodes_each_open(fs->nodes, note_node, &o);
+	for (size_t i = 0; i < o.n && spoil; i++)
+		node_open_spoil(fs->nodes, o.v[i]);
+	for (size_t i = 0; i < o.n; i++) {
+		int r = session_drop_pages(fs->session, o.v[i]);
+		if (r && r != -ENOENT && r != -ENOTCONN && r != -ENODEV)
+			log_warning("stream", "the kernel keeps pages that were not verified: %s",
+				    strerror(-r));
+	}
+	free(o.v);
+}
+
+/* ---- the partial ---- */
+
+/* Somebody else has fetched it. */
+static int take_from_cache(struct stream *s, struct err *err)
+{
+	struct blob *blob = NULL;
+	s->call.deadline_ms = INT64_MAX;
+	int r = fetch_from_cache(s->site->fetcher, &s->digest, &s->call, &blob, err);
+	if (r)
+		return r;
+	s->blob = blob;
+	become(s, STREAM_DONE);
+	return 0;
+}
+
+static int open_once(struct stream *s, struct err *err)
+{
+	struct fs *fs = s->table->fs;
+	struct range_list fresh = SLIST_HEAD_INITIALIZER(fresh);
+	struct chunks *chunks = NULL;
+	s->call.deadline_ms = clock_ms() + fs->o.timeout_ms;
+	int r = store_chunks(fs->store, &s->digest, s->size, &s->call, &chunks, err);
+	if (r == -EEXIST)
+		return take_from_cache(s, err);
+	if (r)
+		return r;
+	lock_take(&s->lock);
+	s->chunks = chunks;
+	atomic_store(&s->state, STREAM_LIVE);
+	ranges_schedule_wanted(s, &fresh);
+	lock_drop(&s->lock);
+	ranges_submit(&fresh);
+	stream_tell_done(s);
+	return 0;
+}
+
+/* Until it is open; -errno: closing. What fails is tried again with the next READ. */
+static int open_partial(struct stream *s)
+{
+	struct err err;
+	for (int tries = 0;;) {
+		err.text[0] = '\0';
+		int r = open_once(s, &err);
+		if (r == 0 || is_closing(s))
+			return r;
+		if (r == -ENOENT && ++tries < STREAM_OPEN_TRIES)
+			continue; /* it was there, and was dropped */
+		tries = 0;
+		stream_note_failure(s, r, &err);
+		stream_tell_failed(s, 0, s->count, r, &err);
+		lock_take(&s->lock);
+		while (!s->closing && TAILQ_EMPTY(&s->wanted))
+			cond_wait(&s->cond, &s->lock);
+		lock_drop(&s->lock);
+	}
+}
+
+static void end_ranges(struct stream *s)
+{
+	lock_take(&s->lock);
+	ranges_cancel(s, NULL);
+	while (s->n_ranges > 0)
+		cond_wait(&s->cond, &s->lock);
+	lock_drop(&s->lock);
+}
+
+/* ---- the end ---- */
+
+static void spoil(struct stream *s, const struct err *err)
+{
+	char digest[DIGEST_STRING_MAX];
+	digest_string(&s->digest, digest);
+	(void)err_set(&s->spoiled, -EBADMSG, "%s: %s@%s: %s", source_title(s->site->source),
+		      s->repo, digest, err->text);
+	stream_distrust(s);
+	stream_note_failure(s, -EBADMSG, &s->spoiled);
+	become(s, STREAM_SPOILED);
+	log_warning("stream",
+		    "%s; some of it was read before that was known (--verify=stream), and is "
+		    "refused from now on",
+		    s->spoiled.text);
+	drop_pages(s, true);
+}
+
+static void decide(struct stream *s)
+{
+	struct err err = {""};
+	struct blob *blob = NULL;
+	end_ranges(s);
+	int r = chunks_commit(s->chunks, &blob, &err);
+	if (r == -EBADMSG) {
+		spoil(s, &err);
+		return;
+	}
+	/* It matched all the same, and its file is open. */
+	if (r)
+		log_failure("stream", "keep", "a blob that was read as it arrived is not kept: %s",
+			    err.text);
+	s->blob = blob;
+	stream_note_failure(s, 0, NULL);
+	become(s, STREAM_DONE);
+}
+
+/* ---- on the way ---- */
+
+/* A range that nobody waits for, if it is time; else until when to wait. */
+static struct range *background(struct stream *s, int64_t *ret_ms) REQUIRES(s->lock)
+{
+	int64_t now = clock_ms();
+	int64_t due = s->demand_ms + STREAM_IDLE_MS;
+	*ret_ms = due > s->background_ms ? due : s->background_ms;
+	if (now < *ret_ms)
+		return NULL;
+	*ret_ms = now + STREAM_IDLE_MS;
+	return s->n_ranges > 0 ? NULL : range_background(s);
+}
+
+/* One step. 1: there may be more to do; 0: all is hashed; -errno: it ends here. */
+static int step(struct stream *s, struct err *err)
+{
+	struct range *r = NULL;
+	int64_t until;
+	if (is_closing(s))
+		return -ECANCELED;
+	int rc = chunks_hash(s->chunks, err);
+	if (rc)
+		return rc;
+	if (chunks_hashed(s->chunks))
+		return 0;
+	uint64_t here = chunk_map_present(chunks_map(s->chunks));
+	lock_take(&s->lock);
+	if (!s->closing)
+		r = background(s, &until);
+	if (!r && !s->closing && chunk_map_present(chunks_map(s->chunks)) == here)
+		(void)cond_wait_until(&s->cond, &s->lock, until);
+	lock_drop(&s->lock);
+	if (r)
+		range_run(r);
+	return 1;
+}
+
+static void live(struct stream *s)
+{
+	struct err err = {""};
+	int rc;
+	if (s->stale_pages)
+		drop_pages(s, false);
+	while ((rc = step(s, &err)) > 0)
+		;
+	if (rc == 0) {
+		decide(s);
+		return;
+	}
+	if (rc != -ECANCELED)
+		log_failure("stream", "hash", "a blob that is read as it arrives: %s", err.text);
+	/* It can be read, and never verified: what cannot be hashed must not be trusted. */
+	if (rc != -ECANCELED)
+		spoil(s, &err);
+	end_ranges(s);
+	if (rc == -ECANCELED)
+		chunks_close(s->chunks);
+	else
+		chunks_drop(s->chunks);
+}
+
+void stream_main(void *arg)
+{
+	struct stream *s = arg;
+	/* Of this thread alone: who reads goes first. */
+	(void)setpriority(PRIO_PROCESS, 0, STREAM_NICE);
+	if (open_partial(s) == 0 && atomic_load(&s->state) == STREAM_LIVE)
+		live(s);
+	stream_unref(s);
+}
