@@ -191,6 +191,8 @@ int fs_serve(struct fs *fs, void (*ready)(void *ctx), void *ctx, struct err *err
 	bool stopping = fs->stopping;
 	lock_drop(&fs->lock);
 	int r = fs_start_fetching(fs, err);
+	if (r == 0 && fs->streams && fs->took_over)
+		streams_take_over(fs->streams);
 	if (r == 0)
 		r = stopping ? 0 : session_run(s, err);
 	if (fs->streams)

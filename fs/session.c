@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -387,9 +388,41 @@ int session_new(const struct session_options *o, struct session **ret, struct er
 	return 0;
 }
 
-int session_drop_pages(struct session *s, uint64_t ino)
+/* 0, or the errno of the last that failed. A node that the kernel does not know has no pages. */
+static int drop_pages(int fd, const uint64_t *inos, size_t n)
 {
-	return fuse_lowlevel_notify_inval_inode(s->fuse, ino, 0, 0);
+	struct {
+		struct fuse_out_header head;
+		struct fuse_notify_inval_inode_out out;
+	} m = {.head = {.len = sizeof(m), .error = FUSE_NOTIFY_INVAL_INODE}};
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		m.out.ino = inos[i];
+		if (write(fd, &m, sizeof(m)) < 0 && errno != ENOENT)
+			r = errno;
+	}
+	return r;
+}
+
+int session_drop_pages(struct session *s, const uint64_t *inos, size_t n)
+{
+	int status = 0;
+	pid_t pid = n > 0 ? fork() : 0;
+
+	if (n == 0)
+		return 0;
+	if (pid == 0) {
+		/* Locks of files are theirs who has them open, and it may outlive us. */
+		(void)close_range(3, (unsigned)s->fd - 1, 0);
+		(void)close_range((unsigned)s->fd + 1, ~0u, 0);
+		_exit(drop_pages(s->fd, inos, n));
+	}
+	if (pid < 0) /* no process to spare */
+		return -drop_pages(s->fd, inos, n);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
 
 void session_free(struct session *s)

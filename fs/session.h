@@ -57,9 +57,11 @@ NODISCARD int session_run(struct session *s, struct err *err);
 /* From any thread, or a signal handler's companion: session_run returns soon. */
 void session_stop(struct session *s);
 void session_free(struct session *s); /* NULL is fine */
-/* Drops the kernel's pages of a file, and waits for its READs that are under way: never from a
- * thread that serves, nor by one whom they wait for. -ENOENT: it does not know the node. */
-NODISCARD int session_drop_pages(struct session *s, uint64_t ino);
+/* Drops the kernel's pages of these files, and waits for their READs that are under way: never from
+ * a thread that serves, nor by one whom they wait for. The kernel lets nobody who waits so be
+ * killed: a child does it, or a worker that is killed would wait for the READs that the next one
+ * answers, and the next one for its end. -errno: some may be there still. */
+NODISCARD int session_drop_pages(struct session *s, const uint64_t *inos, size_t n);
 /* The kernel's number for the request that this thread is handling; 0: it handles none. */
 uint64_t session_unique(void);
 int session_fd(const struct session *s); /* borrowed: for ioctl */

@@ -226,6 +226,12 @@ void streams_stop(struct streams *t)
 	lock_drop(&t->lock);
 }
 
+void streams_take_over(struct streams *t)
+{
+	if (pool_submit(t->pool, stream_drop_spoiled, t))
+		log_warning("stream", "no thread to drop pages that were not verified");
+}
+
 void streams_end(struct streams *t)
 {
 	pool_stop(t->pool);

@@ -52,6 +52,8 @@ struct want;
 
 /* fs is borrowed; its parts are used from the first stream on. -ENOMEM. */
 NODISCARD int streams_new(struct fs *fs, struct streams **ret);
+/* Where a process before us served the mount: what it may have left undone. */
+void streams_take_over(struct streams *t);
 /* Ends all transfers; none begins any more. Then the sites are stopped, which answers who is
  * parked, and then streams_end waits for the streams' threads. */
 void streams_stop(struct streams *t);

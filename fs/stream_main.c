@@ -32,7 +32,7 @@ static bool is_closing(struct stream *s)
 /* ---- the kernel's pages ---- */
 
 struct open_nodes {
-	const struct digest *digest;
+	const struct digest *digest; /* NULL: any */
 	uint64_t *v;
 	size_t n, room;
 };
@@ -42,7 +42,7 @@ static void note_node(void *ctx, const struct node *node, const struct node_open
 {
 	struct open_nodes *o = ctx;
 	(void)open;
-	if (!node || !digest_equal(&served->digest, o->digest))
+	if (!node || (o->digest && !digest_equal(&served->digest, o->digest)))
 		return;
 	for (size_t i = 0; i < o->n; i++) {
 		if (o->v[i] == node->id)
@@ -59,7 +59,16 @@ static void note_node(void *ctx, const struct node *node, const struct node_open
 	o->v[o->n++] = node->id;
 }
 
-/* Waits in the kernel for READs that are under way. */
+static void drop_nodes(struct fs *fs, struct open_nodes *o)
+{
+	int r = session_drop_pages(fs->session, o->v, o->n);
+	if (r && r != -ENOTCONN && r != -ENODEV)
+		log_warning("stream", "the kernel may keep pages that were not verified: %s",
+			    strerror(-r));
+	free(o->v);
+}
+
+/* Waits for READs that are under way. */
 static void drop_pages(struct stream *s, bool spoil)
 {
 	struct fs *fs = s->table->fs;
@@ -67,13 +76,23 @@ static void drop_pages(struct stream *s, bool spoil)
 	nodes_each_open(fs->nodes, note_node, &o);
 	for (size_t i = 0; i < o.n && spoil; i++)
 		node_open_spoil(fs->nodes, o.v[i]);
-	for (size_t i = 0; i < o.n; i++) {
-		int r = session_drop_pages(fs->session, o.v[i]);
-		if (r && r != -ENOENT && r != -ENOTCONN && r != -ENODEV)
-			log_warning("stream", "the kernel keeps pages that were not verified: %s",
-				    strerror(-r));
-	}
-	free(o.v);
+	drop_nodes(fs, &o);
+}
+
+/* What a process before us found wrong, and perhaps did not live to drop. */
+static void note_spoiled(void *ctx, const struct node *node, const struct node_open *open,
+			 const struct node_served *served)
+{
+	if (open->mode == NODE_OPEN_SPOILED)
+		note_node(ctx, node, open, served);
+}
+
+void stream_drop_spoiled(void *streams)
+{
+	struct fs *fs = ((struct streams *)streams)->fs;
+	struct open_nodes o = {.digest = NULL};
+	nodes_each_open(fs->nodes, note_spoiled, &o);
+	drop_nodes(fs, &o);
 }
 
 /* ---- the partial ---- */

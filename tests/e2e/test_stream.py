@@ -517,7 +517,7 @@ def test_many_threads_read_everywhere(mount, registry):
     for thread in threads:
         thread.join()
     assert not wrong
-    assert sent(registry, data) <= len(data)
+    assert sent(registry, data) < len(data) + 2 * MIB, "but for what lies between two chunks that one request brings"
 
 
 def test_the_option_is_checked(mount, registry):
