@@ -113,6 +113,10 @@ static bool is_stalled(const struct partial *p, struct watch *w, uint64_t size)
 		w->since_ms = now;
 	}
 	int64_t patience = size == p->size && size > 0 ? s->sync_ms : s->stall_ms;
+	/* Somebody waits for the first bytes, and the other one may hold it for as long as it
+	 * is open. */
+	if (p->map != NULL && patience > CHUNKS_STALL_MS)
+		patience = CHUNKS_STALL_MS;
 	return now - w->since_ms >= patience;
 }
 

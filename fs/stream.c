@@ -351,6 +351,7 @@ void stream_note_failure(struct stream *s, int code, const struct err *err)
 
 /* What stream_await finds: >= 1: nothing to wait for, all is told; 0: it waits. */
 static int begin_to_wait(struct stream *s, uint64_t first, uint64_t last, struct range_list *fresh)
+    REQUIRES(s->lock)
 {
 	int state = atomic_load(&s->state);
 	if (s->closing)

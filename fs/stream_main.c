@@ -216,7 +216,7 @@ static struct range *background(struct stream *s, int64_t *ret_ms) REQUIRES(s->l
 static int step(struct stream *s, struct err *err)
 {
 	struct range *r = NULL;
-	int64_t until;
+	int64_t until = 0;
 	if (is_closing(s))
 		return -ECANCELED;
 	int rc = chunks_hash(s->chunks, err);

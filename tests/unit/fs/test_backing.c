@@ -384,6 +384,44 @@ static void test_threads(void **state)
 	assert_int_equal(open_ids, 0);
 }
 
+static void test_a_stream_serves_until_it_is_closed(void **state)
+{
+	struct world *w = *state;
+	struct stream stream = {0};
+	struct backing_open one, two;
+	uint64_t at, size;
+
+	/* However large it is, in the ordinary way; and so is who comes with the whole. */
+	backing_get_stream(w->table, w->node, 0, LARGE, &stream, &one);
+	assert_true(one.fh != 0);
+	assert_int_equal(one.backing_id, 0);
+	assert_null(one.blob);
+	assert_int_equal(stream.users, 1);
+	backing_get(w->table, w->node, 0, LARGE, &w->a, 0, &two);
+	assert_true(two.fh != 0 && two.fh != one.fh);
+	assert_int_equal(two.backing_id, 0);
+	assert_null(two.blob);
+	assert_ptr_equal(backing_stream(w->table, w->node), &stream);
+	assert_null(backing_blob(w->table, w->node, &at, &size));
+	assert_false(node_open_is_spoiled(w->nodes, w->node));
+	node_open_spoil(w->nodes, w->node);
+	assert_true(node_open_is_spoiled(w->nodes, w->node));
+	backing_put(w->table, one.fh);
+	assert_int_equal(stream.users, 1);
+	backing_put(w->table, two.fh);
+	assert_int_equal(stream.users, 0);
+	assert_false(node_open_is_spoiled(w->nodes, w->node));
+	node_open_spoil(w->nodes, w->node);
+	assert_false(node_open_is_spoiled(w->nodes, w->node));
+	/* Where the whole serves it, it goes on to. */
+	struct backing_open three = get(w, w->node, LARGE, &w->a);
+	backing_get_stream(w->table, w->node, 0, LARGE, &stream, &one);
+	assert_int_equal(one.backing_id, three.backing_id);
+	assert_int_equal(stream.users, 0);
+	put(w, w->node, &one);
+	put(w, w->node, &three);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -397,6 +435,7 @@ int main(void)
 	    TEST(test_no_such_node),
 	    TEST(test_free_closes_what_is_open),
 	    TEST(test_another_process_takes_over),
+	    TEST(test_a_stream_serves_until_it_is_closed),
 	    TEST(test_openers_wait_for_the_first),
 	    TEST(test_threads),
 	};

@@ -165,6 +165,49 @@ static void test_many_waiters_one_job(void **state)
 	close_stage(&s);
 }
 
+/* What has no job is told by somebody, and is gone with its last waiter. */
+static void test_told(void **state)
+{
+	(void)state;
+	static struct guest guests[3];
+	struct stage s;
+	struct flights_usage u;
+	struct err why;
+	struct want w = want_of("told");
+	open_stage(&s, 60000);
+	struct pool *pool = s.pool;
+	s.pool = NULL;
+	flight_tell(s.flights, &w, 0, &(struct err){""});
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(enter(&s, &guests[i], "told", 60000), 0);
+	assert_true(waiter_leave(s.flights, &guests[0].waiter));
+	(void)err_set(&why, -EPROTO, "so it is");
+	flight_tell(s.flights, &w, -EPROTO, &why);
+	assert_int_equal(guests[1].code, -EPROTO);
+	assert_int_equal(guests[2].code, -EPROTO);
+	flights_usage(s.flights, &u);
+	assert_int_equal(u.flights, 0);
+	for (size_t i = 0; i < 3; i++)
+		waiter_unwatch(s.flights, &guests[i].waiter);
+	/* Patience is theirs who work on it. */
+	assert_int_equal(enter(&s, &guests[0], "told", -1), 0);
+	assert_int_equal(enter(&s, &guests[1], "other", 60000), 0);
+	assert_true(waiter_leave(s.flights, &guests[1].waiter));
+	flights_usage(s.flights, &u);
+	assert_int_equal(u.flights, 1);
+	flight_tell(s.flights, &w, 0, &(struct err){""});
+	assert_int_equal(guests[0].code, 0);
+	for (size_t i = 0; i < 2; i++)
+		waiter_unwatch(s.flights, &guests[i].waiter);
+	assert_int_equal(enter(&s, &guests[2], "told", 60000), 0);
+	flights_stop(s.flights);
+	assert_int_equal(guests[2].code, -ECANCELED);
+	waiter_unwatch(s.flights, &guests[2].waiter);
+	assert_int_equal(s.runs, 0);
+	s.pool = pool;
+	close_stage(&s);
+}
+
 static void test_deadline_leaves_the_job_running(void **state)
 {
 	(void)state;
@@ -427,6 +470,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_many_waiters_one_job),
+	    cmocka_unit_test(test_told),
 	    cmocka_unit_test(test_deadline_leaves_the_job_running),
 	    cmocka_unit_test(test_slow),
 	    cmocka_unit_test(test_given_up),
