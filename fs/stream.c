@@ -95,6 +95,7 @@ static struct stream *stream_new(struct streams *t, struct site *site, const cha
 	s->count = (size + CHUNK_BYTES - 1) / CHUNK_BYTES;
 	s->site = site;
 	strncat(s->repo, repo, sizeof(s->repo) - 1);
+	memcpy(s->from, s->repo, sizeof(s->from));
 	atomic_init(&s->refs, 1);
 	atomic_init(&s->state, STREAM_NEW);
 	lock_init(&s->lock);

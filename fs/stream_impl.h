@@ -24,16 +24,17 @@
 
 #include <uthash.h>
 
-#define STREAM_RANGES_MAX     4             /* of one stream, beyond what somebody waits for */
-#define STREAM_STEAL_CHUNKS   16            /* a range that is farther away is not waited for */
-#define STREAM_BACKGROUND     (64ull << 20) /* bytes of one range in the background */
-#define STREAM_LITTLE_CHUNKS  16            /* what it asks for at least, if some of it is here */
-#define STREAM_IDLE_MS        1000          /* without a miss, and the background has its turn */
-#define STREAM_RETRY_MS       5000          /* of the background, after a failure; doubles */
-#define STREAM_RETRY_MOST_MS  60000
-#define STREAM_NICE           10
-#define STREAM_DISTRUSTED_MAX 256
-#define STREAM_OPEN_TRIES     3
+#define STREAM_RANGES_MAX      4             /* of one stream, beyond what somebody waits for */
+#define STREAM_STEAL_CHUNKS    16            /* a range that is farther away is not waited for */
+#define STREAM_BACKGROUND      (64ull << 20) /* bytes of one range in the background */
+#define STREAM_LITTLE_CHUNKS   16            /* what it asks for at least, if some of it is here */
+#define STREAM_BACKGROUNDS_MAX 2             /* of all streams: others have large blobs too */
+#define STREAM_IDLE_MS         1000          /* without a miss, and the background has its turn */
+#define STREAM_RETRY_MS        5000          /* of the background, after a failure; doubles */
+#define STREAM_RETRY_MOST_MS   60000
+#define STREAM_NICE            10
+#define STREAM_DISTRUSTED_MAX  256
+#define STREAM_OPEN_TRIES      3
 
 enum stream_state { STREAM_NEW, STREAM_LIVE, STREAM_DONE, STREAM_SPOILED };
 
@@ -67,7 +68,7 @@ struct stream {
 	struct digest digest;
 	uint64_t size, count; /* bytes; chunks */
 	struct site *site;
-	char repo[REPOSITORY_MAX];
+	char repo[REPOSITORY_MAX]; /* that it was opened under */
 	atomic_int refs;
 	unsigned users; /* guarded by the table's lock, as the next */
 	bool in_table;
@@ -90,6 +91,7 @@ struct stream {
 	struct range_queue ranges;
 	unsigned n_ranges;
 	struct readahead readahead;
+	char from[REPOSITORY_MAX]; /* the repository that gives it */
 	struct source_etag etag;
 	int64_t demand_ms;     /* when a chunk was missed last */
 	int64_t background_ms; /* not before */
@@ -101,6 +103,7 @@ struct stream {
 
 struct streams {
 	struct fs *fs;
+	atomic_int backgrounds;
 	struct pool *pool;
 	struct lock lock;
 	struct cond later; /* of streams_await, which looks again after a while */

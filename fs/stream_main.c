@@ -209,7 +209,14 @@ static struct range *background(struct stream *s, int64_t *ret_ms) REQUIRES(s->l
 	if (now < *ret_ms)
 		return NULL;
 	*ret_ms = now + STREAM_IDLE_MS;
-	return s->n_ranges > 0 ? NULL : range_background(s);
+	if (s->n_ranges > 0)
+		return NULL;
+	struct range *r = NULL;
+	if (atomic_fetch_add(&s->table->backgrounds, 1) < STREAM_BACKGROUNDS_MAX)
+		r = range_background(s);
+	if (!r)
+		atomic_fetch_sub(&s->table->backgrounds, 1);
+	return r;
 }
 
 /* One step. 1: there may be more to do; 0: all is hashed; -errno: it ends here. */
@@ -231,8 +238,10 @@ static int step(struct stream *s, struct err *err)
 	if (!r && !s->closing && chunk_map_present(chunks_map(s->chunks)) == here)
 		(void)cond_wait_until(&s->cond, &s->lock, until);
 	lock_drop(&s->lock);
-	if (r)
+	if (r) {
 		range_run(r);
+		atomic_fetch_sub(&s->table->backgrounds, 1);
+	}
 	return 1;
 }
 

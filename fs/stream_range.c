@@ -294,7 +294,7 @@ static int fetch(struct range *r, struct err *err)
 	lock_take(&s->lock);
 	bool none = r->first >= r->end;
 	etag = s->etag;
-	memcpy(repo, s->repo, sizeof(repo));
+	memcpy(repo, s->from, sizeof(repo));
 	lock_drop(&s->lock);
 	if (rc || none)
 		return rc;
@@ -305,7 +305,7 @@ static int fetch(struct range *r, struct err *err)
 		catalog_size_dispute(s->site->catalog, repo, &s->digest);
 	lock_take(&s->lock);
 	s->etag = etag;
-	memcpy(s->repo, repo, sizeof(repo));
+	memcpy(s->from, repo, sizeof(repo));
 	lock_drop(&s->lock);
 	return r->enough ? 0 : rc;
 }

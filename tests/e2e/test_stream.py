@@ -7,6 +7,7 @@ import mmap
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import samples
 from harness import Child, Clock, files_holding, partials, raises, read, run, until
 from registry import behaviours as b
 from registry.auth import Bearer
+from test_disk import disk, fill
 
 MIB = 1 << 20
 CHUNK = 64 << 10
@@ -403,6 +405,41 @@ def test_more_than_the_cache_may_hold(mount, registry):
     m = mount(registry, STREAM, "--cache-size", "10M")
     with raises(EFBIG):
         os.open(m / PATH, os.O_RDONLY)
+
+
+@pytest.fixture
+def full_disk(work):
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed (Debian package e2fsprogs)")
+    with disk(work / "disk", 24 << 20) as found:
+        yield found
+
+
+def test_no_room_on_the_disk(mount, registry, full_disk):
+    data = push(registry)
+    (full_disk / "cache").mkdir(mode=0o700)
+    m = mount(registry, STREAM, "--cache-size", "1G", cache=full_disk / "cache")
+    path = os.path.realpath(m / PATH)
+    fill(full_disk)
+    with opened(path) as file:
+        filler = full_disk / "filler"
+        with raises(ENOSPC):
+            file.read(4096)
+        filler.unlink()
+        until(lambda: not refused(file.fileno(), 0), what="room")
+        assert os.pread(file.fileno(), 4096, MIB) == data[MIB:MIB + 4096]
+
+
+def test_two_mounts_of_one_cache(mount, registry):
+    data = push(registry)
+    first, second = mount(registry, STREAM), mount(registry, STREAM)
+    with opened(first / PATH) as one:
+        os.posix_fadvise(one.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert one.read(4096) == data[:4096]
+        with Clock() as took, opened(second / PATH) as two:
+            assert two.read(4096) == data[:4096]
+        assert took.seconds < 6
+        assert whole(one.fileno()) == data[4096:]
 
 
 # lives and deaths
