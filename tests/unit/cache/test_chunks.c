@@ -174,8 +174,8 @@ static void what_can_never_fit_is_refused(void **state)
 	struct digest d;
 	struct chunks *c = NULL;
 	free(make_bytes(10, 7, &d));
-	assert_int_equal(
-	    store_chunks(f->store, &d, CHUNK_MAP_BLOB_MAX + 1, &f->call, &c, &f->err), -EFBIG);
+	assert_int_equal(store_chunks(f->store, &d, CHUNK_MAP_BLOB_MAX + 1, &f->call, &c, &f->err),
+			 -EFBIG);
 	assert_null(c);
 }
 
@@ -184,7 +184,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(it_arrives_in_any_order, make_store, remove_root),
 	    cmocka_unit_test_setup_teardown(what_was_closed_is_continued, make_store, remove_root),
-	    cmocka_unit_test_setup_teardown(what_does_not_match_is_dropped, make_store, remove_root),
+	    cmocka_unit_test_setup_teardown(what_does_not_match_is_dropped, make_store,
+					    remove_root),
 	    cmocka_unit_test_setup_teardown(the_two_kinds_of_partials_begin_anew, make_store,
 					    remove_root),
 	    cmocka_unit_test_setup_teardown(a_map_that_was_changed_counts_for_nothing, make_store,
