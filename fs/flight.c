@@ -8,55 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* uthash's usual one falls through its switch, which clang warns of. */
-#define HASH_FUNCTION HASH_OAT
-#include <uthash.h>
-
 #include "base/clock.h"
-#include "base/lock.h"
 #include "cache/store.h"
+#include "fs/flight_impl.h"
 #include "fs/pool.h"
 #include "fs/signals.h"
-
-TAILQ_HEAD(waiter_list, waiter);
-
-struct flight {
-	struct want want; /* the key */
-	UT_hash_handle hh;
-	struct flights *flights;
-	char repo[REPOSITORY_MAX];
-	char repo_again[REPOSITORY_MAX]; /* guarded by flights->lock: if it runs again */
-	struct call call;
-	struct waiter_list waiters; /* guarded by flights->lock */
-	_Atomic uint64_t progress;
-	_Atomic bool busy;
-	_Atomic uint64_t have;
-	int64_t started_ms;
-	int64_t begun_ms;    /* guarded by flights->lock */
-	bool begun;          /* guarded by flights->lock: a thread has the job */
-	bool cancelled;      /* guarded by flights->lock */
-	int64_t patience_ms; /* guarded by flights->lock: see patience() */
-	int refused;         /* no thread takes the job: its result */
-	bool told;           /* it has no job: flight_tell */
-};
-
-struct flights {
-	struct flights_options o;
-	struct lock lock;
-	struct cond wake;           /* of the watch thread */
-	struct flight *table;       /* guarded by lock */
-	struct waiter_list watched; /* guarded by lock */
-	struct waiter_list hit;     /* guarded by lock: those of them that were interrupted */
-	uint64_t next_serial;       /* guarded by lock */
-	uint64_t parked;            /* guarded by lock */
-	bool interrupts;            /* guarded by lock: one of `hit` is to be looked at */
-	bool stopping;              /* guarded by lock */
-	uint64_t ended;             /* guarded by lock: flights so far */
-	uint64_t movement;          /* guarded by lock: what there was of it when last looked at */
-	int64_t moved_ms;           /* guarded by lock: when that was more than before */
-	bool started;
-	pthread_t watch;
-};
 
 /* Who was taken out of its flight, and what it is to be told. */
 struct release {
@@ -318,7 +274,7 @@ void flight_tell(struct flights *f, const struct want *want, int code, const str
 		w = next;
 	}
 	lock_drop(&f->lock);
-	resume_all(&waiters, code, err, NULL);
+	resume_all(&waiters, code, err, NULL, 0);
 }
 
 void flight_start(struct flights *f, const struct want *want, const char *repo, struct pool *pool)
@@ -670,50 +626,4 @@ void flights_free(struct flights *f)
 	cond_release(&f->wake);
 	lock_release(&f->lock);
 	free(f);
-}
-
-static bool is_transfer(const struct flights *f, const struct flight *fl, bool begun)
-    REQUIRES(f->lock)
-{
-	(void)f;
-	return fl->want.kind == WANT_BLOB && !fl->want.local && !fl->cancelled &&
-	       fl->begun == begun;
-}
-
-static struct flight_transfer look(const struct flights *f, const struct flight *fl)
-    REQUIRES(f->lock)
-{
-	struct flight_transfer t = {.digest = fl->want.digest,
-				    .size = fl->want.size,
-				    .have = atomic_load(&fl->have),
-				    .received = atomic_load(&fl->progress),
-				    .begun_ms = fl->begun_ms};
-	const struct waiter *w;
-	(void)f;
-	memcpy(t.repo, fl->repo, sizeof(t.repo));
-	TAILQ_FOREACH (w, &fl->waiters, in_flight)
-		t.waiters++;
-	return t;
-}
-
-size_t flights_transfers(struct flights *f, struct flight_transfer *ret, size_t max)
-{
-	size_t n = 0;
-	lock_take(&f->lock);
-	for (int begun = 1; begun >= 0; begun--) {
-		for (const struct flight *fl = f->table; fl && n < max; fl = fl->hh.next) {
-			if (is_transfer(f, fl, begun))
-				ret[n++] = look(f, fl);
-		}
-	}
-	lock_drop(&f->lock);
-	return n;
-}
-
-void flights_usage(struct flights *f, struct flights_usage *ret)
-{
-	lock_take(&f->lock);
-	ret->flights = HASH_COUNT(f->table);
-	ret->parked = f->parked;
-	lock_drop(&f->lock);
 }
