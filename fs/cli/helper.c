@@ -3,6 +3,7 @@
  * systemd mount what fstab says. */
 #include "fs/cli/command.h"
 #include "fs/cli/config.h"
+#include <errno.h>
 
 #include <string.h>
 
@@ -27,13 +28,13 @@ int helper_main(int argc, char **argv)
 	struct err err;
 	int status = CLI_DONE;
 	cli_args_init(&args);
-	if (options_parse(CLI_HELPER, argc, argv, &args, &err) < 0)
-		status = complain(HELPER_USAGE, "mount: %s", err.text);
-	else if (args.n_operands != 2)
-		status = complain(HELPER_USAGE,
-				  "mount: give a source and a directory: mount -t wasmocifs "
-				  "ghcr.io /mnt/oci");
-	else if (config_apply(&args, &err) < 0)
+	int rc = options_parse(CLI_HELPER, argc, argv, &args, &err);
+	if (rc == 0 && args.n_operands != 2)
+		rc = err_set(&err, -EINVAL,
+			     "give a source and a directory: mount -t wasmocifs ghcr.io /mnt/oci");
+	if (rc == 0)
+		rc = config_apply(&args, &err);
+	if (rc < 0)
 		status = complain(HELPER_USAGE, "mount: %s", err.text);
 	else if (!args.fake)
 		status = mount_as_told(&args);
