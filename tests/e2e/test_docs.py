@@ -73,10 +73,15 @@ USERS = {("troubleshooting", "allow other"): harness.NOBODY, ("troubleshooting",
 PUSHED_TO = {("troubleshooting", "stale"), ("operating", "inotify")}
 
 
-def fill(registry):
+def sample():
     component = ROOT / "build" / "hello.wasm"
     if not component.exists():
         pytest.skip("build/hello.wasm is not there: scripts/quickstart and scripts/test make it")
+    return component
+
+
+def fill(registry):
+    component = sample()
     samples.push_wasm(registry.store, "demo/hello", "v1", component.read_bytes(), "hello.wasm")
     registry.store.tag("demo/hello", "0.1.0", registry.store.find("demo/hello").tags["v1"])
     core = artifacts.wasm_command(b"hello from wasm\n")
@@ -136,6 +141,7 @@ def test_the_examples_go_as_written(key, request, scene):
     if name == "allow other" and re.search("^user_allow_other", harness.read("/etc/fuse.conf").decode(), re.MULTILINE):
         pytest.skip("/etc/fuse.conf has user_allow_other")
     if key in PUSHED_TO:
+        sample()
         address = request.getfixturevalue("docker_registry").address
     else:
         registry = request.getfixturevalue("registry")
