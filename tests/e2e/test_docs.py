@@ -68,6 +68,7 @@ SCENES = {
     ("troubleshooting", "passthrough"): large(4),
     ("operating", "log"): broken(b.error(403, "DENIED", "not for you"), "/v2/demo/hello/"),
     ("operating", "revoked"): locked,
+    ("operating", "stream"): large(32),
 }
 USERS = {("troubleshooting", "allow other"): harness.NOBODY, ("troubleshooting", "passthrough"): harness.NOBODY}
 PUSHED_TO = {("troubleshooting", "stale"), ("operating", "inotify")}
@@ -114,8 +115,8 @@ def scene(binary, work, request):
                 os.chown(path, user, user)
         made = pages.Shell(ROOT, env, here, user)
         request.addfinalizer(lambda: finish(made))
-        made.run('wasmocifs() { if [ "$1" = mount ]; then shift; command wasmocifs mount --cache "$EXAMPLE_CACHE" "$@"; '
-                 'else command wasmocifs "$@"; fi; }')
+        made.run('wasmocifs() { local c="$1"; shift; case $c in mount|pull|cache) set -- --cache "$EXAMPLE_CACHE" "$@";; '
+                 'esac; command wasmocifs "$c" "$@"; }')
         return made
 
     def finish(shell):
