@@ -16,7 +16,8 @@
 #include "fs/log.h"
 #include "registry/image_reference.h"
 
-#define LOOK_MS 100
+#define LOOK_MS        100
+#define LINE_MAX_BYTES (2 * IMAGE_REFERENCE_MAX)
 
 struct job {
 	const struct cli_args *args;
@@ -63,19 +64,31 @@ static int add_line(struct names *to, char *text, size_t len, const char *where,
 	return add(to, text + start, end - start, where, line, err);
 }
 
+/* One more line, without its end. 1; 0: there is none; -EFBIG. */
+static int next_line(FILE *f, char text[LINE_MAX_BYTES + 1], size_t *ret_len)
+{
+	size_t len = 0;
+	int c;
+	while ((c = getc_unlocked(f)) != EOF && c != '\n') {
+		if (len == LINE_MAX_BYTES)
+			return -EFBIG;
+		text[len++] = (char)c;
+	}
+	text[len] = '\0';
+	*ret_len = len;
+	return c != EOF || len > 0;
+}
+
 static int read_lines(struct names *to, FILE *f, const char *where, struct err *err)
 {
-	char *text = NULL;
-	size_t room = 0;
-	ssize_t len;
-	int rc = 0;
-	for (unsigned line = 1; rc == 0 && (len = getline(&text, &room, f)) >= 0; line++)
-		rc = len > 2 * IMAGE_REFERENCE_MAX
-			 ? err_set(err, -EINVAL, "%s:%u: the line is too long", where, line)
-			 : add_line(to, text, (size_t)len, where, line, err);
+	char text[LINE_MAX_BYTES + 1];
+	size_t len;
+	int rc = 0, more = 1;
+	for (unsigned line = 1; rc == 0 && (more = next_line(f, text, &len)) != 0; line++)
+		rc = more < 0 ? err_set(err, -EINVAL, "%s:%u: the line is too long", where, line)
+			      : add_line(to, text, len, where, line, err);
 	if (rc == 0 && ferror(f))
 		rc = err_set(err, -EINVAL, "--from: cannot read %s", where);
-	free(text);
 	return rc;
 }
 

@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import threading
@@ -451,3 +452,15 @@ def test_credentials_and_a_private_registry(pull, registry, image, auth_file, wo
     assert "log in" in pull(reference, code=1).err
     pull("--auth-file", auth_file({registry.address: ("me", "secret")}), reference)
     assert pull.has(image)
+
+
+def test_a_line_without_end_takes_no_memory(binary):
+    """What is too long is said as soon as it is, of however much follows."""
+    limit = 256 << 20
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+    result = run([binary, "pull", "--from", "/dev/zero"], preexec_fn=small)
+    assert result.code == 2 and result.out == ""
+    assert result.err == "wasmocifs: pull: /dev/zero:1: the line is too long\n"
