@@ -81,29 +81,30 @@ static int by_digest(const void *a, const void *b)
 			      &((const struct inventory_blob *)b)->digest);
 }
 
+/* Only where there is none does it hold nothing. */
 static int each_in(struct store *s, const char *path, dirs_entry_fn fn, void *ctx)
 {
 	int fd = dirs_open(&s->dirs, path);
-	return fd < 0 && says_no_file(fd) ? 0 : dirs_each(fd, fn, ctx);
+	return fd == -ENOENT ? 0 : dirs_each(fd, fn, ctx);
 }
 
 int inventory_read(struct store *s, struct inventory *ret, struct err *err)
 {
-	char path[BLOB_DIR_MAX];
+	char path[BLOB_DIR_MAX] = PARTIAL_DIR;
 	struct inventory all = {0};
-	int rc = 0;
+	int rc = each_in(s, path, read_partial, &(struct reading){&all, NULL, -1});
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(algorithms); i++) {
 		AUTO_FD int pins = pins_open(s, algorithms[i]);
 		struct reading r = {&all, algorithms[i], pins};
 		snprintf(path, sizeof(path), "blobs/%s", algorithms[i]);
 		rc = each_in(s, path, read_blob, &r);
 	}
-	if (rc == 0)
-		rc = each_in(s, PARTIAL_DIR, read_partial, &(struct reading){&all, NULL, -1});
 	if (rc < 0) {
 		inventory_release(&all);
-		return err_set(err, rc == -ENOMEM ? rc : -EIO, "cannot list the cache %s (%s)",
-			       s->dirs.path, strerrorname_np(-rc));
+		return err_set(err, rc == -ENOMEM ? rc : -EIO,
+			       "cannot list %s/%s (%s); make it a directory that you may read, "
+			       "or name another cache with --cache DIR",
+			       s->dirs.path, path, strerrorname_np(-rc));
 	}
 	if (all.n > 0)
 		qsort(all.v, all.n, sizeof(*all.v), by_digest);

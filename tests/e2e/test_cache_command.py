@@ -247,3 +247,15 @@ def test_rm_of_what_is_open(mount, cache, registry, two):
         result = cache("rm", first.layer.digest, code=1)
         assert "in use" in result.err and result.err.count("\n") == 1 and cache.path(first.layer).exists()
         assert file.read() == first.layer.data
+
+
+def test_what_cannot_be_listed_is_not_empty(cache, work):
+    """Neither for `ls` nor for `verify`: a directory of blobs that was moved away behind a symlink is no empty one."""
+    cache.directory.mkdir(mode=0o700)
+    (work / "elsewhere").mkdir()
+    (cache.directory / "blobs").mkdir()
+    (cache.directory / "blobs/sha256").symlink_to(work / "elsewhere")
+    for words in (["ls"], ["du"], ["verify"], ["prune", "--dry-run"], ["prune"]):
+        result = cache(*words, code=1)
+        assert result.out == "" and result.err.count("\n") == 1
+        assert f"cannot list {cache.directory}/blobs/sha256 (" in result.err and "--cache DIR" in result.err
