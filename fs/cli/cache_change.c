@@ -80,10 +80,10 @@ static void remove_one(const struct cache_command *c, const struct inventory_blo
 	int rc = 0;
 	if (!c->args->dry_run)
 		rc = inventory_remove(c->store, &b->digest, pinned_too, &freed, &err);
-	else if (b->held)
-		rc = -EBUSY;
 	else if (b->pinned && !pinned_too)
 		rc = -EPERM;
+	else if (b->held)
+		rc = -EBUSY;
 	if (rc == 0) {
 		say_removed(c, o, &b->digest, freed);
 	} else if (rc == -EBUSY) {

@@ -259,3 +259,19 @@ def test_what_cannot_be_listed_is_not_empty(cache, work):
         result = cache(*words, code=1)
         assert result.out == "" and result.err.count("\n") == 1
         assert f"cannot list {cache.directory}/blobs/sha256 (" in result.err and "--cache DIR" in result.err
+
+
+def test_a_dry_run_counts_as_the_run_does(mount, cache, registry, two):
+    """Also what is both pinned and open."""
+    first, _ = two
+    m = mount()
+    with open(m / "demo/app:v1/main.wasm", "rb", buffering=0):
+        until(lambda: cache.path(first.layer).exists(), what="the blob being published")
+        pin = cache.directory / "pins/sha256" / first.layer.hex
+        pin.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pin.touch()
+        row = cache.blobs()[first.layer.digest]
+        assert row["pinned"] and row["open"]
+        promised, done = cache.json("prune", "--dry-run"), cache.json("prune")
+        assert promised["pinned"] == done["pinned"] == 1
+        assert {**promised, "dry_run": False} == done
