@@ -56,7 +56,8 @@ static int make(int dirfd, const char *hex, bool *ret_new)
 		(void)unlinkat(dirfd, hex, AT_REMOVEDIR);
 	AUTO_FD int fd = openat(dirfd, hex, flags, 0400);
 	*ret_new = fd >= 0;
-	return fd < 0 && errno != EEXIST ? -errno : 0;
+	/* -EEXIST: what was planted there could not be removed. */
+	return fd < 0 ? -errno : 0;
 }
 
 int pins_put(struct store *s, const struct digest *d, bool *ret_new, struct err *err)

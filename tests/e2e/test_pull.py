@@ -464,3 +464,14 @@ def test_a_line_without_end_takes_no_memory(binary):
     result = run([binary, "pull", "--from", "/dev/zero"], preexec_fn=small)
     assert result.code == 2 and result.out == ""
     assert result.err == "wasmocifs: pull: /dev/zero:1: the line is too long\n"
+
+
+def test_a_pin_that_cannot_be_made_is_no_pin(pull, registry, image):
+    """A directory with something in it has the name of the pin."""
+    planted = pull.cache / "pins/sha256" / image.layer.hex
+    pull.cache.mkdir(mode=0o700)
+    planted.mkdir(parents=True)
+    (planted / "x").touch()
+    result = pull("--pin", f"{registry.address}/demo/app:v1", code=1)
+    assert f"cannot pin in {pull.cache}/pins/sha256" in result.err and "pulled 0 of 1" in result.out
+    assert not any(row["pinned"] for row in pull.rows().values())
