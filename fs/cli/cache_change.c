@@ -322,13 +322,16 @@ int cache_rm(struct cache_command *c)
 			take(c, &reached.v[i], &o);
 	}
 	if (rc == 0) {
-		forget_tags(c);
+		/* What stays can be named once more. */
+		if (o.in_use == 0 && o.failed == 0)
+			forget_tags(c);
 		status = c->args->unpin ? print_outcome(c, &o, "unpinned", "would unpin")
 					: print_outcome(c, &o, "removed", "would remove");
 	}
 	if (rc == 0 && o.in_use > 0 && status == CLI_DONE)
 		status = complain(CLI_FAILED,
-				  "cache rm: what is in use stays; try again when nobody reads it "
+				  "cache rm: what is in use stays: somebody reads it, or a mount "
+				  "keeps it at hand; try again later, or after an unmount "
 				  "(wasmocifs status shows the mounts)");
 	digest_set_release(&reached);
 	digest_set_release(&exact);

@@ -249,6 +249,19 @@ def test_rm_of_what_is_open(mount, cache, registry, two):
         assert file.read() == first.layer.data
 
 
+def test_rm_of_a_reference_that_is_in_use_can_be_said_again(mount, cache, registry, two):
+    first, _ = two
+    reference = f"{registry.address}/demo/app:v1"
+    m = mount()
+    with open(m / "demo/app:v1/main.wasm", "rb", buffering=0):
+        until(lambda: cache.path(first.layer).exists(), what="the blob being published")
+        for _ in range(2):
+            assert "after an unmount" in cache("rm", reference, code=1).err
+    m.unmount()
+    assert first.layer.digest in cache.json("rm", reference)["removed"]
+    assert f"knows no {reference}" in cache("rm", reference, code=1).err
+
+
 def test_what_cannot_be_listed_is_not_empty(cache, work):
     """Neither for `ls` nor for `verify`: a directory of blobs that was moved away behind a symlink is no empty one."""
     cache.directory.mkdir(mode=0o700)
