@@ -229,7 +229,7 @@ void streams_stop(struct streams *t)
 
 void streams_take_over(struct streams *t)
 {
-	if (pool_submit(t->pool, stream_drop_spoiled, t))
+	if (pool_submit(t->pool, stream_drop_unsure, t))
 		log_warning("stream", "no thread to drop pages that were not verified");
 }
 

@@ -140,4 +140,4 @@ void ranges_cancel(struct stream *s, const struct range *except) REQUIRES(s->loc
 
 /* stream_main.c */
 void stream_main(void *stream);
-void stream_drop_spoiled(void *streams);
+void stream_drop_unsure(void *streams);

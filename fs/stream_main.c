@@ -79,19 +79,21 @@ static void drop_pages(struct stream *s, bool spoil)
 	drop_nodes(fs, &o);
 }
 
-/* What a process before us found wrong, and perhaps did not live to drop. */
-static void note_spoiled(void *ctx, const struct node *node, const struct node_open *open,
-			 const struct node_served *served)
+/* What a process before us may have read before it was verified: what is in the cache now need not
+ * be what the kernel was given. And what it found wrong, and perhaps did not live to drop. */
+static void note_unsure(void *ctx, const struct node *node, const struct node_open *open,
+			const struct node_served *served)
 {
-	if (open->mode == NODE_OPEN_SPOILED)
+	if (open->mode == NODE_OPEN_SPOILED ||
+	    (open->mode == NODE_OPEN_ORDINARY && node && node->size >= STREAM_MIN))
 		note_node(ctx, node, open, served);
 }
 
-void stream_drop_spoiled(void *streams)
+void stream_drop_unsure(void *streams)
 {
 	struct fs *fs = ((struct streams *)streams)->fs;
 	struct open_nodes o = {.digest = NULL};
-	nodes_each_open(fs->nodes, note_spoiled, &o);
+	nodes_each_open(fs->nodes, note_unsure, &o);
 	drop_nodes(fs, &o);
 }
 

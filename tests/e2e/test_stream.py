@@ -561,3 +561,21 @@ def test_many_threads_read_everywhere(mount, registry):
 def test_the_option_is_checked(mount, registry):
     result = run([mount().binary, "mount", "--verify=sometimes", registry.address, "/nowhere"])
     assert result.code == 2 and "always" in result.err and "stream" in result.err
+
+
+def test_pages_of_a_killed_worker_do_not_outlive_what_another_mount_verified(mount, registry):
+    """Its wrong byte was never found wrong: another mount has fetched the blob anew, whole, and right."""
+    data = push(registry)
+    wrong = registry.on("GET", blob_of(data), wrong_at(3))
+    silent = registry.on("GET", blob_of(data), b.silent(), skip=1)
+    m = mount(registry, STREAM)
+    with opened(m / PATH) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(file.fileno(), 10, 0) != data[:10]
+        m.kill_worker()
+        until(lambda: worker_answers(m, 1), what="the next worker")
+        wrong.remove()
+        silent.remove()
+        assert read(mount(registry) / PATH) == data
+        assert os.pread(file.fileno(), 10, 5 * MIB) == data[5 * MIB:5 * MIB + 10]
+        until(lambda: os.pread(file.fileno(), 10, 0) == data[:10], what="the wrong page being dropped")
