@@ -104,6 +104,7 @@ static struct stream *stream_new(struct streams *t, struct site *site, const cha
 	TAILQ_INIT(&s->ranges);
 	call_init(&s->call, INT64_MAX);
 	s->demand_ms = clock_ms();
+	s->awaited_ms = INT64_MIN / 2;
 	return s;
 }
 
@@ -483,6 +484,7 @@ static int look_at(struct streams *t, const struct digest *d, uint64_t *ret_byte
 		*err = s->failure_err;
 	/* Nobody waits for its turn any more. */
 	s->demand_ms = 0;
+	s->awaited_ms = clock_ms();
 	cond_broadcast(&s->cond);
 	lock_drop(&s->lock);
 	stream_unref(s);

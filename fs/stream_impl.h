@@ -28,7 +28,7 @@
 #define STREAM_STEAL_CHUNKS    16            /* a range that is farther away is not waited for */
 #define STREAM_BACKGROUND      (64ull << 20) /* bytes of one range in the background */
 #define STREAM_LITTLE_CHUNKS   16            /* what it asks for at least, if some of it is here */
-#define STREAM_BACKGROUNDS_MAX 2             /* of all streams: others have large blobs too */
+#define STREAM_BACKGROUNDS_MAX 2             /* of all streams that nobody waits for */
 #define STREAM_IDLE_MS         1000          /* without a miss, and the background has its turn */
 #define STREAM_RETRY_MS        5000          /* of the background, after a failure; doubles */
 #define STREAM_RETRY_MOST_MS   60000
@@ -95,6 +95,7 @@ struct stream {
 	struct source_etag etag;
 	int64_t demand_ms;     /* when a chunk was missed last */
 	int64_t background_ms; /* not before */
+	int64_t awaited_ms;    /* when somebody who wants the whole was there last */
 	unsigned failures;     /* in a row */
 	int failure;           /* the last one, or 0 */
 	struct err failure_err;

@@ -214,7 +214,8 @@ static struct range *background(struct stream *s, int64_t *ret_ms) REQUIRES(s->l
 	if (s->n_ranges > 0)
 		return NULL;
 	struct range *r = NULL;
-	if (atomic_fetch_add(&s->table->backgrounds, 1) < STREAM_BACKGROUNDS_MAX)
+	bool awaited = now - s->awaited_ms < STREAM_IDLE_MS;
+	if (atomic_fetch_add(&s->table->backgrounds, 1) < STREAM_BACKGROUNDS_MAX || awaited)
 		r = range_background(s);
 	if (!r)
 		atomic_fetch_sub(&s->table->backgrounds, 1);

@@ -579,3 +579,24 @@ def test_pages_of_a_killed_worker_do_not_outlive_what_another_mount_verified(mou
         assert read(mount(registry) / PATH) == data
         assert os.pread(file.fileno(), 10, 5 * MIB) == data[5 * MIB:5 * MIB + 10]
         until(lambda: os.pread(file.fileno(), 10, 0) == data[:10], what="the wrong page being dropped")
+
+
+def test_who_wants_a_whole_does_not_wait_for_the_background_of_others(mount, registry):
+    """Two large blobs that take long are in the background; the main.wasm of a third that is being read goes on."""
+    slow = []
+    for name in ("one", "two"):
+        other = samples.push_files(registry.store, f"demo/{name}", files={"data.bin": samples.noise(BIG, len(name) + len(slow))})
+        registry.on("GET", blob_of(other.layer.data), b.trickle(16 << 10, 0.05))
+        slow.append((f"demo/{name}:v1/files/data.bin", other.layer.data))
+    image = samples.push_wasm(registry.store, "demo/app", size=BIG)
+    data = image.layer.data
+    m = mount(registry, STREAM, "--timeout", "4s")
+    with contextlib.ExitStack() as stack:
+        for path, _ in slow:
+            assert stack.enter_context(opened(m / path)).read(100)
+        for _, other in slow:
+            until(lambda other=other: any((request.headers.get("range") or "").endswith(f"-{BIG - 1}") for request in
+                                          registry.requests("GET", blob_of(other))), what="its being in the background")
+        layer = stack.enter_context(opened(m / f"demo/app/blobs/sha256/{hashlib.sha256(data).hexdigest()}"))
+        assert layer.read(4096) == data[:4096]
+        assert read(m / "demo/app:v1/main.wasm") == data
