@@ -10,6 +10,7 @@
 #include "fs/failures.h"
 #include "fs/fetch.h"
 #include "fs/log.h"
+#include "fs/nodes.h"
 #include "fs/ops.h"
 #include "fs/pool.h"
 #include "fs/stream_impl.h"
@@ -228,8 +229,28 @@ void streams_stop(struct streams *t)
 	lock_drop(&t->lock);
 }
 
+struct found_wrong {
+	struct digest v[STREAM_DISTRUSTED_MAX];
+	unsigned n;
+};
+
+static void note_wrong(void *ctx, const struct node *node, const struct node_open *open,
+		       const struct node_served *served)
+{
+	struct found_wrong *found = ctx;
+	(void)node;
+	if (open->mode == NODE_OPEN_SPOILED && found->n < STREAM_DISTRUSTED_MAX)
+		found->v[found->n++] = served->digest;
+}
+
 void streams_take_over(struct streams *t)
 {
+	struct found_wrong found = {.n = 0};
+	nodes_each_open(t->fs->nodes, note_wrong, &found);
+	lock_take(&t->lock);
+	memcpy(t->distrusted, found.v, found.n * sizeof(found.v[0]));
+	t->n_distrusted = found.n;
+	lock_drop(&t->lock);
 	if (pool_submit(t->pool, stream_drop_unsure, t))
 		log_warning("stream", "no thread to drop pages that were not verified");
 }

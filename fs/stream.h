@@ -10,8 +10,8 @@
  *	         of the reads that wait for it, and the next read tries again
  *	DONE     it matched: a blob like any other, published; the reads go on from it
  *	SPOILED  it did not: every later read is -EBADMSG, the kernel's pages of it were dropped,
- *	         nothing is in the cache, and as long as this mount lives the digest is not
- *	         read before it was verified again
+ *	         nothing is in the cache, and as long as this process lives, or the file is
+ *	         open, the digest is not read before it was verified again
  *
  * What a reader got is what is hashed: a chunk that is here is never fetched again. The kernel's
  * pages of a node that is read so are not kept over an OPEN, and are dropped when another process
@@ -52,7 +52,8 @@ struct want;
 
 /* fs is borrowed; its parts are used from the first stream on. -ENOMEM. */
 NODISCARD int streams_new(struct fs *fs, struct streams **ret);
-/* Where a process before us served the mount: what it may have left undone. */
+/* Before anything is served, where a process before us served the mount: what it may have left
+ * undone, and which digests it found wrong of what is open. */
 void streams_take_over(struct streams *t);
 /* Ends all transfers; none begins any more. Then the sites are stopped, which answers who is
  * parked, and then streams_end waits for the streams' threads. */

@@ -600,3 +600,18 @@ def test_who_wants_a_whole_does_not_wait_for_the_background_of_others(mount, reg
         layer = stack.enter_context(opened(m / f"demo/app/blobs/sha256/{hashlib.sha256(data).hexdigest()}"))
         assert layer.read(4096) == data[:4096]
         assert read(m / "demo/app:v1/main.wasm") == data
+
+
+def test_what_was_wrong_is_verified_first_by_the_next_worker_too(mount, registry):
+    data = push(registry)
+    registry.on("GET", blob_of(data), wrong_at(7 * MIB))
+    m = mount(registry, STREAM)
+    with opened(m / PATH) as file:
+        assert file.read(10) == data[:10]
+        m.log.wait(r"do not match their digest")
+        until(lambda: refused(file.fileno(), 0), what="the pages being dropped")
+        m.kill_worker()
+        until(lambda: worker_answers(m, 1), what="the next worker")
+        with raises(EBADMSG):
+            opened(m / PATH).close()
+    assert len(m.log.wait("read before that was known")) == 1
