@@ -146,7 +146,10 @@ static int join(struct backing_table *t, uint64_t node, uint64_t unique, const s
 		return -ENOMEM;
 	}
 	e->backing_id = open.mode == NODE_OPEN_PASSTHROUGH ? open.backing_id : 0;
-	*ret = (struct backing_open){e->backing_id, e->blob ? blob_ref(e->blob) : NULL, open.fh};
+	*ret = (struct backing_open){.backing_id = e->backing_id,
+				     .blob = e->blob ? blob_ref(e->blob) : NULL,
+				     .fh = open.fh,
+				     .joined = true};
 	return 0;
 }
 
@@ -179,7 +182,8 @@ static int decide(struct backing_table *t, uint64_t node, uint64_t unique, const
 		*ret_left_out = e;
 		return r;
 	}
-	*ret = (struct backing_open){id, e->blob ? blob_ref(e->blob) : NULL, open.fh};
+	*ret = (struct backing_open){
+	    .backing_id = id, .blob = e->blob ? blob_ref(e->blob) : NULL, .fh = open.fh};
 	return 0;
 }
 

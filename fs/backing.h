@@ -41,6 +41,7 @@ struct backing_open {
 			     * NULL: a stream does, or it failed */
 	uint64_t fh;        /* what RELEASE will say; 0: no memory, or no such node; nothing was
 			     * counted, and the OPEN must fail, for nothing may fail after it */
+	bool joined;        /* it was open already */
 };
 /* For the OPEN of this number. Counts one open of the node, of `size` bytes, served from `blob`,
  * from `at` on, or, where the node is open already, from the blob it is open with (so that the id's

@@ -236,8 +236,10 @@ static int do_open(struct op *op)
 		return err_set(&op->err, -ENOMEM, "no memory to open a file");
 	blob_unref(open.blob);
 	op->fi.fh = open.fh;
-	/* What is read before it is verified leaves no page behind. */
-	bool unsure = op->fs->streams && node.size >= STREAM_MIN;
+	/* What is read before it is verified leaves no page behind. Who opens it while it is open
+	 * finds pages of the same bytes, and must not wait for those that are on their way: the
+	 * kernel would drop them, and wait for each where nobody can be killed. */
+	bool unsure = op->fs->streams && node.size >= STREAM_MIN && !open.joined;
 	op->fi.keep_cache = open.backing_id <= 0 && !unsure;
 	if (op_reply_open(op, open.backing_id))
 		backing_put(backing, open.fh);

@@ -615,3 +615,18 @@ def test_what_was_wrong_is_verified_first_by_the_next_worker_too(mount, registry
         with raises(EBADMSG):
             opened(m / PATH).close()
     assert len(m.log.wait("read before that was known")) == 1
+
+
+def test_who_opens_it_does_not_wait_for_a_read_of_another(mount, registry):
+    data = push(registry)
+    registry.on("GET", blob_of(data), b.silent(), skip=1)
+    m = mount(registry, STREAM, "--timeout", "6s")
+    with opened(m / PATH) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert file.read(4096) == data[:4096]
+        reader = Child(["dd", f"if={m / PATH}", "bs=4k", "count=1", "skip=2500", "of=/dev/null"])
+        registry.wait_count(2, "GET", blob_of(data))
+        second = Child(["head", "-c", "10", m / PATH])
+        assert second.ends(3)[0] == 0
+        reader.send(signal.SIGKILL)
+        reader.ends(5)
