@@ -464,9 +464,10 @@ int stream_read(struct stream *s, uint64_t off, size_t size, char **ret, size_t 
 		read_ahead(s, off, size);
 	}
 	AUTO_FREE char *buf = malloc(size + 1);
-	int fd = s->blob && state == STREAM_DONE ? blob_fd(s->blob) : -1;
+	/* Both are set before the state says so. */
+	int fd = state == STREAM_DONE && s->blob ? blob_fd(s->blob) : -1;
 	if (fd < 0)
-		fd = s->chunks ? chunks_fd(s->chunks) : -1;
+		fd = state != STREAM_NEW && s->chunks ? chunks_fd(s->chunks) : -1;
 	int64_t n = buf ? file_pread_full(fd, buf, size, off) : -ENOMEM;
 	/* It was cut because it turned out wrong. */
 	if (atomic_load(&s->state) == STREAM_SPOILED)
