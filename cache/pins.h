@@ -5,7 +5,8 @@
  *
  * That the file is there is all it says, so there is nothing in it to be parsed, and none that
  * a crash could leave half written: a pin that was not made durable before a power failure is
- * one that was never made. What is no file of ours there is no pin. A pin may stand for a blob
+ * one that was never made. What is no file of ours there is no pin; what may not
+ * be looked into counts as pinned, and cannot be listed. A pin may stand for a blob
  * that is not there: it counts from when the blob comes.
  *
  * Eviction of all processes passes over what is pinned (cache/evict.h). Pins are made and taken

@@ -188,8 +188,11 @@ static int await_published(struct pull *p, const struct digest *d, struct err *e
 		if (!go)
 			return given_up(err);
 		if (clock_ms() - begun >= patience)
-			return err_set(err, -ENOSPC, "it cannot be put into the cache %s%s%s",
-				       u.dir, u.last_failure[0] ? ": " : "", u.last_failure);
+			return err_set(err, -ENOSPC, "it cannot be put into the cache %s: %s",
+				       u.dir,
+				       u.last_failure[0] ? u.last_failure
+							 : "what is pinned or in use there "
+							   "leaves no room");
 		lock_take(&p->lock);
 		(void)cond_wait_until(&p->change, &p->lock, clock_ms() + PUBLISH_LOOK_MS);
 		go = !p->cancelled;

@@ -93,6 +93,8 @@ static const struct {
      "login, podman login): that counts at the next try, without a remount"},
     {0, "mount that registry by its own name",
      "its login is used below a mount of that registry only, not where another one sends us there"},
+    {0, "leaves no room",
+     "give the cache a larger --cache-size, or unpin what is not needed: wasmocifs cache ls"},
     {0, "limit of open files", "close files that are open in the mount; for good, raise the limit"},
     {0, "in this mount, which has",
      "check the spelling; or mount with --all, which has any host by its name"},

@@ -149,8 +149,10 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 				"the mount on %s belongs to user %u; only they and root "
 				"can ask",
 				e->mountpoint, (unsigned)e->uid);
-	return complain(CLI_FAILED, "the process of the mount on %s does not answer",
-			e->mountpoint);
+	return complain(CLI_FAILED,
+			"the process of the mount on %s does not answer; if that lasts, end it: "
+			"wasmocifs abort %s",
+			e->mountpoint, e->mountpoint);
 }
 
 static int show_one(const struct mounts_entry *e, const struct cli_args *args)

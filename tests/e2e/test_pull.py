@@ -326,6 +326,31 @@ def test_a_cache_that_is_too_small(pull, registry):
     assert total <= 4 << 20
 
 
+def test_a_cache_that_pins_fill(pull, registry):
+    """The disk is fine: what is said names what stands in the way."""
+    for i in range(4):
+        samples.push_wasm(registry.store, "demo/app", f"v{i}", size=1 << 20, seed=i)
+    pull("--cache-size", "4M", "--pin", *(f"{registry.address}/demo/app:v{i}" for i in range(3)))
+    result = pull("--cache-size", "4M", f"{registry.address}/demo/app:v3", code=1)
+    assert "what is pinned or in use there leaves no room; give the cache a larger --cache-size" in result.err, result
+    assert result.err.count("\n") == 1 and sum(row["pinned"] for row in pull.rows().values()) == 9
+
+
+def test_pins_that_may_not_be_looked_at_are_not_absent(binary, registry, image, work):
+    home = work / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    theirs = {"env": env, **identity(NOBODY)}
+    run([binary, "pull", "--pin", f"{registry.address}/demo/app:v1"], **theirs).ok()
+    pins = home / ".cache/wasmocifs/pins"
+    pins.chmod(0)
+    run([binary, "cache", "prune"], **theirs)
+    pins.chmod(0o700)
+    rows = json.loads(run([binary, "cache", "ls", "--json"], **theirs).ok().out)
+    assert {row["digest"] for row in rows if row["pinned"]} == set(contents(image))
+
+
 def test_pins(pull, mount, binary, registry, image):
     other = samples.push_wasm(registry.store, "demo/app", "v2", size=1 << 20, seed=2)
     pull("--pin", f"{registry.address}/demo/app:v1")

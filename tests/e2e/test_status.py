@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -166,3 +167,15 @@ def test_members_are_only_added(mount, registry, image):
     assert {"host", "origin", "mirror", "state", "until", "errno", "reason", "since", "requests",
             "bytes"} <= set(status["hosts"][0])
     assert status["pid"] == m.process.pid and status["started_ms"] > 1_000_000_000_000
+
+
+def test_a_process_that_does_not_answer(mount, registry, binary):
+    m = mount()
+    worker = m.status()["worker_pid"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        result = run([binary, "status", m.path], env=m.env)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert result.code == 1 and result.err.count("\n") == 1
+    assert "does not answer" in result.err and f"wasmocifs abort {m.path}" in result.err
