@@ -116,8 +116,21 @@ static int idle_to_known(struct store *s, struct blob **ret_surplus) REQUIRES(s-
 	return fd;
 }
 
-/* Closes idle ones until no more than this is left. */
-static void trim_idle(struct store *s, uint64_t fds, uint64_t bytes)
+/* Of those that are idle, what may stay. */
+struct keep {
+	uint64_t fds, bytes;
+	int64_t since_ms; /* and none before it */
+};
+
+static bool is_too_much(const struct store *s, const struct keep *keep) REQUIRES(s->lock)
+{
+	const struct blob *oldest = TAILQ_FIRST(&s->idle);
+	return oldest != NULL && (s->n_idle > keep->fds || s->idle_bytes > keep->bytes ||
+				  oldest->idle_ms < keep->since_ms);
+}
+
+/* Closes the oldest ones until no more than this is left. */
+static void trim_idle(struct store *s, const struct keep *keep)
 {
 	size_t n;
 	do {
@@ -125,7 +138,7 @@ static void trim_idle(struct store *s, uint64_t fds, uint64_t bytes)
 		struct blob *surplus[CLOSE_BATCH];
 		n = 0;
 		lock_take(&s->lock);
-		while (n < CLOSE_BATCH && (s->n_idle > fds || s->idle_bytes > bytes)) {
+		while (n < CLOSE_BATCH && is_too_much(s, keep)) {
 			closing[n] = idle_to_known(s, &surplus[n]);
 			n++;
 		}
@@ -139,7 +152,21 @@ static void trim_idle(struct store *s, uint64_t fds, uint64_t bytes)
 
 void blobs_close_idle(struct store *s)
 {
-	trim_idle(s, 0, 0);
+	trim_idle(s, &(struct keep){0});
+}
+
+void blobs_close_old(struct store *s)
+{
+	int64_t at_ms = INT64_MAX;
+	trim_idle(s, &(struct keep){UINT64_MAX, UINT64_MAX, clock_ms() - s->idle_max_ms + 1});
+	lock_take(&s->lock);
+	const struct blob *oldest = TAILQ_FIRST(&s->idle);
+	s->idle_watched = oldest != NULL;
+	if (oldest != NULL)
+		at_ms = oldest->idle_ms + s->idle_max_ms;
+	lock_drop(&s->lock);
+	if (at_ms < INT64_MAX)
+		worker_wake_at(&s->worker, at_ms);
 }
 
 static void touch(struct job *job)
@@ -443,6 +470,7 @@ static bool keep_unused(struct store *s, struct blob *b) REQUIRES(s->lock)
 		return false;
 	case BLOB_DISK:
 		b->list = BLOB_IDLE;
+		b->idle_ms = clock_ms();
 		TAILQ_INSERT_TAIL(&s->idle, b, link);
 		s->n_idle++;
 		s->idle_bytes += b->size;
@@ -465,13 +493,18 @@ void blob_unref(struct blob *b)
 	ASSERT(b->refs > 0);
 	bool last = --b->refs == 0;
 	bool kept = last && keep_unused(s, b);
+	/* Whatever is used a hundred times a second, the worker wakes once for it. */
+	bool watch = kept && b->list == BLOB_IDLE && !s->idle_watched;
+	s->idle_watched = s->idle_watched || watch;
 	lock_drop(&s->lock);
 	if (!last)
 		return;
 	if (kept)
-		trim_idle(s, BLOB_IDLE_FDS, BLOB_IDLE_BYTES);
+		trim_idle(s, &(struct keep){BLOB_IDLE_FDS, BLOB_IDLE_BYTES, INT64_MIN});
 	else
 		end_unused(b);
+	if (watch)
+		worker_wake_at(&s->worker, clock_ms() + s->idle_max_ms);
 }
 
 void blobs_release(struct store *s)

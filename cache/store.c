@@ -44,6 +44,11 @@ static void tick(void *ctx)
 	put_settle(s);
 }
 
+static void due(void *ctx)
+{
+	blobs_close_old(ctx);
+}
+
 static uint64_t default_floor(const struct dirs *d)
 {
 	struct statvfs v;
@@ -80,12 +85,13 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 	hashed_init(&s->hashed);
 	s->stall_ms = PARTIAL_STALL_MS;
 	s->sync_ms = PARTIAL_SYNC_MS;
+	s->idle_max_ms = BLOB_IDLE_MS;
 	lock_init(&s->lock);
 	cond_init(&s->changed);
 	TAILQ_INIT(&s->idle);
 	TAILQ_INIT(&s->known);
 	TAILQ_INIT(&s->idle_memory);
-	worker_init(&s->worker, STORE_TICK_MS, tick, store_free, s);
+	worker_init(&s->worker, STORE_TICK_MS, tick, due, store_free, s);
 	*ret = s;
 	return 0;
 }

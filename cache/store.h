@@ -40,8 +40,8 @@
  *memory (a memfd) within memory_budget, else -ENOSPC.
  *
  * Descriptors. Each blob that somebody has is an open file, and so are some that somebody had
- * lately. There are open_max of them: those that nobody has are closed first, and then
- * store_verify, store_partial and store_put are -EMFILE; store_get, which waits for nobody, is
+ * within the last seconds. There are open_max of them: those that nobody has are closed first, and
+ *then store_verify, store_partial and store_put are -EMFILE; store_get, which waits for nobody, is
  * -EAGAIN.
  *
  * Threads: every function from any thread. store_get never waits for more

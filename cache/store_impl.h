@@ -27,9 +27,10 @@
 #include "cache/worker.h"
 
 /* Open files kept for blobs that nobody has at the moment. They are pinned
- * against eviction by other processes, so there are few bytes of them. */
+ * against eviction by other processes, so there are few bytes of them, and not for long. */
 #define BLOB_IDLE_FDS   64
 #define BLOB_IDLE_BYTES (64ull << 20)
+#define BLOB_IDLE_MS    10000
 /* Blobs in memory that nobody has: each takes a descriptor and a page, however small. Of
  * the descriptors that blobs may have, half at the most. */
 #define BLOB_IDLE_MEMORY_MAX 1024
@@ -78,7 +79,7 @@ struct blob {
 	bool in_table;
 	struct file_id id;
 	uint64_t orphan_bytes;
-	int64_t touched_ms;
+	int64_t touched_ms, idle_ms; /* idle_ms: since when it is in the list of these */
 	TAILQ_ENTRY(blob) link;
 	UT_hash_handle hh;
 };
@@ -92,15 +93,17 @@ struct store {
 	struct hashed hashed;
 	uint64_t memory_budget, open_max, idle_memory_max;
 	_Atomic uint64_t evictions, evicted_bytes, verifications, mismatches; /* so far */
-	int64_t stall_ms, sync_ms; /* PARTIAL_STALL_MS and _SYNC_MS; tests shorten them */
+	/* PARTIAL_STALL_MS, PARTIAL_SYNC_MS and BLOB_IDLE_MS; tests shorten them. */
+	int64_t stall_ms, sync_ms, idle_max_ms;
 
 	struct lock lock;
 	struct cond changed; /* a verification or partial of this process ended */
 	struct blob *blobs;  /* guarded by lock, as all below */
 	struct blob_queue idle, known, idle_memory; /* oldest first */
 	uint64_t n_idle, idle_bytes, n_known, n_idle_memory;
-	uint64_t n_open; /* blobs that have a descriptor, in the table or not */
-	unsigned n_jobs; /* of the worker that hold a blob, or close one */
+	bool idle_watched; /* the worker will look for what is idle for too long */
+	uint64_t n_open;   /* blobs that have a descriptor, in the table or not */
+	unsigned n_jobs;   /* of the worker that hold a blob, or close one */
 	uint64_t memory_bytes;
 	struct partial *partials;
 	struct verifying *verifying;
@@ -161,6 +164,8 @@ bool blobs_wanted(struct store *s, const struct blob *b);
 void blobs_orphan(struct store *s, struct blob *b, uint64_t bytes);
 /* Closes what is open for nobody, so that it can be evicted. */
 void blobs_close_idle(struct store *s);
+/* The worker's: closes what has been so for BLOB_IDLE_MS, and asks to be called for the next. */
+void blobs_close_old(struct store *s);
 void blobs_release(struct store *s);
 
 /* memory.c: the budget */

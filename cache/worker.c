@@ -6,15 +6,33 @@
 
 #include "base/clock.h"
 
-/* The next job, NULL at the end. Between jobs the tick runs when it is due. */
+/* What the clock says is to be done now, or NULL. */
+static worker_fn timed(struct worker *w, int64_t *tick_at) REQUIRES(w->lock)
+{
+	int64_t now = clock_ms();
+	if (w->stop)
+		return NULL;
+	if (now >= *tick_at) {
+		*tick_at = INT64_MAX;
+		return w->tick;
+	}
+	if (now < w->due_ms)
+		return NULL;
+	w->due_ms = INT64_MAX;
+	return w->due;
+}
+
+/* The next job, NULL at the end. Between jobs runs what the clock asks for. */
 static struct job *next_job(struct worker *w, int64_t *tick_at)
 {
 	lock_take(&w->lock);
 	for (;;) {
-		if (!w->stop && clock_ms() >= *tick_at) {
+		worker_fn run = timed(w, tick_at);
+		if (run != NULL) {
 			lock_drop(&w->lock);
-			w->tick(w->ctx);
-			*tick_at = clock_ms() + w->tick_ms;
+			run(w->ctx);
+			if (*tick_at == INT64_MAX)
+				*tick_at = clock_ms() + w->tick_ms;
 			lock_take(&w->lock);
 			continue;
 		}
@@ -25,7 +43,8 @@ static struct job *next_job(struct worker *w, int64_t *tick_at)
 			lock_drop(&w->lock);
 			return job;
 		}
-		(void)cond_wait_until(&w->wake, &w->lock, *tick_at);
+		(void)cond_wait_until(&w->wake, &w->lock,
+				      *tick_at < w->due_ms ? *tick_at : w->due_ms);
 	}
 }
 
@@ -46,9 +65,15 @@ static void *work(void *ctx)
 	return NULL;
 }
 
-void worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn abandon, void *ctx)
+void worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn due,
+		 worker_fn abandon, void *ctx)
 {
-	*w = (struct worker){.tick = tick, .abandon = abandon, .ctx = ctx, .tick_ms = tick_ms};
+	*w = (struct worker){.tick = tick,
+			     .due = due,
+			     .abandon = abandon,
+			     .ctx = ctx,
+			     .tick_ms = tick_ms,
+			     .due_ms = INT64_MAX};
 	lock_init(&w->lock);
 	cond_init(&w->wake);
 	cond_init(&w->ended_cond);
@@ -83,6 +108,17 @@ void worker_post(struct worker *w, struct job *job)
 	STAILQ_INSERT_TAIL(&w->jobs, job, link);
 	(void)start(w);
 	cond_signal(&w->wake);
+	lock_drop(&w->lock);
+}
+
+void worker_wake_at(struct worker *w, int64_t at_ms)
+{
+	lock_take(&w->lock);
+	if (at_ms < w->due_ms) {
+		w->due_ms = at_ms;
+		(void)start(w);
+		cond_signal(&w->wake);
+	}
 	lock_drop(&w->lock);
 }
 

@@ -330,8 +330,8 @@ int cache_rm(struct cache_command *c)
 	}
 	if (rc == 0 && o.in_use > 0 && status == CLI_DONE)
 		status = complain(CLI_FAILED,
-				  "cache rm: what is in use stays: somebody reads it, or a mount "
-				  "keeps it at hand; try again later, or after an unmount "
+				  "cache rm: what is in use stays: somebody reads it, or did a "
+				  "moment ago; try again in 15 s, or after an unmount "
 				  "(wasmocifs status shows the mounts)");
 	digest_set_release(&reached);
 	digest_set_release(&exact);

@@ -262,6 +262,20 @@ def test_rm_of_a_reference_that_is_in_use_can_be_said_again(mount, cache, regist
     assert f"knows no {reference}" in cache("rm", reference, code=1).err
 
 
+def test_rm_of_what_was_open(mount, cache, registry, two):
+    """What a mount keeps at hand it puts down soon; and when it is gone, the mount transfers it anew."""
+    m = mount()
+    for name, image in zip(("v1", "v2"), two, strict=True):
+        assert read(m / f"demo/app:{name}/main.wasm") == image.layer.data
+        until(lambda image=image: cache.path(image.layer).exists(), what="the blob being published")
+    assert read(m / "demo/app:v1/main.wasm") == two[0].layer.data
+    until(lambda: not any(row["open"] for row in cache.blobs().values()), 15, "nothing being open")
+    assert set(cache.json("rm", *(image.layer.digest for image in two))["removed"]) == {i.layer.digest for i in two}
+    for name, image in zip(("v1", "v2"), two, strict=True):
+        assert read(m / f"demo/app:{name}/main.wasm") == image.layer.data
+        assert registry.count("GET", f"/blobs/{image.layer.digest}") == 2
+
+
 def test_what_cannot_be_listed_is_not_empty(cache, work):
     """Neither for `ls` nor for `verify`: a directory of blobs that was moved away behind a symlink is no empty one."""
     cache.directory.mkdir(mode=0o700)

@@ -197,6 +197,72 @@ static void file_replaced_since_is_hashed_again(void **state)
 	assert_bad(f, &d);
 }
 
+/* Another process's view. */
+static bool is_held(const struct fixture *f, const struct digest *d)
+{
+	AUTO_FD int fd = open(blob_file(f, d), O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return filelock_taken(fd);
+}
+
+static uint64_t count_idle(struct store *s, bool *ret_watched)
+{
+	lock_take(&s->lock);
+	uint64_t n = s->n_idle;
+	*ret_watched = s->idle_watched;
+	lock_drop(&s->lock);
+	return n;
+}
+
+static int64_t due_ms(struct worker *w)
+{
+	lock_take(&w->lock);
+	int64_t at_ms = w->due_ms;
+	lock_drop(&w->lock);
+	return at_ms;
+}
+
+static void what_nobody_has_is_closed_after_a_while_and_no_earlier(void **state)
+{
+	struct fixture *f = *state;
+	struct digest used, left;
+	struct blob *b = NULL, *again = NULL;
+	uint64_t size;
+	bool watched;
+	fetch(f, LEN, 1, &left);
+	fetch(f, LEN, 2, &used);
+	reopen_store(f);
+	assert_int_equal(store_verify(f->store, &left, &f->call, &b, &f->err), 0);
+	blob_unref(b);
+	settle(f);
+	assert_true(is_held(f, &left));
+	assert_true(due_ms(&f->store->worker) <= clock_ms() + BLOB_IDLE_MS);
+	assert_int_equal(store_get(f->store, &left, &again, &f->err), 0);
+	assert_ptr_equal(again, b);
+	blob_unref(again);
+
+	/* As if the time had passed; what somebody has stays, however long. */
+	assert_int_equal(store_verify(f->store, &used, &f->call, &b, &f->err), 0);
+	settle(f);
+	f->store->idle_max_ms = 0;
+	worker_wake_at(&f->store->worker, 0);
+	while (blobs_open_size(f->store, &left, &size))
+		settle(f);
+	settle(f);
+	assert_false(is_held(f, &left));
+	assert_true(is_held(f, &used));
+	assert_int_equal(store_get(f->store, &left, &again, &f->err), 0);
+	blob_unref(again);
+	blob_unref(b);
+	while (count_idle(f->store, &watched) > 0)
+		settle(f);
+	settle(f);
+	assert_false(is_held(f, &used));
+	assert_true(due_ms(&f->store->worker) == INT64_MAX);
+	assert_int_equal(count_idle(f->store, &watched), 0);
+	assert_false(watched);
+}
+
 static void reader_keeps_what_was_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -529,6 +595,7 @@ int main(void)
 	    WITH_STORE(tampering_is_found_by_a_fresh_store),
 	    WITH_STORE(one_short_and_one_long_are_found),
 	    WITH_STORE(file_replaced_since_is_hashed_again),
+	    WITH_STORE(what_nobody_has_is_closed_after_a_while_and_no_earlier),
 	    WITH_STORE(reader_keeps_what_was_dropped),
 	    WITH_STORE(dropped_while_being_published_it_stays_away),
 	    WITH_STORE(put_keeps_what_matches_only),

@@ -14,7 +14,9 @@ struct scene {
 	struct worker worker;
 	struct lock lock;
 	struct cond cond;
-	int ran, ticks; /* guarded by lock, as all below */
+	int ran, ticks;    /* guarded by lock, as all below */
+	int64_t due_at[3]; /* when it ran */
+	int dues;
 	bool may_end, gone;
 };
 
@@ -32,6 +34,20 @@ static void tick(void *ctx)
 	s->ticks++;
 	cond_broadcast(&s->cond);
 	lock_drop(&s->lock);
+}
+
+/* Asks for itself once more. */
+static void due(void *ctx)
+{
+	struct scene *s = ctx;
+	lock_take(&s->lock);
+	assert_in_range(s->dues, 0, 1);
+	s->due_at[s->dues++] = clock_ms();
+	bool again = s->dues == 1;
+	cond_broadcast(&s->cond);
+	lock_drop(&s->lock);
+	if (again)
+		worker_wake_at(&s->worker, clock_ms() + 20);
 }
 
 static void gone(void *ctx)
@@ -63,7 +79,7 @@ static int setup(void **state)
 	s = (struct scene){.ran = 0};
 	lock_init(&s.lock);
 	cond_init(&s.cond);
-	worker_init(&s.worker, 1, tick, gone, &s);
+	worker_init(&s.worker, 1, tick, due, gone, &s);
 	*state = &s;
 	return 0;
 }
@@ -110,6 +126,27 @@ static void ticks_come_again_and_again(void **state)
 	worker_release(&s->worker);
 }
 
+static void what_is_due_runs_once_for_each_time_that_was_asked_for(void **state)
+{
+	struct scene *s = *state;
+	int64_t now = clock_ms();
+	worker_wake_at(&s->worker, now + 3600000);
+	worker_wake_at(&s->worker, now + 30); /* the first counts, and the later one goes with it */
+	worker_wake_at(&s->worker, now + 3600000);
+	lock_take(&s->lock);
+	while (s->dues < 2)
+		cond_wait(&s->cond, &s->lock);
+	assert_true(s->due_at[0] >= now + 30);
+	assert_true(s->due_at[1] >= s->due_at[0] + 20);
+	int ticks = s->ticks;
+	while (s->ticks < ticks + 3)
+		cond_wait(&s->cond, &s->lock);
+	assert_int_equal(s->dues, 2);
+	lock_drop(&s->lock);
+	assert_true(worker_stop(&s->worker, INT64_MAX));
+	worker_release(&s->worker);
+}
+
 static void stop_does_not_wait_for_ever(void **state)
 {
 	struct scene *s = *state;
@@ -135,6 +172,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(jobs_run_in_order_and_to_the_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(without_work_there_is_no_thread, setup, teardown),
 	    cmocka_unit_test_setup_teardown(ticks_come_again_and_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_due_runs_once_for_each_time_that_was_asked_for,
+					    setup, teardown),
 	    cmocka_unit_test_setup_teardown(stop_does_not_wait_for_ever, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
