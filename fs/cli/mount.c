@@ -204,6 +204,8 @@ static int check_paths(const struct cli_args *args, const char *cache, const cha
 		rc = check_not_hidden("--metrics-file", args->metrics_file, mountpoint, &mounts,
 				      err);
 	if (rc == 0)
+		rc = metrics_file_check(args->metrics_file, mountpoint, err);
+	if (rc == 0)
 		rc = check_control(mountpoint, &mounts, err);
 	mounts_release(&mounts);
 	return rc;

@@ -3,9 +3,11 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
 import stat
+import struct
 import threading
 from errno import EACCES, EBADMSG, EHOSTUNREACH, ENODATA, ENOENT, ENOEXEC
 
@@ -333,6 +335,51 @@ def test_mount_options_and_a_file_that_was_there(mount, registry, image, work):
     until(lambda: not path.is_symlink(), what="the file in the symlink's place")
     assert written(path).value("mount_up", mountpoint=m) == 1
     assert open("/etc/hostname", encoding="utf-8").read() == before
+
+
+def test_a_file_is_one_mounts(mount, binary, registry, image, work):
+    """Another is refused that names it, until the first is gone, however it went; who only reads it holds nobody up."""
+    path, other = work / "oci.prom", work / "other"
+    m = mount(None, "--metrics-file", path)
+    written(path)
+    other.mkdir()
+    command = [binary, "mount", "--cache", work / "cache", "--metrics-file", path, registry.address, other]
+    for again in range(2):
+        result = run(command)
+        assert result.code == 1 and result.out == "" and result.err.count("\n") == 1, result
+        assert result.err == (f"wasmocifs: --metrics-file {path}: the mount on {m} writes it; "
+                              "give each mount a file of its own\n")
+        assert Metrics(path.read_text()).value("mount_up", mountpoint=m) == 1
+        if not again:
+            m.kill_worker()
+            until(lambda: Metrics(path.read_text()).value("worker_generation") == 2, what="the next worker")
+    m.kill()
+    umount2(m.path, 2)
+    with open(path, "rb") as reader:
+        fcntl.lockf(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        run(command).ok()
+        try:
+            until(lambda: Metrics(path.read_text()).value("mount_up", mountpoint=other) == 1, what="the other's file")
+        finally:
+            run([binary, "unmount", other]).ok()
+    assert not path.exists()
+
+
+def test_who_lost_the_file_leaves_it_alone(mount, registry, image, work):
+    """One whose worker was not there when another mount began; and at its end it does not take it away."""
+    path = work / "oci.prom"
+    m = mount(None, "--metrics-file", path)
+    written(path)
+    text = path.read_text().replace(f'mountpoint="{m}"', 'mountpoint="/mnt/\\"other\\""')
+    path.unlink()
+    with open(path, "w", encoding="utf-8") as other:
+        other.write(text)
+        other.flush()
+        fcntl.fcntl(other, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # F_OFD_SETLK
+        m.kill_worker()
+        m.log.wait('--metrics-file .*oci.prom: the mount on /mnt/"other" writes it; .*; it is tried again every 15 s')
+        m.unmount()
+        assert path.read_text() == text
 
 
 BAD = {"a directory": ("{work}", "is a directory; give a file"),
