@@ -18,12 +18,6 @@ static void path_pins(const char *alg, char out[PINS_DIR_MAX])
 	ASSERT(n > 0 && n < PINS_DIR_MAX);
 }
 
-/* One that may not be looked into is there. */
-static bool has_no_pins(int code)
-{
-	return says_no_file(code) && code != -EACCES;
-}
-
 int pins_open(struct store *s, const char *alg)
 {
 	char path[PINS_DIR_MAX];
@@ -35,7 +29,7 @@ bool pins_name(int pinsfd, const char *hex)
 {
 	struct stat st;
 	if (pinsfd < 0)
-		return !has_no_pins(pinsfd);
+		return pinsfd != -ENOENT;
 	if (fstatat(pinsfd, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno != ENOENT;
 	return S_ISREG(st.st_mode) && st.st_uid == geteuid();
@@ -96,7 +90,7 @@ int pins_drop(struct store *s, const struct digest *d, struct err *err)
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(d, hex);
 	AUTO_FD int dirfd = pins_open(s, digest_alg_name(d));
-	if (dirfd < 0 && has_no_pins(dirfd))
+	if (dirfd == -ENOENT)
 		return err_set(err, -ENOENT, "not pinned");
 	int rc = dirfd < 0 ? dirfd : space_enter(s, NULL, err);
 	if (rc < 0)
@@ -134,8 +128,14 @@ int pins_each(struct store *s, pins_fn fn, void *ctx, struct err *err)
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(algorithms); i++) {
 		struct each e = {algorithms[i], fn, ctx};
 		int fd = pins_open(s, algorithms[i]);
-		if (fd < 0 && has_no_pins(fd))
+		if (fd == -ENOENT)
 			continue;
+		if (fd < 0)
+			return err_set(err, -EIO,
+				       "cannot list the pins in %s/pins/%s (%s), so all counts as "
+				       "pinned; make it a directory that you may read, or remove "
+				       "what stands in its place",
+				       s->dirs.path, algorithms[i], strerrorname_np(-fd));
 		rc = dirs_each(fd, each_entry, &e);
 		if (rc < 0)
 			(void)err_errno(err, rc, "cannot list the pins of %s", s->dirs.path);

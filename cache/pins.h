@@ -5,9 +5,12 @@
  *
  * That the file is there is all it says, so there is nothing in it to be parsed, and none that
  * a crash could leave half written: a pin that was not made durable before a power failure is
- * one that was never made. What is no file of ours there is no pin; what may not
- * be looked into counts as pinned, and cannot be listed. A pin may stand for a blob
- * that is not there: it counts from when the blob comes.
+ * one that was never made. What is no file of ours there is no pin. A pin may
+ * stand for a blob that is not there: it counts from when the blob comes.
+ *
+ * Only where there is no directory is nothing pinned. One that may not be looked into, or has
+ * something else in its place (a file, a link to where it was moved), cannot be listed, and until
+ * it is well again all counts as pinned.
  *
  * Eviction of all processes passes over what is pinned (cache/evict.h). Pins are made and taken
  * away inside the gate of cache/space.h, as eviction is: once pins_put has returned, none that

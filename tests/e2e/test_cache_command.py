@@ -288,6 +288,28 @@ def test_what_cannot_be_listed_is_not_empty(cache, work):
         assert f"cannot list {cache.directory}/blobs/sha256 (" in result.err and "--cache DIR" in result.err
 
 
+@pytest.mark.parametrize("how", ["a symlink", "a file"])
+def test_pins_that_cannot_be_looked_at_are_not_none(mount, cache, registry, two, work, how):
+    """`prune` would take what was pinned."""
+    first, _ = two
+    filled(mount, cache, registry, ("demo/app:v1", first))
+    pins = cache.directory / "pins"
+    (pins / "sha256").mkdir(mode=0o700, parents=True, exist_ok=True)
+    (pins / "sha256" / first.layer.hex).touch()
+    pins.rename(work / "moved")
+    if how == "a file":
+        pins.touch()
+    else:
+        pins.symlink_to(work / "moved")
+    for words in (["prune", "--dry-run"], ["prune"], ["rm", first.config.digest], ["ls"]):
+        result = cache(*words, code=1)
+        assert result.out == "" and result.err.count("\n") == 1
+        assert f"cannot list the pins in {pins}/sha256 (" in result.err and "make it a directory" in result.err
+    pins.unlink()
+    (work / "moved").rename(pins)
+    assert cache.json("prune")["pinned"] == 1 and cache.blobs().keys() == {first.layer.digest}
+
+
 def test_a_dry_run_counts_as_the_run_does(mount, cache, registry, two):
     """Also what is both pinned and open."""
     first, _ = two

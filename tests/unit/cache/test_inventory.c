@@ -213,6 +213,41 @@ static void test_planted_pins(void **state)
 	assert_true(pins_has(f->store, &other));
 }
 
+/* What stands in its place, or in that of the directory above it. */
+static void test_no_directory_of_pins(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d, other;
+	uint64_t freed = 0;
+	int n = 0;
+	fetch(f, 1000, 1, &d);
+	free(make_bytes(10, 2, &other));
+	settle(f);
+	blobs_close_idle(f->store);
+	assert_int_equal(pins_put(f->store, &d, NULL, &f->err), 0);
+	char elsewhere[128];
+	snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", f->root);
+	for (int i = 0; i < 4; i++) {
+		char at[128];
+		snprintf(at, sizeof(at), "%s", path_in(f, i < 2 ? "pins/sha256" : "pins"));
+		assert_int_equal(rename(at, elsewhere), 0);
+		if (i % 2 == 0)
+			assert_int_equal(symlink(elsewhere, at), 0);
+		else
+			assert_int_equal(close(creat(at, 0600)), 0);
+		assert_true(pins_has(f->store, &d));
+		assert_true(pins_has(f->store, &other));
+		assert_int_equal(pins_each(f->store, count_pin, &n, &f->err), -EIO);
+		assert_non_null(strstr(f->err.text, path_in(f, "pins/sha256")));
+		assert_int_equal(pins_drop(f->store, &d, &f->err), -EIO);
+		assert_int_equal(inventory_remove(f->store, &d, false, &freed, &f->err), -EPERM);
+		assert_int_equal(unlink(at), 0);
+		assert_int_equal(rename(elsewhere, at), 0);
+	}
+	assert_int_equal(pins_each(f->store, count_pin, &n, &f->err), 0);
+	assert_int_equal(n, 1);
+}
+
 /* Eviction takes the younger one, and what is larger than what is left is refused. */
 static void test_eviction_leaves_what_is_pinned(void **state)
 {
@@ -253,6 +288,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_documents, make_store, remove_root),
 	    cmocka_unit_test_setup_teardown(test_pins, make_store, remove_root),
 	    cmocka_unit_test_setup_teardown(test_planted_pins, make_store, remove_root),
+	    cmocka_unit_test_setup_teardown(test_no_directory_of_pins, make_store, remove_root),
 	    cmocka_unit_test_setup_teardown(test_eviction_leaves_what_is_pinned, make_root,
 					    remove_root),
 	};
