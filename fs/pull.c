@@ -143,6 +143,37 @@ static int resolve(struct pull *p, struct pull_reference *r, struct err *err)
 	return 0;
 }
 
+/* Who gives a digest may have taken a layer's: then no manifest of it is to be had, or what the
+ * cache has of it is none, and that is nobody's fault but his. */
+static bool is_blob(struct pull *p, const struct pull_reference *r, int code)
+{
+	struct image *image = catalog_image(r->site->catalog, &r->digest);
+	struct want w;
+	struct err ignored;
+	uint64_t brought;
+	image_unref(image);
+	if (image)
+		return false; /* it was something below it that failed */
+	if (code == -EPROTO || code == -EFBIG)
+		return inventory_is_kept(p->store, &r->digest);
+	if (code != -ENOENT)
+		return false;
+	memset(&w, 0, sizeof(w)); /* hashed as a whole, padding too */
+	w.kind = WANT_NAMED;
+	memcpy(w.repo, r->repo, sizeof(w.repo));
+	w.digest = r->digest;
+	return pull_want(p, r->site, &w, r->repo, &brought, &ignored) == 0;
+}
+
+static int blame_digest(struct pull *p, const struct pull_reference *r, int code, struct err *err)
+{
+	char digest[DIGEST_STRING_MAX];
+	if (!is_blob(p, r, code))
+		return code;
+	digest_string(&r->digest, digest);
+	return err_set(err, -ENOENT, "%s of %s is a blob, no manifest", digest, r->repo);
+}
+
 /* ---- pins, and whether all is there at once ---- */
 
 /* How much of it is not. */
@@ -205,6 +236,7 @@ static int no_room(struct pull *p, size_t missing, struct err *err)
 
 static int fetch_reference(struct pull *p, struct pull_reference *r, struct err *err)
 {
+	bool by_digest = digest_is_set(&r->digest);
 	int rc = resolve(p, r, err);
 	size_t missing = 1;
 	for (unsigned i = 0; rc == 0 && missing > 0 && i < PIN_TRIES; i++) {
@@ -217,6 +249,8 @@ static int fetch_reference(struct pull *p, struct pull_reference *r, struct err 
 	}
 	if (rc == 0 && missing > 0)
 		rc = no_room(p, missing, err);
+	if (rc && by_digest)
+		rc = blame_digest(p, r, rc, err);
 	if (rc)
 		unpin_all(p, r);
 	return rc;

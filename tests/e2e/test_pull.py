@@ -309,6 +309,32 @@ def test_one_that_fails_among_others(pull, registry, image):
     assert not pull.path(broken.layer.digest).exists()
 
 
+@pytest.mark.parametrize("real", [False, True], ids=["", "docker-registry"])
+def test_the_digest_of_a_blob(pull, request, real):
+    """It is said to be that, whether the registry said so, or it is cached as what it is; one that is nowhere is not."""
+    registry = request.getfixturevalue("docker_registry" if real else "registry")
+    image = artifacts.cncf(artifacts.wasm_module(2, 300_000))
+    if real:
+        artifacts.push(f"http://{registry.address}", "demo/app", "v1", image)
+    else:
+        samples.put(registry.store, "demo/app", "v1", image)
+    for cached in (False, True):
+        for blob in image.blobs():
+            assert pull.has() and pull.path(blob.digest).exists() == cached
+            result = pull(f"{registry.address}/demo/app@{blob.digest}", code=1)
+            assert result.err.count("\n") == 1 and f"{blob.digest} of demo/app is a blob, no manifest; give the digest" in result.err
+            assert "cache ls" in result.err and "the registry" not in result.err
+        result = pull(f"{registry.address}/demo/app@sha256:{'0' * 64}", code=1)
+        assert "check the spelling" in result.err and "blob" not in result.err
+        pull(f"{registry.address}/demo/app:v1")
+    broken = samples.Blob(b'{"layers": [', image.media_type)
+    if not real:
+        registry.store.add_manifest("demo/app", broken.data)
+        assert "is a blob" in pull(f"{registry.address}/demo/app@{broken.digest}", code=1).err
+        registry.store.tag("demo/app", "broken", broken.digest)
+        assert "does not speak as it should" in pull(f"{registry.address}/demo/app:broken", code=1).err
+
+
 def test_a_registry_that_is_down(pull, registry, image):
     registry.stop()
     result = pull("--timeout", "2s", f"{registry.address}/demo/app:v1", f"{registry.address}/demo/app:v2", code=1)
