@@ -202,16 +202,6 @@ static void show_row(const struct cache_command *c, const struct inventory_blob 
 	json_decref(names);
 }
 
-static int print_json(json_t *v)
-{
-	int rc = v != NULL ? json_dumpf(v, stdout, JSON_INDENT(2)) : -1;
-	json_decref(v);
-	if (rc < 0)
-		return complain(CLI_FAILED, "cannot write the answer as JSON");
-	putchar('\n');
-	return CLI_DONE;
-}
-
 static int cache_ls(struct cache_command *c)
 {
 	struct digest_set chosen = {0};

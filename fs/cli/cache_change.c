@@ -38,11 +38,8 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 		    "{s:b, s:O, s:I, s:I, s:I, s:I}", "dry_run", (int)c->args->dry_run, "removed",
 		    o->removed, "freed", (json_int_t)o->freed, "partials", (json_int_t)o->partials,
 		    "pinned", (json_int_t)o->pinned, "open", (json_int_t)o->in_use);
-		int rc = v != NULL ? json_dumpf(v, stdout, JSON_INDENT(2)) : -1;
-		json_decref(v);
-		if (rc < 0)
-			return complain(CLI_FAILED, "cannot write the answer as JSON");
-		putchar('\n');
+		if (print_json(v) != CLI_DONE)
+			return CLI_FAILED;
 	} else {
 		printf("%s %" PRIu64 " blob%s", c->args->dry_run ? would : done, n, many(n));
 		if (o->partials > 0)
@@ -140,12 +137,8 @@ int cache_verify(struct cache_command *c)
 	uint64_t n = json_array_size(v.wrong);
 	units_format_size(v.bytes, size);
 	if (status == CLI_DONE && c->args->json) {
-		json_t *all = json_pack("{s:I, s:I, s:O}", "checked", (json_int_t)v.checked,
-					"bytes", (json_int_t)v.bytes, "wrong", v.wrong);
-		if (all == NULL || json_dumpf(all, stdout, JSON_INDENT(2)) < 0)
-			status = complain(CLI_FAILED, "cannot write the answer as JSON");
-		json_decref(all);
-		putchar('\n');
+		status = print_json(json_pack("{s:I, s:I, s:O}", "checked", (json_int_t)v.checked,
+					      "bytes", (json_int_t)v.bytes, "wrong", v.wrong));
 	} else if (status == CLI_DONE) {
 		printf("%" PRIu64 " blob%s, %s: %s", v.checked, many(v.checked), size,
 		       n == 0 ? "all as they should be\n" : "");

@@ -186,3 +186,13 @@ int complain(int status, const char *fmt, ...)
 	fprintf(stderr, "wasmocifs: %s\n", line.text);
 	return status;
 }
+
+int print_json(json_t *v)
+{
+	int rc = v != NULL ? json_dumpf(v, stdout, JSON_INDENT(2)) : -1;
+	json_decref(v);
+	putchar('\n');
+	if (rc < 0 && !ferror(stdout))
+		return complain(CLI_FAILED, "no memory for the answer");
+	return CLI_DONE;
+}

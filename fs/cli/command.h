@@ -2,6 +2,7 @@
 /* command — what the program can be told to do. Layer: fs/cli. */
 #pragma once
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "base/macros.h"
@@ -37,3 +38,6 @@ int helper_main(int argc, char **argv);
 
 /* "wasmocifs: …" on stderr, one line. Returns `status`. */
 int complain(int status, const char *fmt, ...) PRINTF(2, 3);
+/* Takes over v; NULL: there was no memory for it. The exit status. That standard output takes
+ * nothing is said at the end of the program, once. */
+int print_json(json_t *v);

@@ -94,22 +94,6 @@ static size_t terminal_width(void)
 	return size.ws_col;
 }
 
-static int show_json(const json_t *mounts)
-{
-	if (json_dumpf(mounts, stdout, JSON_INDENT(2)) < 0)
-		return complain(CLI_FAILED, "cannot write the status as JSON");
-	putchar('\n');
-	return CLI_DONE;
-}
-
-static int show_metrics(const json_t *mounts)
-{
-	metrics_text(stdout, mounts);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		return complain(CLI_FAILED, "cannot write the metrics");
-	return CLI_DONE;
-}
-
 static int show_all(const struct mounts *mounts, const struct cli_args *args)
 {
 	json_t *all = collect(mounts);
@@ -117,9 +101,9 @@ static int show_all(const struct mounts *mounts, const struct cli_args *args)
 	if (all == NULL)
 		return complain(CLI_FAILED, "out of memory");
 	if (args->json)
-		status = show_json(all);
+		status = print_json(json_incref(all));
 	else if (args->metrics)
-		status = show_metrics(all);
+		metrics_text(stdout, all);
 	else if (json_array_size(all) == 0)
 		puts("no mounts");
 	else
@@ -165,9 +149,9 @@ static int show_one(const struct mounts_entry *e, const struct cli_args *args)
 	const json_t *mount = json_array_get(list, 0);
 	int status = judge(e, mount);
 	if (args->json)
-		(void)show_json(list);
+		(void)print_json(json_incref(list));
 	else if (args->metrics)
-		(void)show_metrics(list);
+		metrics_text(stdout, list);
 	else if (status == CLI_DONE)
 		status_show_one(stdout, mount, terminal_width());
 	json_decref(list);

@@ -35,18 +35,10 @@ static void show(const struct mounts_entry *e, const json_t *answer)
 	line("do", answer, "hint");
 }
 
-static int show_json(json_t *answer)
-{
-	if (json_dumpf(answer, stdout, JSON_INDENT(2)) < 0)
-		return complain(CLI_FAILED, "cannot write the answer as JSON");
-	putchar('\n');
-	return CLI_DONE;
-}
-
 static int answer(const struct cli_args *args, const struct mounts_entry *e, json_t *answer)
 {
 	if (args->json)
-		return show_json(answer);
+		return print_json(json_incref(answer));
 	show(e, answer);
 	return CLI_DONE;
 }

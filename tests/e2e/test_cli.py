@@ -5,12 +5,13 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import tempfile
 
 import pytest
 
 import samples
-from harness import NOBODY, SLOW, Clock, Failed, children_of, identity, mountinfo, read, run, umount2
+from harness import GUARD, NOBODY, SLOW, Clock, Failed, children_of, identity, mountinfo, read, run, umount2, until
 from registry import behaviours as b
 
 
@@ -225,6 +226,33 @@ def test_status(mount, registry, image, binary):
     assert re.match(r"\d+\.\d+\.\d+", status["version"])
     assert str(m) in run([binary, "status"], env=m.env).ok().out
     assert str(m) in run([binary, "status", m], env=m.env).ok().out
+
+
+def test_a_full_disk_behind_stdout(mount, registry, image, binary, work):
+    """Is one line and a failure, however much there was to be said, and said at once or at the end."""
+    m = mount()
+    for i in range(20):  # more than a buffer full
+        one = samples.push_wasm(registry.store, "demo/many", f"v{i}", size=1000, seed=i)
+        read(m / f"demo/many:v{i}/main.wasm")
+        until(lambda one=one: (work / "cache/blobs/sha256" / one.layer.hex).exists(), what="the blob being published")
+    cache = ["--cache", work / "cache"]
+    commands = [["--help"], ["--version"], ["help", "mount"], ["mount", "--help"], ["refresh", m / "demo/app:v1"]]
+    for more in ([], ["--json"], ["--metrics"]):
+        commands += [["status", *more], ["status", *more, m]]
+    for more in ([], ["--json"]):
+        commands += [["why", *more, m / "demo/app:no"],
+                     *(["cache", word, *more, *cache] for word in ("ls", "du", "verify")),
+                     ["cache", "prune", "--dry-run", *more, *cache],
+                     ["cache", "rm", "--unpin", *more, *cache, f"{registry.address}/demo/many:v1"]]
+    commands += [["pull", *more, *cache, f"{registry.address}/demo/app:v1"] for more in ([], ["--timeout", "30s"])]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        for words in commands:
+            process = subprocess.run([binary, *map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True,
+                                     env=m.env, timeout=GUARD)
+            said = (process.returncode, process.stderr)
+            if words[0] == "refresh" and said == (0, ""):
+                continue  # which has nothing to say
+            assert said == (1, "wasmocifs: cannot write to standard output\n"), (words, said)
 
 
 def test_status_tells_of_a_host_that_is_down(mount, registry, image):
