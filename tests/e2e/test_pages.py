@@ -221,6 +221,21 @@ def test_every_option_is_completed(complete, helps):
         assert letters <= set(complete(f"wasmocifs {command} -"))
 
 
+def test_options_that_go_with_some_words_only(complete, helps, binary):
+    """As `--unpin` of `cache rm`: wherever the first operand stands, those that the program refuses there are not offered."""
+    options = {name: value for name, value in options_of(helps["cache"]).items() if name.startswith("--")}
+    values = {"DIR": "/nowhere", "SIZE": "1G", "TIME": "1h", "": None}
+    for word in ("ls", "du", "verify", "prune", "rm"):
+        taken = set()
+        for name, value in options.items():
+            said = run([binary, "cache", word, name, *filter(None, [values[value]])]).err
+            if not re.search(r": --.* goe?s? with ", said):
+                taken.add(name)
+        assert {"--cache", "--json", "--help"} <= taken and ("--unpin" in taken) == (word == "rm")
+        for line in (f"wasmocifs cache {word} --", f"wasmocifs cache --json {word} --"):
+            assert {name.rstrip("=") for name in complete(line)} - {"--json"} == taken - {"--json"}, line
+
+
 def test_a_new_option_needs_no_word(complete, helps):
     """The end of a name that only one has."""
     for name in (name for name in options_of(helps["mount"]) if name.startswith("--")):

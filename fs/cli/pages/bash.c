@@ -100,13 +100,47 @@ static void write_value(FILE *f, const struct option_spec *o)
 	fputs("\t\t\treturn\n\t\t\t;;\n", f);
 }
 
-static void write_options(FILE *f, unsigned command)
+static void write_names(FILE *f, const struct option_spec *o, bool first)
+{
+	if (o->letter != 0)
+		fprintf(f, "%s-%c", first ? "" : " ", o->letter);
+	if (o->name != NULL)
+		fprintf(f, "%s--%s", first && o->letter == 0 ? "" : " ", o->name);
+}
+
+/* Those that go with some of the words that the first operand may be: as long as there is none,
+ * it may become any. */
+static void write_more_options(FILE *f, const struct command *c)
+{
+	size_t n;
+	const struct option_spec *table = options_table(&n);
+	const char *words = "";
+	size_t len = words_of_command(c, &words);
+	if (len == 0)
+		return;
+	fprintf(f,
+		"\t\tfor word in \"${COMP_WORDS[@]:2:COMP_CWORD - 2}\" ''; do\n"
+		"\t\t\t[[ $word != @(%.*s) ]] || break\n\t\tdone\n",
+		(int)len, words);
+	for (size_t i = 0; i < n; i++) {
+		char with[OPTION_WORDS_MAX] = "";
+		if (option_is_shown(&table[i], c->id))
+			words_of_option(&table[i], c, with, sizeof(with));
+		if (with[0] == '\0')
+			continue;
+		fprintf(f, "\t\t[[ $word != @(|%s) ]] || options+='", with);
+		write_names(f, &table[i], false);
+		fputs("'\n", f);
+	}
+}
+
+static void write_options(FILE *f, const struct command *c)
 {
 	size_t n;
 	const struct option_spec *table = options_table(&n);
 	bool any = false;
 	for (size_t i = 0; i < n; i++) {
-		if (!option_is_shown(&table[i], command) || table[i].arg == NULL)
+		if (!option_is_shown(&table[i], c->id) || table[i].arg == NULL)
 			continue;
 		fputs(any ? "" : "\t\tcase $option in\n", f);
 		write_value(f, &table[i]);
@@ -115,16 +149,17 @@ static void write_options(FILE *f, unsigned command)
 	fputs(any ? "\t\tesac\n\t\toptions='" : "\t\toptions='", f);
 	bool first = true;
 	for (size_t i = 0; i < n; i++) {
-		if (!option_is_shown(&table[i], command))
+		char with[OPTION_WORDS_MAX] = "";
+		if (!option_is_shown(&table[i], c->id))
 			continue;
-		if (table[i].letter != 0)
-			fprintf(f, "%s-%c", first ? "" : " ", table[i].letter);
-		if (table[i].name != NULL)
-			fprintf(f, "%s--%s", first && table[i].letter == 0 ? "" : " ",
-				table[i].name);
+		words_of_option(&table[i], c, with, sizeof(with));
+		if (with[0] != '\0')
+			continue;
+		write_names(f, &table[i], first);
 		first = false;
 	}
 	fputs("'\n", f);
+	write_more_options(f, c);
 }
 
 static void write_operands(FILE *f, const struct command *c)
@@ -147,7 +182,7 @@ static void write_lists(FILE *f)
 {
 	size_t n;
 	const struct command *table = commands(&n);
-	fputs("\tlocal options commands='", f);
+	fputs("\tlocal options word commands='", f);
 	for (size_t i = 0; i < n; i++)
 		fprintf(f, "%s ", table[i].name);
 	fputs("help' words='", f);
@@ -176,7 +211,7 @@ void bash_write(FILE *f)
 	      f);
 	for (size_t i = 0; i < n; i++) {
 		fprintf(f, "\t%s)\n", table[i].name);
-		write_options(f, table[i].id);
+		write_options(f, &table[i]);
 		write_operands(f, &table[i]);
 		fputs("\t\t;;\n", f);
 	}

@@ -71,6 +71,40 @@ enum fill fill_of_operand(const struct command *c, bool first, const char **ret_
 	return FILL_NOTHING;
 }
 
+size_t words_of_command(const struct command *c, const char **ret)
+{
+	size_t len = 0;
+	return fill_of_operand(c, true, ret, &len) == FILL_CHOICE ? len : 0;
+}
+
+static bool has_word(const char *words, size_t len, const char *word, size_t word_len)
+{
+	for (size_t i = 0, n; i < len; i += n + 1) {
+		const char *end = memchr(words + i, '|', len - i);
+		n = end != NULL ? (size_t)(end - words) - i : len - i;
+		if (n == word_len && memcmp(words + i, word, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+void words_of_option(const struct option_spec *o, const struct command *c, char *out, size_t room)
+{
+	const char *words = "";
+	size_t len = words_of_command(c, &words), at = 0;
+	const char *colon = strstr(o->help, ": ");
+	out[0] = '\0';
+	for (const char *p = o->help; colon != NULL && p < colon;) {
+		size_t n = strcspn(p, ",:");
+		if (!has_word(words, len, p, n) || at + n + 2 > room) {
+			out[0] = '\0';
+			return;
+		}
+		at += (size_t)snprintf(out + at, room - at, "%s%.*s", at > 0 ? "|" : "", (int)n, p);
+		p += n + strspn(p + n, ", ");
+	}
+}
+
 bool option_is_shown(const struct option_spec *o, unsigned command)
 {
 	return (o->commands & command) != 0 && o->group != NULL;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "fs/cli/pages/pages.h"
 
 static const char head[] =
@@ -37,6 +39,13 @@ static void write_words(FILE *f)
 	fputs("\nend\n", f);
 }
 
+/* a|b|c between blanks. */
+static void write_split(FILE *f, const char *words, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		fputc(words[i] == '|' ? ' ' : words[i], f);
+}
+
 static void write_fill(FILE *f, enum fill fill, const char *words, size_t len)
 {
 	switch (fill) {
@@ -54,8 +63,7 @@ static void write_fill(FILE *f, enum fill fill, const char *words, size_t len)
 		break;
 	case FILL_CHOICE:
 		fputs(" -a '", f);
-		for (size_t i = 0; i < len; i++)
-			fputc(words[i] == '|' ? ' ' : words[i], f);
+		write_split(f, words, len);
 		fputc('\'', f);
 		break;
 	case FILL_WORDS:
@@ -64,10 +72,29 @@ static void write_fill(FILE *f, enum fill fill, const char *words, size_t len)
 	}
 }
 
-static void write_option(FILE *f, const char *command, const struct option_spec *o)
+/* An option that goes with some of the words that the first operand may be: as long as there is
+ * none, it may become any. */
+static void write_condition(FILE *f, const struct command *c, const struct option_spec *o)
+{
+	char with[OPTION_WORDS_MAX];
+	const char *words = "";
+	size_t len = words_of_command(c, &words);
+	words_of_option(o, c, with, sizeof(with));
+	fprintf(f, "complete -c wasmocifs -n '__fish_seen_subcommand_from %s", c->name);
+	if (with[0] != '\0') {
+		fputs("; and begin; not __fish_seen_subcommand_from ", f);
+		write_split(f, words, len);
+		fputs("; or __fish_seen_subcommand_from ", f);
+		write_split(f, with, strlen(with));
+		fputs("; end", f);
+	}
+	fputc('\'', f);
+}
+
+static void write_option(FILE *f, const struct command *c, const struct option_spec *o)
 {
 	enum fill fill = fill_of_option(o);
-	fprintf(f, "complete -c wasmocifs -n '__fish_seen_subcommand_from %s'", command);
+	write_condition(f, c, o);
 	if (o->letter != 0)
 		fprintf(f, " -s %c", o->letter);
 	if (o->name != NULL)
@@ -118,7 +145,7 @@ void fish_write(FILE *f)
 		write_operand(f, &table[i], false);
 		for (size_t j = 0; j < n_options; j++) {
 			if (option_is_shown(&options[j], table[i].id))
-				write_option(f, table[i].name, &options[j]);
+				write_option(f, &table[i], &options[j]);
 		}
 	}
 }

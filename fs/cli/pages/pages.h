@@ -30,6 +30,12 @@ enum fill fill_of_operand(const struct command *c, bool first, const char **ret_
 			  size_t *ret_len);
 /* Whether --help shows it, and so the pages do. */
 bool option_is_shown(const struct option_spec *o, unsigned command);
+/* The words a|b|c that a command's first operand may be; their length, 0: it is free. */
+size_t words_of_command(const struct command *c, const char **ret);
+/* Of these, those with which the option goes: its help begins with them, as "prune, rm: …". The
+ * same, in `room` bytes, which are enough for a line of help; "": with all. */
+void words_of_option(const struct option_spec *o, const struct command *c, char *out, size_t room);
+#define OPTION_WORDS_MAX 64
 /* a, b, c of FILL_CHOICE, between blanks. */
 void write_choices(FILE *f, const struct option_spec *o);
 

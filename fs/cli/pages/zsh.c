@@ -87,7 +87,6 @@ static void write_option(FILE *f, const struct option_spec *o)
 {
 	enum fill fill = fill_of_option(o);
 	bool repeated = o->kind == OPTION_HOSTS || o->kind == OPTION_WORDS;
-	fputs(" \\\n\t\t\t", f);
 	if (o->letter != 0 && o->name != NULL)
 		fprintf(f, "'(-%c --%s)'{-%c,--%s}'[", o->letter, o->name, o->letter, o->name);
 	else if (o->name != NULL)
@@ -111,16 +110,47 @@ static void write_option(FILE *f, const struct option_spec *o)
 	fputc('\'', f);
 }
 
+/* Those that go with some of the words that the first operand may be: as long as there is none,
+ * it may become any. */
+static void write_more_options(FILE *f, const struct command *c)
+{
+	size_t n;
+	const struct option_spec *table = options_table(&n);
+	const char *words = "";
+	size_t len = words_of_command(c, &words);
+	if (len == 0)
+		return;
+	fprintf(f, "\t\tlocal word=${words[(r)(%.*s)]}\n\t\tlocal -a more=()\n", (int)len, words);
+	for (size_t i = 0; i < n; i++) {
+		char with[OPTION_WORDS_MAX] = "";
+		if (option_is_shown(&table[i], c->id))
+			words_of_option(&table[i], c, with, sizeof(with));
+		if (with[0] == '\0')
+			continue;
+		fprintf(f, "\t\t[[ $word == (|%s) ]] && more+=(", with);
+		write_option(f, &table[i]);
+		fputs(")\n", f);
+	}
+}
+
 static void write_command(FILE *f, const struct command *c)
 {
 	size_t n;
 	const struct option_spec *table = options_table(&n);
 	const char *words = "";
 	size_t len = 0;
-	fprintf(f, "\t%s)\n\t\t_arguments -s -S", c->name);
+	fprintf(f, "\t%s)\n", c->name);
+	write_more_options(f, c);
+	fprintf(f, "\t\t_arguments -s -S%s", words_of_command(c, &words) > 0 ? " $more" : "");
 	for (size_t i = 0; i < n; i++) {
-		if (option_is_shown(&table[i], c->id))
-			write_option(f, &table[i]);
+		char with[OPTION_WORDS_MAX] = "";
+		if (!option_is_shown(&table[i], c->id))
+			continue;
+		words_of_option(&table[i], c, with, sizeof(with));
+		if (with[0] != '\0')
+			continue;
+		fputs(" \\\n\t\t\t", f);
+		write_option(f, &table[i]);
 	}
 	enum fill fill = fill_of_operand(c, true, &words, &len);
 	fputs(" \\\n\t\t\t'1: :", f);
