@@ -47,6 +47,15 @@ static void make_parents(const char *path)
 	}
 }
 
+static int no_root(const char *verb, const char *path, struct err *err)
+{
+	int rc = -errno;
+	return err_set(err, rc,
+		       "cannot %s the cache directory %s (%s): let uid %u read and write there, or "
+		       "choose another one with --cache DIR",
+		       verb, path, strerror(-rc), (unsigned)geteuid());
+}
+
 /* Symlinks in the path itself are the operator's, and followed. */
 static int open_root(const char *path, struct err *err)
 {
@@ -54,11 +63,11 @@ static int open_root(const char *path, struct err *err)
 	if (fd < 0 && errno == ENOENT) {
 		make_parents(path);
 		if (mkdir(path, 0700) < 0 && errno != EEXIST)
-			return err_errno(err, -errno, "cannot make the cache directory %s", path);
+			return no_root("make", path, err);
 		fd = open(path, DIR_FLAGS);
 	}
 	if (fd < 0)
-		return err_errno(err, -errno, "cannot open the cache directory %s", path);
+		return no_root("open", path, err);
 	int rc = check_owner(fd, path, err);
 	return rc < 0 ? rc : steal_fd(&fd);
 }

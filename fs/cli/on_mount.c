@@ -47,6 +47,15 @@ static int no_answer(const struct mounts_entry *e, int rc, const struct err *err
 				"the process of the mount on %s has died: that is why; mount it "
 				"again, or clear it away: wasmocifs unmount %s",
 				e->mountpoint, e->mountpoint);
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(CLI_FAILED,
+				"the mount on %s belongs to user %u; only they and root can ask",
+				e->mountpoint, (unsigned)e->uid);
+	if (rc == -ETIMEDOUT)
+		return complain(CLI_FAILED,
+				"the process of the mount on %s does not answer; ask again, and if "
+				"that lasts, end it: wasmocifs abort %s",
+				e->mountpoint, e->mountpoint);
 	return complain(CLI_FAILED, "the mount on %s: %s", e->mountpoint, err->text);
 }
 

@@ -103,6 +103,11 @@ static int upgrade(const struct mounts_entry *e)
 		(void)err_set(&err, rc,
 			      "the process that served it has died, and another one is on "
 			      "its way; ask again");
+	if (rc == -ETIMEDOUT)
+		(void)err_set(&err, rc,
+			      "its process does not answer; ask again, and if that lasts, end it: "
+			      "wasmocifs abort %s",
+			      e->mountpoint);
 	if (rc < 0)
 		return complain(CLI_FAILED, "the mount on %s cannot be upgraded: %s", e->mountpoint,
 				err.text);

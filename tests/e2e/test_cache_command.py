@@ -112,6 +112,16 @@ def test_anothers_cache(cache):
     assert str(cache.directory) in cache("ls", code=1, **identity(NOBODY)).err
 
 
+def test_a_cache_that_is_none(cache, binary, work):
+    """One line, which says what to do."""
+    cache.directory.write_text("a file")
+    for words in (["cache", "ls"], ["pull", "a.b/c:d"]):
+        result = run([binary, *words, "--cache", cache.directory])
+        assert result.code == 1 and result.out == "" and result.err.count("\n") == 1
+        assert f"cannot open the cache directory {cache.directory} (Not a directory): " in result.err
+        assert "or choose another one with --cache DIR" in result.err
+
+
 def test_verify_finds_a_flipped_bit_and_the_mount_heals(mount, cache, registry, two):
     """Whether the mount has the file open, and remembers that it has hashed it, or not."""
     first, second = two

@@ -14,7 +14,7 @@ from errno import EACCES, EHOSTUNREACH
 import pytest
 
 import samples
-from harness import SLOW, Child, raises, read, run, until
+from harness import NOBODY, SLOW, Child, identity, raises, read, run, until
 from registry import behaviours as b
 
 LONG = "a-registry-with-a-name-that-goes-on-and-on-{:02d}.{}.localhost"
@@ -174,8 +174,15 @@ def test_a_process_that_does_not_answer(mount, registry, binary):
     worker = m.status()["worker_pid"]
     os.kill(worker, signal.SIGSTOP)
     try:
-        result = run([binary, "status", m.path], env=m.env)
+        results = [run([binary, *words], env=m.env) for words in (["status", m.path], ["why", m / "demo"],
+                                                                  ["refresh", m / "demo"], ["upgrade", m.path])]
     finally:
         os.kill(worker, signal.SIGCONT)
-    assert result.code == 1 and result.err.count("\n") == 1
-    assert "does not answer" in result.err and f"wasmocifs abort {m.path}" in result.err
+    for result in results:
+        assert result.code == 1 and result.out == "" and result.err.count("\n") == 1
+        assert "process" in result.err and "does not answer; " in result.err
+        assert f"if that lasts, end it: wasmocifs abort {m.path}\n" in result.err
+    other = {**identity(NOBODY), "env": m.env}
+    for words in (["why", m / "demo"], ["refresh", m / "demo"]):
+        result = run([binary, *words], **other)
+        assert result.code == 1 and "only they and root can ask" in result.err, result
