@@ -19,7 +19,7 @@
 /* What became of it all. */
 struct outcome {
 	json_t *removed; /* digests */
-	uint64_t freed, partials, pinned, in_use, failed;
+	uint64_t freed, partials, pinned, in_use, missing, failed;
 };
 
 static const char *many(uint64_t n)
@@ -34,10 +34,11 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 	uint64_t n = json_array_size(o->removed);
 	units_format_size(o->freed, freed);
 	if (c->args->json) {
-		json_t *v = json_pack(
-		    "{s:b, s:O, s:I, s:I, s:I, s:I}", "dry_run", (int)c->args->dry_run, "removed",
-		    o->removed, "freed", (json_int_t)o->freed, "partials", (json_int_t)o->partials,
-		    "pinned", (json_int_t)o->pinned, "open", (json_int_t)o->in_use);
+		json_t *v = json_pack("{s:b, s:O, s:I, s:I, s:I, s:I, s:I}", "dry_run",
+				      (int)c->args->dry_run, "removed", o->removed, "freed",
+				      (json_int_t)o->freed, "partials", (json_int_t)o->partials,
+				      "pinned", (json_int_t)o->pinned, "open",
+				      (json_int_t)o->in_use, "missing", (json_int_t)o->missing);
 		if (print_json(v) != CLI_DONE)
 			return CLI_FAILED;
 	} else {
@@ -51,6 +52,9 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 			printf("; %" PRIu64 " pinned stay%s", o->pinned, o->pinned == 1 ? "s" : "");
 		if (o->in_use > 0)
 			printf("; %" PRIu64 " in use stay%s", o->in_use, o->in_use == 1 ? "s" : "");
+		if (o->missing > 0)
+			printf("; %" PRIu64 " %s not there", o->missing,
+			       o->missing == 1 ? "was" : "were");
 		putchar('\n');
 	}
 	return o->failed > 0 ? CLI_FAILED : CLI_DONE;
@@ -87,7 +91,9 @@ static void remove_one(const struct cache_command *c, const struct inventory_blo
 		o->in_use++;
 	} else if (rc == -EPERM) {
 		o->pinned++;
-	} else if (rc != -ENOENT) {
+	} else if (rc == -ENOENT) {
+		o->missing++;
+	} else {
 		o->failed++;
 		complain(CLI_FAILED, "%s", err.text);
 	}
@@ -277,6 +283,51 @@ static void take(const struct cache_command *c, const struct digest *d, struct o
 		unpin(c, d, o);
 	else
 		remove_one(c, b, true, o);
+	o->missing += b == NULL && !c->args->unpin;
+}
+
+static bool is_tagged(const struct cache_command *c, const struct digest *d)
+{
+	for (size_t i = 0; i < c->known.n_tags; i++) {
+		if (digest_set_has(&c->known.tags[i].reach, d))
+			return true;
+	}
+	return false;
+}
+
+/* Without its manifest nobody knows what a tag led to. It may be what its repository named and no
+ * tag leads to. */
+static bool may_have_left(const struct cache_command *c, const struct known_tag *t)
+{
+	for (size_t i = 0; i < c->known.n_repos; i++) {
+		struct known_repo *r = &c->known.repos[i];
+		bool its = strcmp(r->origin, t->origin) == 0 && strcmp(r->repo, t->repo) == 0;
+		for (size_t k = 0; its && k < c->have.n; k++) {
+			const struct inventory_blob *b = &c->have.v[k];
+			if ((b->pinned || !c->args->unpin) &&
+			    digest_set_has(&r->named, &b->digest) && !is_tagged(c, &b->digest))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Of what was asked for, something may be left that cannot be found. */
+static int say_what_is_left(const struct cache_command *c)
+{
+	int status = CLI_DONE;
+	for (size_t i = 0; i < c->known.n_tags; i++) {
+		const struct known_tag *t = &c->known.tags[i];
+		if (!is_named_on_the_line(c, t) || inventory_find(&c->have, &t->manifest) != NULL ||
+		    !may_have_left(c, t))
+			continue;
+		status = complain(CLI_FAILED,
+				  "cache rm: the manifest of %s was not there, so what belonged to "
+				  "it cannot be told and stays; if wasmocifs cache ls names it by "
+				  "its repository alone, remove it by its digest",
+				  t->name);
+	}
+	return status;
 }
 
 static void forget_tags(struct cache_command *c)
@@ -321,6 +372,8 @@ int cache_rm(struct cache_command *c)
 		status = c->args->unpin ? print_outcome(c, &o, "unpinned", "would unpin")
 					: print_outcome(c, &o, "removed", "would remove");
 	}
+	if (rc == 0 && status == CLI_DONE)
+		status = say_what_is_left(c);
 	if (rc == 0 && o.in_use > 0 && status == CLI_DONE)
 		status = complain(CLI_FAILED,
 				  "cache rm: what is in use stays: somebody reads it, or did a "

@@ -249,6 +249,33 @@ def test_rm(mount, cache, registry):
     assert registry.count("GET", f"/blobs/{common.digest}") == 1
 
 
+def test_rm_of_what_is_there_in_part(mount, cache, registry, two):
+    """The rest goes, and what was not there is counted; what nobody can find any more is said to be left."""
+    first, second = two
+    filled(mount, cache, registry, ("demo/app:v1", first), ("demo/app:v2", second))
+    references = [f"{registry.address}/demo/app:v{i}" for i in (1, 2)]
+    cache("rm", first.layer.digest)
+    for words in (["--dry-run"], []):
+        done = cache.json("rm", *words, references[0])
+        assert set(done["removed"]) == {first.digest, first.config.digest} and done["missing"] == 1
+    assert f"knows no {references[0]}" in cache("rm", references[0], code=1).err
+    cache("rm", second.digest)
+    result = cache("rm", references[1], code=1)
+    assert result.out == "removed 0 blobs, 0 B; 1 was not there\n" and result.err.count("\n") == 1
+    assert f"the manifest of {references[1]} was not there" in result.err and "remove it by its digest" in result.err
+    cache("rm", second.layer.digest, second.config.digest)
+    assert cache.blobs() == {}
+
+
+def test_rm_of_what_was_pruned(mount, cache, registry, two):
+    """Nothing is left, which is what was asked for; and the name is forgotten."""
+    filled(mount, cache, registry, ("demo/app:v1", two[0]))
+    reference = f"{registry.address}/demo/app:v1"
+    cache("prune")
+    assert cache("rm", reference).out == "removed 0 blobs, 0 B; 1 was not there\n"
+    assert f"knows no {reference}" in cache("rm", reference, code=1).err
+
+
 def test_rm_of_what_is_open(mount, cache, registry, two):
     first, _ = two
     m = mount()
