@@ -9,8 +9,10 @@
 #include "cache/pins.h"
 #include "fs/reach.h"
 #include "registry/host_name.h"
+#include "registry/url.h"
 
 #define LIBRARY "library/"
+#define PLAIN   "http:" /* of registry/endpoints.c */
 
 struct reading {
 	struct store *store;
@@ -26,11 +28,25 @@ static int no_memory(struct err *err)
 	return err_set(err, -ENOMEM, "no memory for what the cache knows");
 }
 
+/* As people name the registry: what was asked for without TLS, by a hosts.toml or by a SOURCE, is
+ * under the same name. Errors of host_name_of_origin. */
+static int host_of_origin(const char *origin, char ret[HOST_NAME_SIZE])
+{
+	char tls[sizeof("unverified:") + URL_ORIGIN_MAX];
+	if (strncmp(origin, PLAIN, strlen(PLAIN)) != 0)
+		return host_name_of_origin(origin, ret);
+	const char *host = origin + strlen(PLAIN), *port = strrchr(host, ':');
+	bool usual = port != NULL && strcmp(port, ":80") == 0;
+	int n = usual ? snprintf(tls, sizeof(tls), "unverified:%.*s:443", (int)(port - host), host)
+		      : snprintf(tls, sizeof(tls), "unverified:%s", host);
+	return n < (int)sizeof(tls) ? host_name_of_origin(tls, ret) : -EINVAL;
+}
+
 static void name_origin(const char *origin, char ret[SOURCE_HOST_MAX])
 {
 	char spelt[HOST_NAME_SIZE], source[HOST_NAME_SIZE];
 	struct source_spec spec;
-	if (host_name_of_origin(origin, spelt) < 0 || host_name_parse(spelt, source, &spec) < 0)
+	if (host_of_origin(origin, spelt) < 0 || host_name_parse(spelt, source, &spec) < 0)
 		snprintf(ret, SOURCE_HOST_MAX, "%s", origin);
 	else
 		snprintf(ret, SOURCE_HOST_MAX, "%s", source);
@@ -183,7 +199,7 @@ void known_release(struct known *k)
 bool known_is_of(const char *origin, const char *repo, const struct image_reference *r)
 {
 	char spelt[HOST_NAME_SIZE], asked[HOST_NAME_SIZE];
-	if (host_name_of_origin(origin, spelt) < 0 || host_name_spell(&r->spec, asked) < 0 ||
+	if (host_of_origin(origin, spelt) < 0 || host_name_spell(&r->spec, asked) < 0 ||
 	    strcmp(spelt, asked) != 0)
 		return false;
 	if (strcmp(repo, r->path) == 0)

@@ -2,7 +2,8 @@
 /* cache_known — what a cache directory knows by name: the tags that were asked for, the
  * repositories that named something, and what is pinned. Layer: fs/cli.
  *
- * A reference is what people write and read ("ghcr.io/org/app:v1"). Of an origin that no
+ * A reference is what people write and read ("ghcr.io/org/app:v1"), by the registry's own name,
+ * also where another host answers for it, and however that is asked. Of an origin that no
  * registry's name leads to (a layout) it is the origin's key and the repository.
  */
 #pragma once

@@ -276,6 +276,31 @@ def test_rm_of_what_was_pruned(mount, cache, registry, two):
     assert f"knows no {reference}" in cache("rm", reference, code=1).err
 
 
+@pytest.mark.parametrize("how", ["a server", "a server on another port", "http"])
+def test_by_the_name_that_was_mounted(mount, cache, registry, two, work, how):
+    """However that registry was asked: where plain http is, what is remembered is kept apart from what came over TLS."""
+    first, _ = two
+    name = {"a server": "registry.example", "a server on another port": "registry.example:5005"}.get(how, registry.address)
+    source, options = name, []
+    if "server" in how:
+        directory = work / "hosts" / "_default"
+        directory.mkdir(parents=True)
+        (directory / "hosts.toml").write_text(f'server = "{registry.url}"\n')
+        options = ["--hosts-dir", work / "hosts"]
+    else:
+        source = f"http://{name}"
+    m = mount(source, *options)
+    assert read(m / "demo/app:v1/main.wasm") == first.layer.data
+    until(lambda: cache.path(first.layer).exists(), what="the blob being published")
+    m.unmount()
+    assert cache.blobs()[first.layer.digest]["references"] == [f"{name}/demo/app:v1"]
+    assert {row["digest"] for row in cache.json("ls", f"{name}/demo/app:v1")} == cache.blobs().keys()
+    assert cache.json("du")["repositories"][0]["repository"] == f"{name}/demo/app"
+    word = f"{source}/demo/app:v1"
+    assert first.layer.digest in cache.json("rm", word)["removed"]
+    assert "knows no" in cache("rm", word, code=1).err
+
+
 def test_rm_of_what_is_open(mount, cache, registry, two):
     first, _ = two
     m = mount()
