@@ -37,11 +37,11 @@
  * before anything is written: store_partial reserves the whole size, evicting
  * least recently used blobs that no process has open, unlinking which would
  * free nothing, and that are not pinned. Where the disk refuses all the same, the blob goes to
- *memory (a memfd) within memory_budget, else -ENOSPC.
+ * memory (a memfd) within memory_budget, else -ENOSPC.
  *
  * Descriptors. Each blob that somebody has is an open file, and so are some that somebody had
  * within the last seconds. There are open_max of them: those that nobody has are closed first, and
- *then store_verify, store_partial and store_put are -EMFILE; store_get, which waits for nobody, is
+ * then store_verify, store_partial and store_put are -EMFILE; store_get, which waits for nobody, is
  * -EAGAIN.
  *
  * Threads: every function from any thread. store_get never waits for more
