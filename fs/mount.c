@@ -55,6 +55,11 @@ static int open_dev_fuse(int *ret, struct err *err)
 	}
 }
 
+static const char *way(const struct mount_options *o)
+{
+	return o->way != NULL && geteuid() == 0 ? o->way : o->mountpoint;
+}
+
 static int mount_directly(const struct mount_options *o, mode_t mode, int *ret, struct err *err)
 {
 	AUTO_FD int fd = -1;
@@ -68,7 +73,7 @@ static int mount_directly(const struct mount_options *o, mode_t mode, int *ret, 
 		       (unsigned)(mode & S_IFMT), (unsigned)geteuid(), (unsigned)getegid(),
 		       o->allow_other ? ",allow_other" : "");
 	unsigned long flags = MOUNT_FLAGS | (o->noexec ? MS_NOEXEC : 0);
-	if (mount(o->source, o->mountpoint, FSTYPE, flags, data) < 0) {
+	if (mount(o->source, way(o), FSTYPE, flags, data) < 0) {
 		r = -errno;
 		return err_errno(err, r == -EACCES ? -EPERM : r, "cannot mount on %s",
 				 o->mountpoint);
@@ -133,7 +138,7 @@ int mount_open(const struct mount_options *o, int *ret, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (stat(o->mountpoint, &st) < 0)
+	if (stat(way(o), &st) < 0)
 		return err_errno(err, -errno, "%s", o->mountpoint);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "%s is not a directory", o->mountpoint);

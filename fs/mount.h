@@ -10,6 +10,7 @@
 
 struct mount_options {
 	const char *mountpoint; /* absolute, real path */
+	const char *way;        /* root's, if not that path: "/proc/self/fd/7"; NULL: that path */
 	const char *source;     /* shown in /proc/mounts: "ghcr.io" */
 	bool allow_other;
 	bool noexec; /* fstab asked for it; AOT files cannot be mapped then */

@@ -26,7 +26,11 @@ void held_release(struct held *h)
 
 int held_open(struct held *h, const struct held_options *o, struct err *err)
 {
+	char way[32];
+	AUTO_FD int place = steal_fd(o->place);
+	snprintf(way, sizeof(way), "/proc/self/fd/%d", place);
 	struct mount_options mount = {.mountpoint = o->mountpoint,
+				      .way = place >= 0 ? way : NULL,
 				      .source = h->title,
 				      .allow_other = o->allow_other,
 				      .noexec = o->noexec};

@@ -13,6 +13,10 @@ struct nodes;
 
 struct held_options {
 	const char *mountpoint;
+	/* The mountpoint's descriptor (O_PATH), -1: none; the first held_open takes it. An
+	 * automount of systemd lets only those walk there who are in the process group of mount(8),
+	 * and the keeper has left that. */
+	int *place;
 	bool allow_other, noexec, no_passthrough;
 	bool no_resend; /* behave as on a kernel that cannot send again */
 	/* Which mount it is: its sources and options, as a digest; borrowed. */

@@ -314,6 +314,7 @@ static void make_identity(const struct cli_args *args, char ret[HANDOVER_IDENTIT
 struct waiting {
 	int report_fd; /* of fs/cli/daemon.h; -1: in the foreground */
 	int ready_fd;  /* -1: none */
+	int place;     /* of struct held_options */
 	bool ready;    /* it was */
 };
 
@@ -336,6 +337,7 @@ static int keep(const struct cli_args *args, const char *mountpoint, const char 
 {
 	struct err err = {""};
 	struct keeper_options o = {.mount = {.mountpoint = mountpoint,
+					     .place = &w->place,
 					     .allow_other = args->allow_other,
 					     .noexec = args->noexec,
 					     .no_passthrough = args->no_passthrough,
@@ -346,6 +348,7 @@ static int keep(const struct cli_args *args, const char *mountpoint, const char 
 				   .ready = on_ready,
 				   .ctx = w};
 	int status = keeper_run(&o, &err);
+	auto_close_(&w->place);
 	/* The worker did that, unless it was killed. */
 	if (w->ready)
 		metrics_file_remove(args->metrics_file);
@@ -368,6 +371,7 @@ static int start(const struct cli_args *args, const char *mountpoint, const char
 	struct err err;
 	if (args->foreground)
 		return keep(args, mountpoint, identity, kept, words, w);
+	AUTO_FD int place = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	pid_t child = daemon_fork(&w->report_fd, &err);
 	if (child < 0)
 		return complain(CLI_FAILED, "%s", err.text);
@@ -375,6 +379,7 @@ static int start(const struct cli_args *args, const char *mountpoint, const char
 		int status = daemon_wait(w->report_fd, child, &err);
 		return status == CLI_DONE ? status : complain(status, "%s", err.text);
 	}
+	w->place = steal_fd(&place);
 	log_open(args->log_level, args->log_format, true);
 	_exit(keep(args, mountpoint, identity, kept, words, w));
 }
@@ -400,7 +405,7 @@ int mount_main(const struct cli_args *given)
 	struct cli_args args = *given;
 	char mountpoint[PATH_MAX];
 	AUTO_FREE char *cache = NULL;
-	struct waiting w = {.report_fd = -1, .ready_fd = -1};
+	struct waiting w = {.report_fd = -1, .ready_fd = -1, .place = -1};
 	struct names words = {0};
 	struct held kept = HELD_NONE;
 	char identity[HANDOVER_IDENTITY];
