@@ -5,11 +5,12 @@ A fenced block has a mark in the line before it:
 
     <!-- run: NAME -->                      its commands run as written, and print what it shows
     <!-- run: NAME; needs TOOL, TOOL -->    the same, where these programs are installed
+    <!-- taken by test_X: NAME -->          test_X.py has what it does, as the page has it: `taken("NAME")`
     <!-- not run: REASON -->                it is shown only
 
 The blocks of one name run in one shell, in their order. In a console block a line with "$ " is a command, lines with "> "
 continue it, and what follows is its output, in which … stands for anything; in a block of another language the whole is
-one command, and its output does not matter.
+one command, which must succeed, and its output does not matter. A block that is indented in place of fenced has no mark.
 """
 
 import contextlib
@@ -23,7 +24,9 @@ import harness
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"^(?: {4}|\t|\s*(?:```|~~~))")
 END = "the command ended with"
+STATUS = "they ended with"
 
 
 class Block:
@@ -36,6 +39,8 @@ class Block:
         self.needs = found[2].split(", ") if found and found[2] else []
         reason = re.fullmatch(r"not run: (\S.+)", mark)
         self.reason = reason[1] if reason else None
+        taken = re.fullmatch(r"taken by (\w+(?:, \w+)*): (\S.*)", mark)
+        self.taken, self.by = (taken[2], taken[1].split(", ")) if taken else (None, [])
 
     def steps(self):
         """[(command, expected output, or None where it does not matter)]"""
@@ -73,8 +78,18 @@ class Page:
     def steps(self, name):
         return [step for block in self.named(name) for step in block.steps()]
 
+    def taken(self, name):
+        """The text of the block, for the test that its mark says."""
+        found = [block.text for block in self.blocks if block.taken == name]
+        assert len(found) == 1, f"{self.path.name} has {len(found)} blocks marked taken …: {name}"
+        return found[0]
+
     def unmarked(self):
-        return [f"{self.path.name}:{block.line}" for block in self.blocks if not (block.name or block.reason)]
+        """Where there is a block that is neither run nor excused, of whatever form."""
+        found = [block.line for block in self.blocks if not (block.name or block.reason or block.taken)]
+        outside = FENCE.sub(lambda block: "\n" * block[0].count("\n"), self.text)
+        found += [number for number, line in enumerate(outside.splitlines(), 1) if INDENTED.match(line)]
+        return [f"{self.path.name}:{number}" for number in sorted(found)]
 
 
 def pattern(expected):
@@ -87,10 +102,11 @@ class Shell:
     """One bash that is given commands one at a time, as a person at a terminal does. `here` says what stands for the
     places that the page names: {"/mnt/oci": …}."""
 
-    def __init__(self, directory, env, here, user=None):
+    def __init__(self, directory, env, here, user=None, before=()):
         self.here = here
-        self.theirs = re.compile("|".join(map(re.escape, here)))  # in one pass: what was put in is not looked at again
-        self.process = subprocess.Popen(["bash", "--norc", "--noprofile"], cwd=directory, env=env, text=True,
+        # In one pass: what was put in is not looked at again.
+        self.theirs = re.compile("|".join(map(re.escape, here)) or "(?!)")
+        self.process = subprocess.Popen([*before, "bash", "--norc", "--noprofile"], cwd=directory, env=env, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         start_new_session=True, **harness.identity(user))
 
@@ -111,9 +127,19 @@ class Shell:
     def follow(self, page, name):
         """Runs what the page has under that name, and compares."""
         for command, expected in page.steps(name):
+            if expected is None:
+                self.must(command)
+                continue
             said = self.run(command)
-            assert expected is None or pattern(self.translate(expected)).fullmatch(said), \
+            assert pattern(self.translate(expected)).fullmatch(said), \
                 f"$ {command}\n{said}\nwhere {page.path.name} has\n{expected}"
+
+    def must(self, command):
+        """Each line of it; what is printed."""
+        said = self.run(f"(set -e\n{command}\n) </dev/null\nprintf '\\n{STATUS} %s\\n' $?")
+        said, _, status = said.rpartition(f"\n{STATUS} ")
+        assert status == "0\n", f"{command}\n{said}\n{STATUS} {status}"
+        return said
 
     def close(self):
         """With all that was started in it."""

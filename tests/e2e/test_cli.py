@@ -281,11 +281,12 @@ def test_nothing_to_unmount(binary, work):
     assert result.code == 1 and str(work) in result.err and result.err.count("\n") == 1
 
 
-def test_lazy_unmount_of_a_busy_mount(mount, registry, image, binary):
+@pytest.mark.parametrize("lazy", ["--lazy", "-l"])
+def test_lazy_unmount_of_a_busy_mount(mount, registry, image, binary, lazy):
     m = mount()
     fd = os.open(m / "demo/app:v1/main.wasm", os.O_RDONLY)
     assert run([binary, "unmount", m], env=m.env).code == 1
-    run([binary, "unmount", "--lazy", m], env=m.env).ok()
+    run([binary, "unmount", lazy, m], env=m.env).ok()
     assert str(m) not in mountinfo()
     assert os.pread(fd, 1 << 20, 0) == image.layer.data
     os.close(fd)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pages in docs/ say is so: their examples run as written, and print what they show (see pages.py).
 
-Each name of a page is one test, with a registry at 127.0.0.1:5000 that does what `SCENES` has it do.
+Each name of a page is one test, with a registry at 127.0.0.1:5000 that does what `SCENES` has it do, or, for those that
+name a registry of the world, on a machine where that is one of ours.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import pages
 import pytest
 import samples
 from conftest import ROOT
+from machine import PLACEHOLDERS, machine  # noqa: F401
 from registry import behaviours as b
 from registry.auth import Basic
 
@@ -71,6 +73,7 @@ SCENES = {
     ("operating", "stream"): large(32),
 }
 USERS = {("troubleshooting", "allow other"): harness.NOBODY, ("troubleshooting", "passthrough"): harness.NOBODY}
+OF_THE_WORLD = {("registries", "every registry")}
 PUSHED_TO = {("troubleshooting", "stale"), ("operating", "inotify")}
 
 
@@ -141,6 +144,10 @@ def test_the_examples_go_as_written(key, request, scene):
         pytest.skip(f"not installed: {', '.join(missing)}")
     if name == "allow other" and re.search("^user_allow_other", harness.read("/etc/fuse.conf").decode(), re.MULTILINE):
         pytest.skip("/etc/fuse.conf has user_allow_other")
+    if key in OF_THE_WORLD:
+        with request.getfixturevalue("machine").shell(ROOT, PLACEHOLDERS) as shell:
+            shell.follow(PAGES[stem], name)
+        return
     if key in PUSHED_TO:
         sample()
         address = request.getfixturevalue("docker_registry").address
@@ -154,11 +161,47 @@ def test_the_examples_go_as_written(key, request, scene):
 
 def test_no_example_is_left_out():
     found = [*PAGES.values(), pages.Page(ROOT / "README.md")]
-    assert [where for page in found for where in page.unmarked()] == [], "mark them <!-- run: … --> or <!-- not run: … -->"
+    assert [where for page in found for where in page.unmarked()] == [], \
+        "fence them, and mark them <!-- run: … -->, <!-- taken by …: … --> or <!-- not run: … -->"
+
+
+def test_what_is_to_be_taken_by_a_test_is():
+    for page in [*PAGES.values(), pages.Page(ROOT / "README.md")]:
+        for block in page.blocks:
+            for test in block.by:
+                assert f'taken("{block.taken}")' in (ROOT / "tests/e2e" / f"{test}.py").read_text(encoding="utf-8"), \
+                    f"{page.path.name}:{block.line}: {test} does not take it"
+
+
+@pytest.mark.parametrize("text, line", [
+    ("text\n\n    wasmocifs status\n", 3), ("text\n\n\twasmocifs status\n", 3),
+    ("- item\n\n  ```sh\n  wasmocifs status\n  ```\n", 3), ("~~~\nwasmocifs status\n~~~\n", 1), ("```sh\nwasmocifs status\n```\n", 1),
+    ("text\n<!-- run -->\n```sh\nls\n```\n", 3),
+    ("<!-- not run: -->\n```sh\nls\n```\n", 2), ("<!-- run: x -->\n```sh\nls\n```\n\n    wasmocifs status\n", 6),
+    ("<!-- taken by nobody -->\n```\nls\n```\n", 2), ("<!-- run: x -->\n\n```sh\nls\n```\n", 3)])
+def test_one_that_is_left_out_is_found(work, text, line):
+    path = work / "page.md"
+    path.write_text(text)
+    assert f"page.md:{line}" in pages.Page(path).unmarked()
+
+
+def test_one_that_is_marked_is_not(work):
+    path = work / "page.md"
+    path.write_text("<!-- run: x -->\n```sh\n    ls\n```\n- item\n  goes on\n<!-- not run: why -->\n```\nls\n```\n")
+    assert pages.Page(path).unmarked() == []
+
+
+def test_a_command_that_fails_is_seen(work):
+    with contextlib.closing(pages.Shell(work, pages.environment(work / "run"), {})) as shell:
+        assert shell.must("echo one; printf two").splitlines() == ["one", "two"]
+        assert shell.must("cat") == "", "it is not given what comes after it"
+        for script in ("false", "false\ntrue", "true && false", "exit 3"):
+            with pytest.raises(AssertionError):
+                shell.must(script)
 
 
 def test_every_scene_is_of_an_example():
-    assert sorted({*SCENES, *USERS, *PUSHED_TO} - set(EXAMPLES)) == []
+    assert sorted({*SCENES, *USERS, *PUSHED_TO, *OF_THE_WORLD} - set(EXAMPLES)) == []
 
 
 def anchors(page):

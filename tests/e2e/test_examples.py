@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of --help, which are those of the man page too, as they stand: in a mount namespace where ghcr.io and the
-others are a registry of ours, /mnt, the cache and the runtime directory are empty, and the program is installed."""
+"""The examples of --help and of the man pages, as they stand, on a machine where ghcr.io and the others are a registry of
+ours (see machine.py)."""
 
 import re
-import shutil
 
+import manual
 import pytest
 
-import artifacts
-import samples
-from harness import SLOW, run
+from harness import run
+from machine import PLACEHOLDERS, machine  # noqa: F401
 
 COMMANDS = ["mount", "unmount", "abort", "upgrade", "status", "pull", "cache", "refresh", "why"]
-HOSTS = ["ghcr.io", "docker.io", "localhost:5000"]
 # What has to be there already, before the examples of a command, or before one of them.
 MOUNTED = "wasmocifs mount ghcr.io /mnt/oci"
 BEFORE = {"unmount": [MOUNTED], "abort": [MOUNTED], "upgrade": [MOUNTED], "status": [MOUNTED], "refresh": [MOUNTED],
@@ -20,73 +18,31 @@ BEFORE = {"unmount": [MOUNTED], "abort": [MOUNTED], "upgrade": [MOUNTED], "statu
           "cache": ["wasmocifs pull ghcr.io/org/app:v1"], "wasmocifs unmount --lazy /mnt/oci": [MOUNTED],
           "wasmocifs mount --all /mnt/oci": ["wasmocifs unmount /mnt/oci"],
           "mount -t wasmocifs ghcr.io /mnt/oci -o allow_other,cache=/srv/cache": ["wasmocifs unmount /mnt/oci"]}
-
-SCENE = r"""
-set -e
-mount --make-rprivate /
-# Copies of the mounts of tests beside this one would keep those alive.
-umount --all --lazy --types fuse.wasmocifs
-for directory in /mnt /srv /run /var/cache; do
-    mount -t tmpfs -o mode=755 none $directory
-done
-mkdir /mnt/oci /mnt/team
-# Nobody else is asked.
-echo 127.0.0.1 localhost ghcr.io docker.io registry-1.docker.io > /srv/hosts
-mount --bind /srv/hosts /etc/hosts
-end() {
-    for directory in /mnt/oci /mnt/team; do
-        while mountpoint -q $directory && wasmocifs unmount $directory; do :; done
-    done
-}
-trap end EXIT
-"""
+# Displays of the man pages that are no command: what has them.
+ELSEWHERE = {"option = value\n": "the form of a line, explained"}
 
 
 def examples(binary, command):
-    said = run([binary, command, "--help"]).ok().out
+    said = run([binary, *([command] if command else []), "--help"]).ok().out
     return re.findall(r"^  (\S.*)$", said.partition("\nExamples:\n")[2].partition("\n\n")[0], re.MULTILINE)
 
 
 @pytest.fixture
-def scene(binary, registry, work):
-    """Runs a script there."""
-    if run(["unshare", "--mount", "true"]).code:
-        pytest.skip("unshare --mount does not work here")
-    for repo in ("org/app", "org/hello", "team/app"):
-        samples.push_wasm(registry.store, repo, "v1")
-    image = artifacts.container({"hello.wasm": artifacts.wasm_component(1, 200)}, architecture="amd64", system="linux")
-    arm = artifacts.container({"hello.wasm": artifacts.wasm_component(2, 200)}, architecture="arm64", system="linux")
-    samples.push_index(registry.store, "library/alpine", "3", {("linux", "amd64"): image})
-    samples.push_index(registry.store, "org/app", "v1", {("linux", "amd64"): image, ("linux", "arm64"): arm})
-    tools = work / "bin"
-    tools.mkdir()
-    for name in ("wasmocifs", "mount.wasmocifs"):
-        (tools / name).symlink_to(binary)
-    mirrors = work / ".config/containers/registries.conf"
-    mirrors.parent.mkdir(parents=True)
-    mirrors.write_text("".join(f'[[registry]]\nlocation = "{host}"\n[[registry.mirror]]\nlocation = "{registry.address}"\n'
-                               "insecure = true\n" for host in HOSTS))
-    (work / "images.txt").write_text("# what this node runs\nghcr.io/org/hello:v1\n")
+def displays(binary):
+    if not (binary.parent / "fs/cli/pages").exists():
+        pytest.skip(f"{binary} does not lie in its build directory, where the pages are")
+    return manual.displays(binary.parent)
 
-    def go(script):
-        return run(["unshare", "--mount", "bash", "-c", SCENE + script], cwd=work, timeout=60 * SLOW,
-                   env={"PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(work), "LC_ALL": "C.UTF-8"})
 
-    return go
+def follow(machine, lines):  # noqa: F811
+    return machine.run("set -eo pipefail\n" + "\n".join(f"echo {line!r} >&2; {line}" for line in lines)).ok()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_examples_of_help_go_as_written(binary, scene, command):
+def test_the_examples_of_help_go_as_written(binary, machine, command):  # noqa: F811
     lines = examples(binary, command)
     assert lines, "there are none"
-    script = []
-    for line in BEFORE.get(command, []) + [step for line in lines for step in BEFORE.get(line, []) + [line]]:
-        if line.startswith("mount -t wasmocifs"):
-            # mount(8) has its helpers' directory built in.
-            line = line.replace("mount -t wasmocifs", "mount.wasmocifs", 1)
-        script.append(f"echo {line!r} >&2; {line}")
-    result = scene("set -eo pipefail\n" + "\n".join(script))
-    assert result.code == 0, result
+    follow(machine, BEFORE.get(command, []) + [step for line in lines for step in BEFORE.get(line, []) + [line]])
 
 
 def test_every_command_is_here(binary):
@@ -94,13 +50,52 @@ def test_every_command_is_here(binary):
     assert sorted(re.findall(r"^  (\w+) ", listed, re.MULTILINE)) == sorted([*COMMANDS, "help"])
 
 
-def test_the_examples_of_the_program(binary, scene, work):
-    said = run([binary, "--help"]).ok().out.partition("\nExamples:\n")[2].partition("\n\n")[0]
-    lines = re.findall(r"^  (\S.*)$", said, re.MULTILINE)
+def test_the_examples_of_the_program(binary, machine):  # noqa: F811
+    lines = examples(binary, None)
     assert len(lines) == 4 and lines[1].startswith("wasmtime run ")
-    if shutil.which("wasmtime") is None:
-        # The path is what the example is about; that it runs is shown where there is an engine.
-        (work / "bin/wasmtime").write_text('#!/bin/sh\n[ "$1" = run ] && cat "$2" > /dev/null\n')
-        (work / "bin/wasmtime").chmod(0o755)
-    result = scene("set -e\n" + "\n".join(line.replace("bytecodealliance/hello", "org/hello") for line in lines))
-    assert result.code == 0, result
+    follow(machine, [line.replace("bytecodealliance/hello", "org/hello") for line in lines])
+
+
+# the man pages
+
+
+def test_what_the_man_pages_show_is_tried(binary, displays):
+    """Each display is an example of --help, one of the tests below has it, or test_fstab.py or test_package.py."""
+    helps = {"".join(f"{line}\n" for line in examples(binary, command)) for command in COMMANDS}
+    shown = [text for _, section, text in displays if section != "EXAMPLES"]
+    assert helps <= set(shown)
+    assert set(shown) - helps == set(ELSEWHERE)
+    kinds = [kind(name, text) for name, section, text in displays if section == "EXAMPLES"]
+    assert sorted(kinds) == ["commands", "conf", "fstab", "fstab", "unit"]
+
+
+def kind(name, text):
+    if all(manual.is_fstab(line) for line in text.splitlines()):
+        return "fstab"
+    if name == "wasmocifs.conf.5":
+        return "conf"
+    return "unit" if "systemctl" in text else "commands"
+
+
+def of_kind(displays, wanted):
+    [found] = [text for name, section, text in displays if section == "EXAMPLES" and kind(name, text) == wanted]
+    return found
+
+
+def test_the_commands_of_the_man_page(machine, displays):  # noqa: F811
+    text = of_kind(displays, "commands")
+    for word, example in PLACEHOLDERS.items():
+        assert word in text
+        text = text.replace(word, example)
+    follow(machine, text.splitlines())
+
+
+def test_the_configuration_of_the_man_page(machine, displays, work):  # noqa: F811
+    """As the file that --config names: test_package.py has it where the system's is."""
+    file = work / "some.conf"
+    file.write_text(of_kind(displays, "conf"))
+    said = follow(machine, [
+        f"wasmocifs mount --config {file} ghcr.io /mnt/oci",
+        "setpriv --reuid=nobody --regid=nogroup --clear-groups cat /mnt/oci/org/hello:v1/main.wasm > /dev/null",
+        "wasmocifs status --json /mnt/oci | jq -r '.[].cache | .directory, .limit'"])
+    assert said.out == f"/srv/wasmocifs\n{200 << 30}\n"

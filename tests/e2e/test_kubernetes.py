@@ -95,6 +95,19 @@ def test_the_documents_fit_together():
     assert base64.b64decode(auths["ghcr.io"]["auth"]) == b"USER:TOKEN"
 
 
+def test_the_commands_of_the_page_fit():
+    """They need a cluster. What they name is there, and the package is where the README's command puts it."""
+    [block] = pages.Page(ROOT / "docs/kubernetes.md").blocks
+    copy, build, *rest = [command for command, _ in block.steps()]
+    package = pages.Page(ROOT / "README.md").taken("package").split("./")[1].strip()
+    assert f"../../{os.path.dirname(package)}/wasmocifs_*.deb ." in copy and copy.startswith("cd docs/kubernetes ")
+    assert "COPY wasmocifs_*.deb " in (HERE / "Containerfile").read_text(encoding="utf-8")
+    image = documents()["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert build == f"podman build --tag {image} . && podman push {image}"
+    files = {words[i + 1] for words in map(str.split, rest) for i, word in enumerate(words) if word == "-f"}
+    assert files == {path.name for path in HERE.glob("*.yaml")}
+
+
 def as_kubelet_writes_it(directory, files):
     """{path: text}, behind the links by which a volume is exchanged as a whole."""
     data = directory / "..2026_11_22_10_00_00.1"
@@ -198,7 +211,8 @@ def test_a_mount_reaches_a_pod_and_so_does_that_of_the_next_agent(binary, work, 
         assert "No such file" in pod.run(command)
         with agent(binary, work, node, hosts, 1):
             assert pod.run(command).startswith("20000 ")
-        assert "not connected" in pod.run(command)
+        # Its processes are killed one after the other, and who asks meanwhile may be cut off.
+        until(lambda: "not connected" in pod.run(command), what="a mount without a process")
         with agent(binary, work, node, hosts, 2) as inside:
             assert pod.run(command).startswith("20000 "), "a pod that was there before sees it"
             assert inside(container["livenessProbe"]["exec"]["command"]).code == 0

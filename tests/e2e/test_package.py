@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian package, on a Debian system made for the test: its own root, its own systemd, mounts and processes; only the
-network is the machine's. Installed, mounted by fstab and by unit, upgraded under a reader, purged, and nothing is left.
+network is the machine's. Installed, mounted by fstab and by unit, upgraded under a reader, purged, and nothing is left:
+by the commands and files that the pages show, as they stand. ghcr.io is a registry of ours, by a mirror.
 """
 
 import contextlib
@@ -17,13 +18,19 @@ import threading
 
 import pytest
 
+import pages
 import samples
 from conftest import ROOT
 from harness import MNT_DETACH, SLOW, children_of, read, run, umount2, until
+from registry import behaviours as b
 from test_component import COMPONENT, LINE, run_component  # noqa: F401
 
+README = pages.Page(ROOT / "README.md")
+TROUBLESHOOTING = pages.Page(ROOT / "docs/troubleshooting.md")
+BUILD, INSTALL = README.taken("package").splitlines()
 LONG = 300 * SLOW
 PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+AUTOFS = pathlib.Path("/dev/autofs")
 # What apt and dpkg write whatever is installed, and what other packages and systemd make while the system runs.
 NOT_OURS = re.compile(r"/(var/(lib/(apt|dpkg|systemd|plocate|pam)|log|cache/(apt|debconf|ldconfig|man))"
                       r"|etc/(ld\.so\.cache|mtab|hostname|machine-id|\.pwd\.lock|systemd/system/timers\.target\.wants"
@@ -47,7 +54,7 @@ def building(work):
                              ("dpkg-buildpackage", "dpkg-dev"), ("dh", "debhelper")):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian: {package})")
-    with subprocess.Popen([ROOT / "scripts/package", "--no-lint", "--output", work / "package"], text=True,
+    with subprocess.Popen([ROOT / BUILD, "--no-lint", "--output", work / "package"], text=True,
                           env={**os.environ, "DEB_BUILD_OPTIONS": "noautodbgsym"}, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         yield process
@@ -98,7 +105,8 @@ class System:
         with open(console, "wb") as out:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--console=read-only",
-                 "--capability=all", f"--directory={root}"], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+                 "--capability=all", *([f"--bind={AUTOFS}"] if AUTOFS.exists() else []), f"--directory={root}"],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def boot(self):
         self.init = until(self._find_init, what=f"an init in {self.root}")
@@ -223,26 +231,89 @@ class Reader:
         assert self.failure is None and not self.thread.is_alive(), self.failure
 
 
-def copy_in(system, *packages):
+def prepare(system, registry, *packages):
+    """What is there before ours comes: apt that does not ask, ghcr.io, and files of packages."""
+    etc = system.root / "etc"
+    (etc / "apt/apt.conf.d/99tests").write_text('APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n'
+                                                'Dpkg::Use-Pty "0";\n')
+    with open(etc / "hosts", "a", encoding="utf-8") as hosts:
+        hosts.write("127.0.0.1 ghcr.io\n")
+    (etc / "containers").mkdir()
+    (etc / "containers/registries.conf").write_text(f'[[registry]]\nlocation = "ghcr.io"\n[[registry.mirror]]\n'
+                                                    f'location = "{registry.address}"\ninsecure = true\n')
+    (system.root / "root/build-package").mkdir()
     for one in packages:
-        shutil.copy(one, system.root / "root" / one.name)
+        shutil.copy(one, system.root / "root/build-package" / one.name)
+    system.apt("update")
 
 
-def mount_by_fstab(system, registry, image):
+def read_in_it(system, path, image):
+    """By a process in it: what is mounted when somebody goes there is mounted by that."""
+    found = system.run(f"sha256sum '{path}'")
+    assert found.code == 0, f"{found}\n{system.run('journalctl --no-pager --lines=50').out}"
+    assert found.out.split()[0] == hashlib.sha256(image.layer.data).hexdigest()
+
+
+def serve_by_the_unit_of_the_page(system, registry, image):
+    system.run(README.taken("unit")).ok()
+    read_in_it(system, "/mnt/oci/demo/app:v1/main.wasm", image)
+    held = os.open(system.path("/mnt/oci/demo/app:v1/main.wasm"), os.O_RDONLY)
+    for word in ("reload", "restart"):
+        assert f"`systemctl {word}`" in README.text or f"or `{word}` lets the program" in README.text
+        before = system.status("/mnt/oci")
+        system.run(f"systemctl {word} wasmocifs@mnt-oci").ok()
+        assert system.status("/mnt/oci")["worker_pid"] != before["worker_pid"]
+        assert os.pread(held, len(image.layer.data), 0) == image.layer.data
+    os.close(held)
+    look_around(system, registry)
+    system.run("systemctl disable --quiet --now wasmocifs@mnt-oci; rmdir /mnt/oci").ok()
+
+
+def look_around(system, registry):
+    """As the page of troubles begins."""
+    commands = TROUBLESHOOTING.taken("where to look")
+    registry.on(None, "/v2/demo/hello/", b.error(403, "DENIED", "not for you"))
+    assert system.run("cat /mnt/oci/demo/hello:v1/main.wasm").code
+    said = until(lambda: found if "demo/hello" in (found := system.run(commands).ok().out).rpartition("  state ")[2] else None,
+                 what="a line in the journal")
+    assert said.startswith("/mnt/oci/demo/hello:v1\n  state   failed") and "\n  source    ghcr.io\n" in said
+    assert re.search(r"^\w+ \d+ \S+ \S+ wasmocifs\[\d+\]: .*demo/hello", said, re.MULTILINE), said
+    registry.heal()
+
+
+def mount_by_the_units_of_the_page(system, image):
+    """docs/systemd/mnt-oci.*, which the package has among its examples."""
+    automount = (ROOT / "docs/systemd/mnt-oci.automount").read_text(encoding="utf-8")
+    command = re.search(r"^# .*: (systemctl enable --now mnt-oci\.automount)$", automount, re.MULTILINE)[1]
+    system.run(f"mkdir /mnt/oci; cp /usr/share/doc/wasmocifs/examples/mnt-oci.* /etc/systemd/system\n{command}").ok()
+    assert system.mounts() == []
+    read_in_it(system, "/mnt/oci/demo/app:v1/main.wasm", image)
+    system.run("systemctl disable --quiet --now mnt-oci.automount; systemctl stop mnt-oci.mount\n"
+               "rm /etc/systemd/system/mnt-oci.*; systemctl daemon-reload").ok()
+    assert system.mounts() == []
+
+
+def mount_by_fstab(system, image):
     with open(system.root / "etc/fstab", "a", encoding="utf-8") as fstab:
-        fstab.write(f"{registry.address} /mnt/oci wasmocifs noauto,allow_other,cache_size=64M 0 0\n")
-    system.run("mkdir -p /mnt/oci '/mnt/by unit'; mount -f /mnt/oci").ok()
+        fstab.write(README.taken("fstab"))
+    system.run("mount -f /mnt/oci").ok()
     assert system.mounts() == [], "-f of mount(8) mounts nothing"
-    system.run("mount /mnt/oci").ok()
-    assert read(system.path("/mnt/oci/demo/app:v1/main.wasm")) == image.layer.data
-    assert system.status("/mnt/oci")["cache"]["limit"] == 64 << 20
+    if AUTOFS.exists():
+        for command in ("systemctl daemon-reload", "systemctl start mnt-oci.automount"):
+            assert f"`{command}`" in README.text
+            system.run(command).ok()
+        assert system.mounts() == [], "nobody has gone there yet"
+    else:
+        system.run("mount /mnt/oci").ok()
+    read_in_it(system, "/mnt/oci/demo/app:v1/main.wasm", image)
+    assert system.status("/mnt/oci")["cache"]["limit"] == 8 << 30
 
 
 def mount_by_unit(system, registry, image):
     """Its name has what systemd must escape; the machine's configuration counts for it."""
     conf = system.root / "etc/wasmocifs/wasmocifs.conf"
     conf.write_text(conf.read_text(encoding="utf-8").replace("#cache-size = SIZE", "cache-size = 128M"), encoding="utf-8")
-    (system.root / "etc/wasmocifs/mnt").mkdir()
+    (system.root / "mnt/by unit").mkdir()
     (system.root / "etc/wasmocifs/mnt/by unit.env").write_text(f"SOURCES={registry.address}\nOPTIONS=--allow-other\n")
     unit = "wasmocifs@" + system.run("systemd-escape --path '/mnt/by unit'").ok().out.strip()
     system.run(f"systemctl enable --quiet --now '{unit}'").ok()
@@ -253,7 +324,7 @@ def mount_by_unit(system, registry, image):
 
 def upgrade(system, unit, readers, second, third):
     """New files of the program: the mounts go on with the old one until they are told, or the package does it."""
-    said = system.apt(f"install /root/{second.name}").out
+    said = system.apt(f"install /root/build-package/{second.name}").out
     assert "wasmocifs upgrade '/mnt/oci'" in said and "wasmocifs upgrade '/mnt/by unit'" in said, said
     assert system.generations() == [1, 1]
     for reader in readers:
@@ -264,7 +335,7 @@ def upgrade(system, unit, readers, second, third):
     for reader in readers:
         reader.goes_on()
     system.run("sed -i s/^UPGRADE_MOUNTS=no/UPGRADE_MOUNTS=yes/ /etc/default/wasmocifs").ok()
-    system.apt(f"install /root/{third.name}")
+    system.apt(f"install /root/build-package/{third.name}")
     assert system.generations() == [3, 3]
     for reader in readers:
         reader.goes_on()
@@ -279,18 +350,19 @@ def test_a_life_of_the_package(system, package, registry, run_component):  # noq
     image = samples.push_wasm(registry.store, "demo/app", data=COMPONENT.read_bytes())
     large = samples.push_wasm(registry.store, "demo/large", size=(5 << 20) + 3)
     second, third = newer(package, "9.1"), newer(package, "9.2")
-    for one in (package, second, third):
-        shutil.copy(one, system.root / "root" / one.name)
+    prepare(system, registry, package, second, third)
     conf = system.root / "etc/updatedb.conf"
     conf.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n')
-    system.apt("update")
     before = snapshot(system.root)
 
-    system.apt(f"install /root/{package.name}")
+    system.run(f"cd /root\n{INSTALL}", timeout=LONG).ok()
     assert system.run("wasmocifs --version").ok().out.startswith("wasmocifs ")
     assert 'PRUNEFS="NFS nfs fuse.sshfs fuse.wasmocifs"\n' in conf.read_text()
     conf.write_text(conf.read_text().replace("NFS nfs", "NFS tmpfs nfs") + "# mine\n")
-    mount_by_fstab(system, registry, image)
+    serve_by_the_unit_of_the_page(system, registry, image)
+    if AUTOFS.exists():
+        mount_by_the_units_of_the_page(system, image)
+    mount_by_fstab(system, image)
     unit = mount_by_unit(system, registry, image)
     assert run_component(system.path("/mnt/oci/demo/app:v1/main.wasm")).ok().out == LINE
     readers = [Reader(system.path(f"{mnt}/demo/large:v1/main.wasm"), large.layer.data)
@@ -303,12 +375,13 @@ def test_a_life_of_the_package(system, package, registry, run_component):  # noq
 
     # What it fetched, is configured with, and serves, goes with it.
     assert list((system.root / "var/cache/wasmocifs/blobs").rglob("*"))
-    system.apt("purge wasmocifs")
+    assert "`apt purge wasmocifs`" in README.text
+    system.run("apt purge wasmocifs", timeout=LONG).ok()
     assert system.mounts() == [] and "wasmocifs" not in system.run("cat /proc/[0-9]*/comm").out
     assert conf.read_text() == 'PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS tmpfs nfs fuse.sshfs"\n# mine\n'
     conf.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n')
     assert not os.path.exists(system.path("/run/wasmocifs"))
-    system.run("rmdir /mnt/oci '/mnt/by unit'; sed -i /wasmocifs/d /etc/fstab").ok()
+    system.run("systemctl stop mnt-oci.automount; rmdir /mnt/oci '/mnt/by unit'; sed -i /wasmocifs/d /etc/fstab").ok()
     system.apt("autoremove --purge")
     after = snapshot(system.root)
     changed = {path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)}

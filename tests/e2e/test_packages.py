@@ -6,16 +6,19 @@ import os
 import pathlib
 import re
 import signal
+import tomllib
 from errno import EACCES, EFBIG, EHOSTUNREACH, ENOENT, EOPNOTSUPP, EPROTO, ETIMEDOUT, errorcode
 
 import pytest
 
 import artifacts
+import pages
 import samples
 from harness import Child, Failed, raises, read, run, until
 from registry import behaviours as b
 from registry.auth import Basic
 
+PAGE = pages.Page(pages.ROOT / "docs" / "registries.md")
 WELL_KNOWN = r"^/\.well-known/wasm-pkg/registry\.json$"
 AGAIN = ["--tag-ttl", "1s", "--list-ttl", "1s"]
 
@@ -123,6 +126,21 @@ def test_overrides_namespaces_and_the_rest(mount, registries, config):
         assert names[name].address in why(m, f".packages/{path}/1.0.0.wasm")["text"]
     assert os.listdir(m / ".packages") == ["a"]
     assert os.listdir(m / ".packages/a") == ["own"]
+
+
+def test_the_configuration_of_the_page(mount, registries, config):
+    """With addresses of ours in place of its hosts."""
+    hosts = ["acme.example", "harbor.corp:8443", "mirror.example"]
+    text, images = PAGE.taken("mount"), {}
+    for seed, (host, repo) in enumerate(zip(hosts, ("some/tool", "wasm/corp/tool", "wasi/http"))):
+        one = registries()
+        assert host in text
+        text = text.replace(host, one.address)
+        images[repo.removeprefix("wasm/")] = spelt(one), package(one, repo, "1.0.0", seed)
+    m = mount("none", "--all", "--allow-host", "127.0.0.1", *config(text))
+    for name, (host, image) in images.items():
+        link = m / f".packages/{name}/1.0.0.wasm"
+        assert host in os.readlink(link) and read(link) == image.layer.data
 
 
 def test_metadata_of_the_configuration(mount, registry, config):
@@ -661,3 +679,12 @@ def test_what_the_local_backend_of_wkg_reads(mount, registry, default):
     assert (root / "wasi/http/0.2.1.wasm").is_file()
     with raises(ENOENT):
         list((root / "wasi/none").iterdir())
+
+
+def test_the_configuration_of_the_page_for_wkg(mount, registry, default):
+    """It leads to a directory where a package is, read as wkg's local backend does."""
+    image = package(registry)
+    m = mount(None, *default(registry))
+    said = tomllib.loads(PAGE.taken("wkg").replace("/mnt/oci", str(m)))
+    root = said["registry"][said["default_registry"]]["local"]["root"]
+    assert read(f"{root}/wasi/http/0.2.1.wasm") == image.layer.data

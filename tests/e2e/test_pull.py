@@ -505,6 +505,26 @@ def test_credentials_and_a_private_registry(pull, registry, image, auth_file, wo
     assert pull.has(image)
 
 
+def test_a_private_certificate(pull, registries, authority, work):
+    registry = registries(tls=authority.context())
+    image = samples.push_wasm(registry.store, "demo/app", "v1")
+    reference = f"{registry.address}/demo/app:v1"
+    assert "certificate" in pull(reference, code=1).err and not pull.has(image)
+    pull("--ca-file", authority.ca_file(work), reference)
+    assert pull.has(image)
+
+
+def test_a_mirror(pull, registry, image, work):
+    """That of a directory like containerd's; the registry itself cannot be asked."""
+    directory = work / "hosts/registry.invalid"
+    directory.mkdir(parents=True)
+    (directory / "hosts.toml").write_text(f'[host."{registry.url}"]\ncapabilities = ["pull", "resolve"]\n')
+    reference = "registry.invalid/demo/app:v1"
+    pull(reference, code=1)
+    pull("--hosts-dir", directory.parent, reference)
+    assert pull.has(image)
+
+
 def test_a_line_without_end_takes_no_memory(binary):
     """What is too long is said as soon as it is, of however much follows."""
     limit = 256 << 20

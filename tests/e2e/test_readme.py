@@ -13,6 +13,7 @@ import harness
 import pages
 import pytest
 from conftest import ROOT
+from machine import PLACEHOLDERS, machine  # noqa: F401
 
 README = pages.Page(ROOT / "README.md")
 
@@ -43,9 +44,44 @@ def test_the_first_mount_goes_as_written(binary, work):
     assert not (work / "registry").exists()
 
 
-def quickstart(binary, work):
+@pytest.mark.parametrize("name", ["at a glance", "every registry", "metrics file"])
+def test_what_names_the_world_goes_as_written(machine, name):  # noqa: F811
+    with machine.shell(ROOT, PLACEHOLDERS) as shell:
+        shell.run("mkdir -p /var/lib/prometheus/node-exporter")
+        shell.follow(README, name)
+        assert "fuse.wasmocifs" in shell.must("findmnt --noheadings --output FSTYPE /mnt/oci")
+        if name == "metrics file":
+            assert "\nwasmocifs_mount_up" in shell.must("cat /var/lib/prometheus/node-exporter/oci.prom")
+
+
+def is_the_build_of_the_checkout(binary):
     if binary != (ROOT / "build" / "wasmocifs").resolve():
-        pytest.skip("the quick start builds and runs build/wasmocifs, and another program is being tested")
+        pytest.skip("this builds build/wasmocifs, and another program is being tested")
+
+
+def test_it_is_built_and_installed_as_written(binary, machine):  # noqa: F811
+    """In copies: of build/, where there is little left to do, and of what apt and the installation write."""
+    is_the_build_of_the_checkout(binary)
+    [(command, _)] = README.steps("from source")
+    with machine.shell(ROOT, {}) as shell:
+        packages = command.replace("\\\n", " ").splitlines()[0].split()[2:]
+        known = shell.must(f". scripts/lib.sh; package_installed() {{ :; }}; echo ${{build_packages[*]}}").split()
+        assert set(packages) | {"libc6-dev"} == set(known)
+        missing = shell.must(f". scripts/lib.sh; for name in {' '.join(packages)}\n"
+                             "do package_installed $name || echo $name; done")
+        if missing:
+            pytest.skip(f"not installed: {missing}")
+        # What is new in the archive since is not what this is about.
+        shell.must("echo 'APT::Get::Upgrade \"false\";' > /etc/apt/apt.conf.d/99as-installed\n"
+                   "mkdir -p /var/cache/apt/archives/partial /srv/build /srv/build.work\n"
+                   "mount -t overlay -o lowerdir=build,upperdir=/srv/build,workdir=/srv/build.work none build")
+        shell.follow(README, "from source")
+        assert shell.must("/usr/local/bin/wasmocifs --version") == harness.run([binary, "--version"]).out
+        shell.must("cd /usr/local && ls sbin/mount.wasmocifs share/man/man8/mount.wasmocifs.8 > /dev/null")
+
+
+def quickstart(binary, work):
+    is_the_build_of_the_checkout(binary)
     [(command, _)] = README.steps("quickstart")
     return subprocess.Popen(["bash", "-c", "exec " + command], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -81,6 +117,13 @@ def test_the_quick_start_cleans_up_when_it_is_interrupted(binary, work):
     rest, _ = process.communicate(timeout=harness.GUARD)
     assert process.returncode == 130, "".join(said) + rest
     assert_nothing_left(work)
+
+
+def test_the_gate_names_its_steps():
+    said = harness.run([ROOT / "scripts/check", "--help"]).ok().out
+    steps = re.search(r"^steps=\((.*)\)$", harness.read(ROOT / "scripts/check").decode(), re.MULTILINE)[1].split()
+    assert "`scripts/check --help` names its steps" in README.text.replace("\n", " ")
+    assert len(steps) > 5 and set(steps) <= set(re.findall(r"^  (\w+) ", said, re.MULTILINE))
 
 
 def test_every_path_of_the_repository_that_it_names_exists():

@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+import manual
+import pages
 import samples
 from conftest import ROOT
 from harness import mountinfo, read, run
@@ -18,6 +20,15 @@ UNITS = ROOT / "docs" / "systemd"
 
 def setting(name, key):
     return re.search(rf"^{key}=(.*)$", (UNITS / name).read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+
+def test_the_pages_agree(binary):
+    """test_package.py runs what the README has."""
+    told = pages.Page(ROOT / "README.md").taken("unit")
+    said = re.findall(r"^#\t(.*)$", (UNITS / "wasmocifs@.service").read_text(encoding="utf-8"), re.MULTILINE)
+    assert said == told.splitlines()
+    if (binary.parent / "fs/cli/pages").exists():
+        assert ("wasmocifs.1", "EXAMPLES", told) in manual.displays(binary.parent)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (Debian: systemd)")
