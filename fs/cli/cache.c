@@ -403,6 +403,11 @@ int cache_main(const struct cli_args *args)
 		if (strcmp(args->operands[0], subcommands[i].name) == 0)
 			sub = &subcommands[i];
 	}
+	if (sub == NULL && args->n_operands > 0)
+		return complain(
+		    CLI_USAGE,
+		    "cache: there is no '%s'; say what to do: ls, du, verify, prune or rm",
+		    args->operands[0]);
 	if (sub == NULL)
 		return complain(CLI_USAGE, "cache: say what to do: ls, du, verify, prune or rm");
 	int status = check_options(sub, args);

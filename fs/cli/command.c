@@ -77,7 +77,8 @@ static const struct command table[] = {
 		"processes that serve them and never touches a mount.\n"
 		"\n"
 		"On a terminal the table fits its width (at least 80 columns); elsewhere\n"
-		"nothing is cut, unless COLUMNS says how wide it may be, as under watch(1).\n",
+		"nothing is cut, unless COLUMNS says how wide it may be, as under watch(1).\n"
+		"As JSON it is an array, with one object for each mount.\n",
 	.examples = "  wasmocifs status\n"
 		    "  wasmocifs status /mnt/oci\n"
 		    "  wasmocifs status --metrics\n"

@@ -136,7 +136,7 @@ static const struct option_spec table[] = {
     {"lazy", 'l', NULL, GENERAL,
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
      CLI_UNMOUNT, AT(lazy), 0, NULL},
-    {"json", 0, NULL, GENERAL, "JSON: of mounts, an array with one object for each", OPTION_FLAG,
+    {"json", 0, NULL, GENERAL, "say it as JSON, for programs", OPTION_FLAG,
      CLI_STATUS | CLI_WHY | CLI_CACHE, AT(json), 0, NULL},
     {"metrics", 0, NULL, GENERAL, "counters and latencies in the text format of Prometheus",
      OPTION_FLAG, CLI_STATUS, AT(metrics), 0, NULL},

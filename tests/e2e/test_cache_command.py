@@ -98,7 +98,9 @@ def test_an_empty_cache_and_none(cache, binary, work):
     ids=lambda words: " ".join(words) or "nothing")
 def test_bad_input(cache, words):
     cache.directory.mkdir(mode=0o700)
-    cache(*words, code=2)
+    result = cache(*words, code=2)
+    assert result.out == "" and result.err.count("\n") == 1
+    assert words != ["frobnicate"] or "there is no 'frobnicate'; say what to do: ls, du" in result.err
 
 
 def test_what_is_not_there(cache, registry):
