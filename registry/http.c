@@ -480,6 +480,12 @@ enum address_class http_peer(const struct http_exchange *x)
 	return x->peer;
 }
 
+bool http_is_of_this_machine(const struct http_exchange *x)
+{
+	/* What a proxy, wherever it runs, calls loopback is its own. */
+	return !x->proxy && x->peer == ADDRESS_LOOPBACK;
+}
+
 int http_field(const struct http_exchange *x, const char *name, char **ret)
 {
 	size_t name_len = strlen(name);

@@ -163,3 +163,5 @@ NODISCARD int http_retry_after(const struct http_exchange *x, int64_t *ret_ms);
 int64_t http_content_length(const struct http_exchange *x);
 /* How far away who answered is; through a proxy, as the URL says. */
 enum address_class http_peer(const struct http_exchange *x);
+/* Whether this machine itself gives the answer: its own, and no proxy's on the way. */
+bool http_is_of_this_machine(const struct http_exchange *x);

@@ -112,7 +112,7 @@ static int check_object(struct transfer *t, const struct answer *a, struct err *
 
 	if (!t->part)
 		return 0;
-	if (!a->url.https && a->x && http_peer(a->x) != ADDRESS_LOOPBACK)
+	if (!a->url.https && a->x && !http_is_of_this_machine(a->x))
 		return bad(t, err, -EPROTO,
 			   "it comes over plain HTTP, so it cannot be used before it is verified "
 			   "(mount with --verify=always)");
