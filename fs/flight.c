@@ -70,6 +70,7 @@ static bool leave(struct flights *f, struct waiter *w) REQUIRES(f->lock)
 	TAILQ_REMOVE(&fl->waiters, w, in_flight);
 	w->flight = NULL;
 	f->parked--;
+	f->unheard -= w->unheard;
 	if (!TAILQ_EMPTY(&fl->waiters) || !fl->told)
 		return TAILQ_EMPTY(&fl->waiters);
 	HASH_DEL(f->table, fl);
@@ -250,6 +251,7 @@ int flight_park(struct flights *f, const struct want *want, const char *repo, st
 		w->seen = atomic_load(&fl->progress);
 		w->look_ms = clock_ms() + w->pace_ms;
 		f->parked++;
+		f->unheard += w->unheard;
 		/* Interrupted before it was parked: the kernel does not say it twice. */
 		f->interrupts |= w->interrupted;
 		cond_signal(&f->wake);
@@ -492,21 +494,38 @@ static size_t interrupted_after(struct flights *f, uint64_t after, struct interr
 	return found;
 }
 
-/* Out of its flight if it is still parked; the last one given up cancels it. */
-static struct waiter *give_up(struct flights *f, uint64_t serial) REQUIRES(f->lock)
+/* The same of those that are unheard. */
+static size_t unheard_after(struct flights *f, uint64_t after, struct interrupted *v, size_t n)
+    REQUIRES(f->lock)
 {
 	struct waiter *w;
-	TAILQ_FOREACH (w, &f->hit, hit) {
-		if (w->serial != serial)
-			continue;
-		struct flight *fl = w->flight;
-		if (!fl)
-			return NULL;
-		if (leave(f, w))
-			cancel(fl);
-		return w;
+	size_t found = 0;
+	TAILQ_FOREACH (w, &f->watched, watched) {
+		if (w->unheard && w->flight && w->serial > after && found < n)
+			v[found++] = (struct interrupted){w->serial, w->tid};
 	}
-	return NULL;
+	return found;
+}
+
+static struct waiter *find_waiter(struct flights *f, uint64_t serial, bool unheard)
+    REQUIRES(f->lock)
+{
+	struct waiter *w = unheard ? TAILQ_FIRST(&f->watched) : TAILQ_FIRST(&f->hit);
+	while (w && w->serial != serial)
+		w = unheard ? TAILQ_NEXT(w, watched) : TAILQ_NEXT(w, hit);
+	return w;
+}
+
+/* Out of its flight if it is still parked; the last one given up cancels it. */
+static struct waiter *give_up(struct flights *f, uint64_t serial, bool unheard) REQUIRES(f->lock)
+{
+	struct waiter *w = find_waiter(f, serial, unheard);
+	struct flight *fl = w ? w->flight : NULL;
+	if (!fl)
+		return NULL;
+	if (leave(f, w))
+		cancel(fl);
+	return w;
 }
 
 static void resume(struct waiter *w, int code, const char *text)
@@ -516,24 +535,27 @@ static void resume(struct waiter *w, int code, const char *text)
 	w->resume(w, code, &err, NULL);
 }
 
-/* Looks at the callers of interrupted waiters. True if some stay parked. */
-static bool look_at_interrupted(struct flights *f)
+/* Looks at the callers of waiters: of interrupted ones, or of those that are unheard. True if some
+ * stay parked. */
+static bool look_at_callers(struct flights *f, bool unheard)
 {
 	struct interrupted batch[64];
 	uint64_t after = 0;
 	bool some_stay = false;
 	for (;;) {
 		lock_take(&f->lock);
-		size_t n = interrupted_after(f, after, batch, ARRAY_LEN(batch));
+		size_t n = unheard ? unheard_after(f, after, batch, ARRAY_LEN(batch))
+				   : interrupted_after(f, after, batch, ARRAY_LEN(batch));
 		lock_drop(&f->lock);
 		for (size_t i = 0; i < n; i++) {
 			after = batch[i].serial;
-			if (!signals_thread_let_go(batch[i].tid)) {
+			if (!(unheard ? signals_thread_is_gone
+				      : signals_thread_let_go)(batch[i].tid)) {
 				some_stay = true;
 				continue;
 			}
 			lock_take(&f->lock);
-			struct waiter *w = give_up(f, batch[i].serial);
+			struct waiter *w = give_up(f, batch[i].serial, unheard);
 			lock_drop(&f->lock);
 			if (w)
 				resume(w, -EINTR, "given up by its caller");
@@ -547,15 +569,22 @@ static void *watch_thread(void *arg)
 {
 	struct flights *f = arg;
 	bool some_stay = false;
-	int64_t look_at = 0;
+	int64_t look_at = 0, unheard_at = 0;
 	lock_take(&f->lock);
 	while (!f->stopping) {
 		int64_t now = clock_ms(), next;
 		if (f->interrupts || (some_stay && now >= look_at)) {
 			f->interrupts = false;
 			lock_drop(&f->lock);
-			some_stay = look_at_interrupted(f);
+			some_stay = look_at_callers(f, false);
 			look_at = clock_ms() + WATCH_MS;
+			lock_take(&f->lock);
+			continue;
+		}
+		if (f->unheard > 0 && now >= unheard_at) {
+			lock_drop(&f->lock);
+			(void)look_at_callers(f, true);
+			unheard_at = clock_ms() + UNHEARD_MS;
 			lock_take(&f->lock);
 			continue;
 		}
@@ -568,6 +597,8 @@ static void *watch_thread(void *arg)
 		}
 		if (some_stay && look_at < next)
 			next = look_at;
+		if (f->unheard > 0 && unheard_at < next)
+			next = unheard_at;
 		if (next == INT64_MAX)
 			cond_wait(&f->wake, &f->lock);
 		else

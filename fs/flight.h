@@ -28,7 +28,10 @@
  *
  * The watch thread resumes waiters whose time has come, and looks at the
  * callers of interrupted ones (fs/signals.h) at once and then every
- * WATCH_MS until they are answered or let go.
+ * WATCH_MS until they are answered or let go. The kernel's reading ahead is no call of
+ * anybody, and is not interrupted when he for whom it was done is killed, but keeps his file open:
+ * so of a READ it looks every UNHEARD_MS whether its caller lives. Who waits for the same page
+ * reads it himself then.
  *
  * Threads: any. Locks: one for table, waiters and watch; a leaf. resume(), jobs
  * and /proc are outside it. waiter_interrupt() only takes the lock, so
@@ -51,7 +54,8 @@
 struct blob;
 struct pool;
 
-#define WATCH_MS 100
+#define WATCH_MS   100
+#define UNHEARD_MS 1000 /* how often the callers of waiters are looked at that are `unheard` */
 
 /* How many times the time of one call a transfer may wait for its turn while others
  * bring bytes. */
@@ -111,8 +115,9 @@ struct waiter {
 	 * it waits for its turn; 0: never */
 	int64_t pace_ms;
 	uint64_t
-	    brought; /* set when it is resumed: what its flight has received, as flight_progress */
-	pid_t tid;   /* the calling thread, for its signals */
+	    brought;  /* set when it is resumed: what its flight has received, as flight_progress */
+	pid_t tid;    /* the calling thread, for its signals */
+	bool unheard; /* the kernel may not say that its caller is gone: a READ of its own */
 	/* code: 0, one of FLIGHT_…, or -errno with err. blob: what a WANT_BLOB brought,
 	 * borrowed for the call. */
 	void (*resume)(struct waiter *w, int code, const struct err *err, struct blob *blob);
@@ -203,6 +208,15 @@ struct flight_transfer {
 };
 /* Those under way, at most max, those that have begun first; returns how many it wrote. */
 size_t flights_transfers(struct flights *f, struct flight_transfer *ret, size_t max);
+
+/* What is under way for a want. */
+struct flight_state {
+	int64_t since_ms; /* clock_ms(): when it was wanted */
+	bool begun;       /* or it waits for its turn */
+	uint64_t have;    /* of a WANT_BLOB: how many of its bytes are here */
+};
+/* False: nothing, or it was cancelled. */
+bool flight_find(struct flights *f, const struct want *want, struct flight_state *ret);
 
 struct flights_usage {
 	uint64_t flights, parked;

@@ -43,6 +43,7 @@ struct flights {
 	struct waiter_list hit;     /* guarded by lock: those of them that were interrupted */
 	uint64_t next_serial;       /* guarded by lock */
 	uint64_t parked;            /* guarded by lock */
+	uint64_t unheard;           /* guarded by lock: those of the parked that are */
 	bool interrupts;            /* guarded by lock: one of `hit` is to be looked at */
 	bool stopping;              /* guarded by lock */
 	uint64_t ended;             /* guarded by lock: flights so far */

@@ -49,23 +49,49 @@ bool signals_let_go(const char *status, size_t len)
 	return (pending & ~caught & ~harmless) != 0 || (pending & caught & asks) != 0;
 }
 
-bool signals_thread_let_go(pid_t tid)
+/* Its length, or -errno. New text. */
+static int64_t read_status(pid_t tid, char **ret)
 {
 	char path[64];
-	if (tid == 0)
-		return true;
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
 	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	/* Gone; or of a user whose processes we must not see (hidepid): then there is
-	 * only the kernel's word that it was interrupted. */
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH || errno == EPERM || errno == EACCES;
+		return -errno;
 	AUTO_FREE char *text = malloc(STATUS_MAX + 1);
 	if (!text)
-		return false;
+		return -ENOMEM;
 	int64_t len = file_pread_full(fd, text, STATUS_MAX, 0);
 	if (len < 0)
-		return len == -ESRCH;
+		return len;
 	text[len] = '\0';
+	*ret = steal_ptr(&text);
+	return len;
+}
+
+bool signals_thread_let_go(pid_t tid)
+{
+	AUTO_FREE char *text = NULL;
+	if (tid == 0)
+		return true;
+	int64_t len = read_status(tid, &text);
+	/* Gone; or of a user whose processes we must not see (hidepid): then there is
+	 * only the kernel's word that it was interrupted. */
+	if (len < 0)
+		return len == -ENOENT || len == -ESRCH || len == -EPERM || len == -EACCES;
 	return signals_let_go(text, (size_t)len);
+}
+
+bool signals_thread_is_gone(pid_t tid)
+{
+	AUTO_FREE char *text = NULL;
+	uint64_t thread;
+	if (tid == 0)
+		return false;
+	/* A /proc that hides it shows the same as of one that is gone. */
+	if (kill(tid, 0) < 0 && errno == ESRCH)
+		return true;
+	if (read_status(tid, &text) < 0)
+		return false;
+	return strstr(text, "\nState:\tZ") || strstr(text, "\nState:\tX") ||
+	       (mask(text, "\nSigPnd:", &thread) && (thread & bit(SIGKILL)));
 }
