@@ -49,3 +49,15 @@ void flights_usage(struct flights *f, struct flights_usage *ret)
 	ret->parked = f->parked;
 	lock_drop(&f->lock);
 }
+
+bool flight_find(struct flights *f, const struct want *want, struct flight_state *ret)
+{
+	struct flight *fl;
+	lock_take(&f->lock);
+	HASH_FIND(hh, f->table, want, sizeof(*want), fl);
+	bool found = fl && !fl->cancelled;
+	if (found)
+		*ret = (struct flight_state){fl->started_ms, fl->begun, atomic_load(&fl->have)};
+	lock_drop(&f->lock);
+	return found;
+}

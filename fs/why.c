@@ -7,17 +7,22 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "fs/dirlist.h"
 #include "fs/failures.h"
 #include "fs/fetch.h"
 #include "fs/fs_impl.h"
 #include "fs/op.h"
 #include "fs/ops.h"
+#include "fs/stream.h"
 #include "fs/tree.h"
 
 #define PACKAGE_HINT                                                                               \
 	"see what wkg's configuration says of it (--package-config FILE); the mount reads that "   \
 	"file once, when it is made"
+#define NEVER_HINT                                                                                 \
+	"check the spelling, or see with ls what there is: a manifest never changes, so the name " \
+	"will not appear in it; another one, as of a tag that was moved, may have it"
 #define DEPTH_MAX 256 /* components, those of links included */
 
 struct walk {
@@ -181,6 +186,57 @@ static void say_failure(struct walk *k, const struct failure *f, const struct si
 		snprintf(k->why->asked, sizeof(k->why->asked), "%s", source_title(site->source));
 }
 
+/* By whichever registry: the same blob may be asked of another one. */
+static bool is_under_way(const struct walk *k, struct flight_state *ret, struct site **ret_site)
+{
+	struct sites *sites = &k->op->fs->sites;
+	*ret_site = k->op->site;
+	if (flight_find(fetcher_flights(k->op->site->fetcher), &k->op->want, ret))
+		return true;
+	for (unsigned i = 0; k->op->want.kind == WANT_BLOB && (*ret_site = sites_at(sites, i)); i++)
+		if (flight_find(fetcher_flights((*ret_site)->fetcher), &k->op->want, ret))
+			return true;
+	return false;
+}
+
+static void say_under_way(struct walk *k, const struct flight_state *f, const struct site *site)
+{
+	struct err text;
+	char what[ERR_TEXT_MAX], have[UNITS_SIZE_MAX], size[UNITS_SIZE_MAX];
+	long long s = (long long)(clock_ms() - f->since_ms) / 1000;
+	want_describe(&k->op->want, source_title(site->source), k->op->repo, what, sizeof(what));
+	units_format_size(f->have, have);
+	units_format_size(k->op->want.size, size);
+	if (!f->begun)
+		(void)err_set(&text, 0, "%s: it waits for its turn since %lld s", what, s);
+	else if (f->have > 0)
+		(void)err_set(&text, 0, "%s: it is being fetched since %lld s: %s of %s are here",
+			      what, s, have, size);
+	else
+		(void)err_set(&text, 0,
+			      "%s: it is being asked since %lld s, without an answer so far", what,
+			      s);
+	say(k->why, WHY_COMING, 0, 0, text.text);
+}
+
+/* It can be read meanwhile. */
+static bool is_streamed(struct walk *k)
+{
+	char text[ERR_TEXT_MAX], have[UNITS_SIZE_MAX], size[UNITS_SIZE_MAX];
+	uint64_t here;
+	if (k->op->want.kind != WANT_BLOB ||
+	    !streams_find(k->op->fs->streams, &k->op->want.digest, &here))
+		return false;
+	units_format_size(here, have);
+	units_format_size(k->op->want.size, size);
+	snprintf(text, sizeof(text),
+		 "it is read as it arrives (--verify=stream): %s of %s are here; its digest is not "
+		 "verified yet",
+		 have, size);
+	say(k->why, WHY_COMING, 0, 0, text);
+	return true;
+}
+
 /* Nobody asks it now: because nobody is to be asked, or because of what it did last. */
 static void say_refusal(struct walk *k, int code, const char *text)
 {
@@ -199,9 +255,16 @@ static void explain_want(struct walk *k)
 	struct fetcher *fetcher = k->op->site->fetcher;
 	struct failure f;
 	struct err err = {""};
+	struct flight_state state;
 	struct site *site;
 	if (has_failed(k, &f, &site)) {
 		say_failure(k, &f, site);
+		return;
+	}
+	if (is_streamed(k))
+		return;
+	if (is_under_way(k, &state, &site)) {
+		say_under_way(k, &state, site);
 		return;
 	}
 	int refused = fetch_refused_for(fetcher, &k->op->want, k->op->repo, &err);
@@ -213,6 +276,16 @@ static void explain_want(struct walk *k)
 	else
 		say(k->why, WHY_UNASKED, 0, 0,
 		    "it has not been asked for yet, or that is forgotten");
+}
+
+/* By grammar, or by what never changes. */
+static void say_never(struct walk *k)
+{
+	bool grows = k->node.kind == NODE_REFERRERS || k->node.kind == NODE_REFERRER_TYPE;
+	say(k->why, WHY_FAILED, -ENOENT, 0,
+	    "there can be no such name here, or the manifest names none");
+	if (!grows)
+		k->why->hint = NEVER_HINT;
 }
 
 static void explain(struct walk *k, int code)
@@ -228,8 +301,7 @@ static void explain(struct walk *k, int code)
 	else if (said)
 		say_failure(k, &f, k->op->site);
 	else if (code == -ENOENT && !text[0])
-		say(k->why, WHY_FAILED, code, 0,
-		    "there can be no such name here, or the manifest names none");
+		say_never(k);
 	else
 		say(k->why, WHY_FAILED, code, 0, text[0] ? text : strerror(-code));
 	if (code != -EINPROGRESS && k->node.kind == NODE_PACKAGE && k->op->want.kind == 0 &&

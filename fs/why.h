@@ -20,6 +20,7 @@ enum why_state {
 	WHY_FINE,    /* it is there, and needs nothing to be read */
 	WHY_FAILED,  /* code says with what; text says what happened */
 	WHY_UNASKED, /* nobody has asked for what is missing, or it has been forgotten */
+	WHY_COMING,  /* somebody is being asked for it now, or it is on its way */
 };
 
 struct why {

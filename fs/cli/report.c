@@ -205,7 +205,7 @@ json_t *report_make(struct report *r)
 
 json_t *report_why(const struct report *r, const char *path)
 {
-	static const char *const states[] = {"fine", "failed", "unasked"};
+	static const char *const states[] = {"fine", "failed", "unasked", "coming"};
 	struct why w;
 	char since[32];
 	fs_why(r->fs, path != NULL ? path : "", &w);

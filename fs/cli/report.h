@@ -63,7 +63,7 @@ void report_forget_refusal(struct report *r);
 /* The object of `why --json`: what stands in the way of a path below the mountpoint.
  *
  *	path      how far it leads, below the mountpoint
- *	state     "fine", "failed", "unasked"
+ *	state     "fine", "failed", "unasked", "coming"
  *	errno, since, hint   of "failed"; since is null where it is so now
  *	asked     of "failed": who gave that answer, or none; null where nobody was asked
  *	text
