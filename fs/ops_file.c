@@ -210,6 +210,15 @@ static int open_made(struct op *op, const struct node *node)
 	return OP_REPLIED;
 }
 
+/* NULL is fine. */
+static int check_spoiled(struct op *op, struct stream *stream)
+{
+	if (!stream || !stream_is_spoiled(stream))
+		return 0;
+	stream_why_spoiled(stream, &op->err);
+	return -EBADMSG;
+}
+
 static int do_open(struct op *op)
 {
 	struct node node;
@@ -230,11 +239,16 @@ static int do_open(struct op *op)
 	else
 		backing_get(backing, node.id, op->unique, node.size, blob, at, &open);
 	blob_unref(blob);
+	blob_unref(open.blob);
+	r = open.fh ? check_spoiled(op, stream) : -ENOMEM;
 	if (stream)
 		stream_leave(stream);
 	if (open.fh == 0)
 		return err_set(&op->err, -ENOMEM, "no memory to open a file");
-	blob_unref(open.blob);
+	if (r) {
+		backing_put(backing, open.fh);
+		return r;
+	}
 	op->fi.fh = open.fh;
 	/* What is read before it is verified leaves no page behind. Who opens it while it is open
 	 * finds pages of the same bytes, and must not wait for those that are on their way: the

@@ -96,7 +96,8 @@ static struct stream *stream_new(struct streams *t, struct site *site, const cha
 	s->count = (size + CHUNK_BYTES - 1) / CHUNK_BYTES;
 	s->site = site;
 	strncat(s->repo, repo, sizeof(s->repo) - 1);
-	memcpy(s->from, s->repo, sizeof(s->from));
+	s->from.site = site;
+	memcpy(s->from.repo, s->repo, sizeof(s->from.repo));
 	atomic_init(&s->refs, 1);
 	atomic_init(&s->state, STREAM_NEW);
 	lock_init(&s->lock);
@@ -149,7 +150,7 @@ int streams_open(struct streams *t, struct site *site, const char *repo, const s
 	stream_unref(fresh);
 	if (r)
 		return r;
-	if (atomic_load(&s->state) == STREAM_SPOILED) {
+	if (stream_is_spoiled(s)) {
 		stream_why_spoiled(s, err);
 		stream_leave(s);
 		return -EBADMSG;
@@ -275,6 +276,11 @@ const struct digest *stream_digest(const struct stream *s)
 	return &s->digest;
 }
 
+bool stream_is_spoiled(const struct stream *s)
+{
+	return atomic_load(&s->state) == STREAM_SPOILED;
+}
+
 void stream_why_spoiled(struct stream *s, struct err *ret)
 {
 	*ret = s->spoiled;
@@ -354,7 +360,7 @@ void stream_tell_failed(struct stream *s, uint64_t first, uint64_t end, int code
 	lock_drop(&s->lock);
 }
 
-void stream_note_failure(struct stream *s, int code, const struct err *err)
+void stream_note_failure(struct stream *s, int code, const struct err *err, uint64_t turn)
 {
 	struct want blob;
 	memset(&blob, 0, sizeof(blob));
@@ -369,6 +375,8 @@ void stream_note_failure(struct stream *s, int code, const struct err *err)
 	s->failure = code;
 	if (code)
 		s->failure_err = *err;
+	if (code && turn > s->failure_turn)
+		s->failure_turn = turn;
 	lock_drop(&s->lock);
 }
 
@@ -485,25 +493,64 @@ int stream_read(struct stream *s, uint64_t off, size_t size, char **ret, size_t 
 
 /* ---- who wants its partial ---- */
 
-/* 1: wait on. */
-static int look_at(struct streams *t, const struct digest *d, uint64_t *ret_bytes, struct err *err)
+/* New reference, or NULL. */
+static struct stream *find_ref(struct streams *t, const struct digest *d)
 {
-	int r = 0;
 	lock_take(&t->lock);
 	struct stream *s = find(t, d);
 	if (s)
 		stream_ref(s);
 	lock_drop(&t->lock);
+	return s;
+}
+
+/* What is not known while its partial is not open is 0. */
+static uint64_t bytes_here(const struct stream *s, int state)
+{
+	if (state != STREAM_LIVE)
+		return 0;
+	uint64_t here = chunk_map_present(chunks_map(s->chunks)) * CHUNK_BYTES;
+	return here < s->size ? here : s->size;
+}
+
+bool streams_find(struct streams *t, const struct digest *d, uint64_t *ret_here)
+{
+	struct stream *s = t ? find_ref(t, d) : NULL;
+	if (!s)
+		return false;
+	int state = atomic_load(&s->state);
+	lock_take(&s->lock);
+	bool well = state < STREAM_DONE && s->failure == 0;
+	lock_drop(&s->lock);
+	*ret_here = bytes_here(s, state);
+	stream_unref(s);
+	return well;
+}
+
+/* What failed before somebody came says nothing to him: it is tried anew, at once. */
+static void ask_anew(struct stream *s) REQUIRES(s->lock)
+{
+	s->background_ms = 0;
+	s->again = true;
+}
+
+/* 1: wait on. turn: when the wait began. */
+static int look_at(struct streams *t, const struct digest *d, uint64_t turn, uint64_t *ret_bytes,
+		   struct err *err)
+{
+	int r = 0;
+	struct stream *s = find_ref(t, d);
 	if (!s)
 		return 0;
 	int state = atomic_load(&s->state);
-	*ret_bytes =
-	    state == STREAM_LIVE ? chunk_map_present(chunks_map(s->chunks)) * CHUNK_BYTES : 0;
+	*ret_bytes = bytes_here(s, state);
 	lock_take(&s->lock);
 	if (state < STREAM_DONE)
-		r = s->failure ? s->failure : 1;
+		r = s->failure && s->failure_turn >= turn ? s->failure : 1;
 	if (r < 0)
 		*err = s->failure_err;
+	else if (s->failure)
+		ask_anew(s);
 	/* Nobody waits for its turn any more. */
 	s->demand_ms = 0;
 	s->awaited_ms = clock_ms();
@@ -521,8 +568,9 @@ int streams_await(struct streams *t, const struct digest *d, struct call *call,
 	int64_t timeout_ms = call->deadline_ms - clock_ms();
 	if (!t)
 		return 0;
+	uint64_t turn = atomic_fetch_add(&t->turns, 1) + 1;
 	for (;;) {
-		int r = look_at(t, d, &bytes, &why);
+		int r = look_at(t, d, turn, &bytes, &why);
 		if (r < 0)
 			return err_set(err, r, "%s", why.text);
 		if (r == 0)

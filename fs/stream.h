@@ -83,9 +83,15 @@ NODISCARD int stream_read(struct stream *s, uint64_t off, size_t size, char **re
 			  struct want *want, uint64_t *ret_first);
 /* Who is parked on the want waits for the chunks from `first` on; he may be gone at once. */
 void stream_await(struct stream *s, const struct want *want, uint64_t first);
-/* Why every read of it is -EBADMSG. */
+/* Whether every read of it is -EBADMSG. Who has just counted an open of it asks: what was spoiled
+ * before that was counted does not know of it. */
+bool stream_is_spoiled(const struct stream *s);
+/* Why it is. */
 void stream_why_spoiled(struct stream *s, struct err *ret);
 
+/* Whether there is one of this digest that has not failed, is not spoiled, and waits for its digest
+ * still: how many bytes are here. */
+bool streams_find(struct streams *t, const struct digest *d, uint64_t *ret_here);
 /* Waits, within the call, while there is a stream of the digest whose partial another one wants.
  * *progress: its bytes. 0: there is none, or it is done. -errno: it does not get on. NULL is
  * fine. */

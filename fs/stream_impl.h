@@ -44,6 +44,13 @@ struct wanted {
 	TAILQ_ENTRY(wanted) link;
 };
 
+/* Who is asked, and what its object was called. */
+struct stream_place {
+	struct site *site;
+	char repo[REPOSITORY_MAX];
+	struct source_etag etag;
+};
+
 struct range {
 	struct stream *stream; /* a reference */
 	struct call call;
@@ -55,6 +62,7 @@ struct range {
 	bool whole;          /* the host sends all of it */
 	bool ahead;          /* nobody waited for it when it was made */
 	bool refused;        /* no thread takes the job */
+	uint64_t turn;       /* when it was made */
 	/* the job's own */
 	uint64_t pos; /* the next byte that arrives */
 	bool skip;    /* the chunk is not its own */
@@ -91,20 +99,23 @@ struct stream {
 	struct range_queue ranges;
 	unsigned n_ranges;
 	struct readahead readahead;
-	char from[REPOSITORY_MAX]; /* the repository that gives it */
-	struct source_etag etag;
-	int64_t demand_ms;     /* when a chunk was missed last */
-	int64_t background_ms; /* not before */
-	int64_t awaited_ms;    /* when somebody who wants the whole was there last */
-	unsigned failures;     /* in a row */
-	int failure;           /* the last one, or 0 */
+	struct stream_place from; /* who gives it */
+	int64_t demand_ms;        /* when a chunk was missed last */
+	int64_t background_ms;    /* not before */
+	int64_t awaited_ms;       /* when somebody who wants the whole was there last */
+	unsigned failures;        /* in a row */
+	int failure;              /* the last one, or 0 */
 	struct err failure_err;
-	struct call call; /* of its thread's own work; only it moves the deadline */
+	uint64_t failure_turn; /* of the try that failed */
+	bool again;            /* somebody wants another try to open the partial */
+	struct call call;      /* of its thread's own work; only it moves the deadline */
 };
 
 struct streams {
 	struct fs *fs;
 	atomic_int backgrounds;
+	/* How many have come to wait for a whole so far: a try is theirs that has begun since. */
+	_Atomic uint64_t turns;
 	struct pool *pool;
 	struct lock lock;
 	struct cond later; /* of streams_await, which looks again after a while */
@@ -125,8 +136,8 @@ void stream_tell_done(struct stream *s);
 /* Who waits for a missing chunk from first to end - 1 is told of this failure. */
 void stream_tell_failed(struct stream *s, uint64_t first, uint64_t end, int code,
 			const struct err *err);
-/* Remembers it, for `why` too. */
-void stream_note_failure(struct stream *s, int code, const struct err *err);
+/* Remembers it, for `why` too. turn: table->turns when the try began. */
+void stream_note_failure(struct stream *s, int code, const struct err *err, uint64_t turn);
 
 /* stream_range.c */
 /* Ranges for what is missing from first to last and claimed by nobody; false: no memory. */

@@ -31,52 +31,66 @@ static bool is_closing(struct stream *s)
 
 /* ---- the kernel's pages ---- */
 
+/* Open nodes in the order of their ids, some at a time: that takes no memory, so none is left
+ * out. */
+#define NODES_AT_ONCE 128
 struct open_nodes {
 	const struct digest *digest; /* NULL: any */
-	uint64_t *v;
-	size_t n, room;
+	uint64_t after;              /* those before are done */
+	size_t n;
+	uint64_t v[NODES_AT_ONCE];
 };
 
+/* Keeps the least ones. */
 static void note_node(void *ctx, const struct node *node, const struct node_open *open,
 		      const struct node_served *served)
 {
 	struct open_nodes *o = ctx;
 	(void)open;
-	if (!node || (o->digest && !digest_equal(&served->digest, o->digest)))
+	if (!node || node->id <= o->after ||
+	    (o->digest && !digest_equal(&served->digest, o->digest)))
 		return;
-	for (size_t i = 0; i < o->n; i++) {
-		if (o->v[i] == node->id)
-			return;
-	}
-	if (o->n == o->room) {
-		size_t room = 2 * o->room + 8;
-		uint64_t *v = reallocarray(o->v, room, sizeof(*v));
-		if (!v)
-			return;
-		o->v = v;
-		o->room = room;
-	}
-	o->v[o->n++] = node->id;
+	size_t i = o->n;
+	while (i > 0 && o->v[i - 1] >= node->id)
+		i--;
+	if (i == NODES_AT_ONCE || (i < o->n && o->v[i] == node->id))
+		return;
+	size_t behind = (o->n < NODES_AT_ONCE ? o->n : NODES_AT_ONCE - 1) - i;
+	memmove(&o->v[i + 1], &o->v[i], behind * sizeof(o->v[0]));
+	o->v[i] = node->id;
+	o->n += o->n < NODES_AT_ONCE;
 }
 
-static void drop_nodes(struct fs *fs, struct open_nodes *o)
+/* The next ones; false: there are none. */
+static bool next_nodes(struct fs *fs, node_open_fn note, struct open_nodes *o)
+{
+	o->after = o->n > 0 ? o->v[o->n - 1] : 0;
+	o->n = 0;
+	nodes_each_open(fs->nodes, note, o);
+	return o->n > 0;
+}
+
+static void drop_nodes(struct fs *fs, const struct open_nodes *o)
 {
 	int r = session_drop_pages(fs->session, o->v, o->n);
 	if (r && r != -ENOTCONN && r != -ENODEV)
 		log_warning("stream", "the kernel may keep pages that were not verified: %s",
 			    strerror(-r));
-	free(o->v);
 }
 
-/* Waits for READs that are under way. */
+/* Waits for READs that are under way. Who opens it meanwhile, and is not seen here, sees that it is
+ * spoiled (stream_is_spoiled). */
 static void drop_pages(struct stream *s, bool spoil)
 {
 	struct fs *fs = s->table->fs;
-	struct open_nodes o = {.digest = &s->digest};
-	nodes_each_open(fs->nodes, note_node, &o);
-	for (size_t i = 0; i < o.n && spoil; i++)
-		node_open_spoil(fs->nodes, o.v[i]);
-	drop_nodes(fs, &o);
+	struct open_nodes marks = {.digest = &s->digest}, drops = marks;
+	/* All of them before the first wait. */
+	while (spoil && next_nodes(fs, note_node, &marks)) {
+		for (size_t i = 0; i < marks.n; i++)
+			node_open_spoil(fs->nodes, marks.v[i]);
+	}
+	while (next_nodes(fs, note_node, &drops))
+		drop_nodes(fs, &drops);
 }
 
 /* What a process before us may have read before it was verified: what is in the cache now need not
@@ -93,8 +107,8 @@ void stream_drop_unsure(void *streams)
 {
 	struct fs *fs = ((struct streams *)streams)->fs;
 	struct open_nodes o = {.digest = NULL};
-	nodes_each_open(fs->nodes, note_unsure, &o);
-	drop_nodes(fs, &o);
+	while (next_nodes(fs, note_unsure, &o))
+		drop_nodes(fs, &o);
 }
 
 /* ---- the partial ---- */
@@ -139,17 +153,19 @@ static int open_partial(struct stream *s)
 	struct err err;
 	for (int tries = 0;;) {
 		err.text[0] = '\0';
+		uint64_t turn = atomic_load(&s->table->turns);
 		int r = open_once(s, &err);
 		if (r == 0 || is_closing(s))
 			return r;
 		if (r == -ENOENT && ++tries < STREAM_OPEN_TRIES)
 			continue; /* it was there, and was dropped */
 		tries = 0;
-		stream_note_failure(s, r, &err);
+		stream_note_failure(s, r, &err, turn);
 		stream_tell_failed(s, 0, s->count, r, &err);
 		lock_take(&s->lock);
-		while (!s->closing && TAILQ_EMPTY(&s->wanted))
+		while (!s->closing && !s->again && TAILQ_EMPTY(&s->wanted))
 			cond_wait(&s->cond, &s->lock);
+		s->again = false;
 		lock_drop(&s->lock);
 	}
 }
@@ -172,7 +188,7 @@ static void spoil(struct stream *s, const struct err *err)
 	(void)err_set(&s->spoiled, -EBADMSG, "%s: %s@%s: %s", source_title(s->site->source),
 		      s->repo, digest, err->text);
 	stream_distrust(s);
-	stream_note_failure(s, -EBADMSG, &s->spoiled);
+	stream_note_failure(s, -EBADMSG, &s->spoiled, atomic_load(&s->table->turns));
 	become(s, STREAM_SPOILED);
 	log_warning("stream",
 		    "%s; some of it was read before that was known (--verify=stream), and is "
@@ -196,7 +212,7 @@ static void decide(struct stream *s)
 		log_failure("stream", "keep", "a blob that was read as it arrived is not kept: %s",
 			    err.text);
 	s->blob = blob;
-	stream_note_failure(s, 0, NULL);
+	stream_note_failure(s, 0, NULL, 0);
 	become(s, STREAM_DONE);
 }
 

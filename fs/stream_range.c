@@ -68,6 +68,7 @@ static struct range *range_new(struct stream *s, uint64_t first, uint64_t end, b
 	r->first = r->at = first;
 	r->end = end;
 	r->ahead = ahead;
+	r->turn = atomic_load(&s->table->turns);
 	call_init(&r->call, clock_ms() + s->table->fs->o.timeout_ms);
 	TAILQ_INSERT_TAIL(&s->ranges, r, link);
 	s->n_ranges++;
@@ -249,65 +250,152 @@ static int range_write(void *ctx, const void *data, size_t len, struct err *err)
 	return 0;
 }
 
-static int fetch_from(struct range *r, const char *repo, struct source_etag *etag, struct err *err)
+static int fetch_from(struct range *r, struct stream_place *at, struct err *err)
 {
 	struct stream *s = r->stream;
+	struct source *source = at->site->source;
 	lock_take(&s->lock);
 	uint64_t first = r->first * CHUNK_BYTES, last = chunk_map_end(map_of(s), r->end - 1) - 1;
 	lock_drop(&s->lock);
-	struct source_part part = {.repo = repo,
+	struct source_part part = {.repo = at->repo,
 				   .digest = &s->digest,
 				   .size = s->size,
 				   .first = first,
 				   .last = last,
 				   .quick = last - first < SOURCE_QUICK_BYTES};
 	struct sink sink = {range_begin, range_write, r};
-	int rc = source_part(s->site->source, &part, &sink, &r->call, etag, err);
-	return rc && rc != -ECANCELED
-		   ? err_wrap(err, rc, "%s: %s", source_title(s->site->source), repo)
-		   : rc;
+	int rc = source_part(source, &part, &sink, &r->call, &at->etag, err);
+	return rc && rc != -ECANCELED ? err_wrap(err, rc, "%s: %s", source_title(source), at->repo)
+				      : rc;
 }
 
 /* If the repository does not give it, another that named it may. */
-static int fetch_elsewhere(struct range *r, char repo[REPOSITORY_MAX], struct source_etag *etag)
+static int fetch_elsewhere(struct range *r, struct stream_place *at)
 {
-	struct stream *s = r->stream;
 	struct names repos = {0};
-	int rc = catalog_namers(s->site->catalog, &s->digest, repo, NAMERS_MAX, &repos);
+	struct stream_place other = *at;
+	int rc =
+	    catalog_namers(at->site->catalog, &r->stream->digest, at->repo, NAMERS_MAX, &repos);
 	if (rc == 0)
 		rc = -ENOENT;
 	for (size_t i = 0; i < repos.n && (rc == -EACCES || rc == -ENOENT); i++) {
-		rc = fetch_from(r, repos.v[i], etag, NULL);
+		snprintf(other.repo, REPOSITORY_MAX, "%s", repos.v[i]);
+		rc = fetch_from(r, &other, NULL);
 		if (rc == 0 || r->enough)
-			snprintf(repo, REPOSITORY_MAX, "%s", repos.v[i]);
+			*at = other;
 	}
 	names_release(&repos);
 	return rc;
 }
 
+static int fetch_at(struct range *r, struct stream_place *at, struct err *err)
+{
+	char warning[SOURCE_WARNING_MAX];
+	int rc = fetch_from(r, at, err);
+	if ((rc == -EACCES || rc == -ENOENT) && (fetch_elsewhere(r, at) == 0 || r->enough))
+		rc = 0;
+	if (rc == -EBADMSG) /* perhaps for a size that somebody only said */
+		catalog_size_dispute(at->site->catalog, at->repo, &r->stream->digest);
+	while (source_warning(at->site->source, warning))
+		log_warning("registry", "%s", warning);
+	return r->enough ? 0 : rc;
+}
+
+/* Another registry that named it, of those that were not tried. */
+static bool next_place(const struct stream *s, uint64_t tried, struct stream_place *ret)
+{
+	struct site *site;
+	struct sites *sites = &s->table->fs->sites;
+	for (unsigned i = 0; (site = sites_at(sites, i)); i++) {
+		struct names repos = {0};
+		if (tried >> site->number & 1 || fetch_refused(site->fetcher, NULL) ||
+		    catalog_namers(site->catalog, &s->digest, "", 1, &repos))
+			continue;
+		bool good = repos.n > 0 && strlen(repos.v[0]) < REPOSITORY_MAX &&
+			    source_in_parts(site->source, repos.v[0]);
+		*ret = (struct stream_place){.site = site};
+		if (good)
+			snprintf(ret->repo, sizeof(ret->repo), "%s", repos.v[0]);
+		names_release(&repos);
+		if (good)
+			return true;
+	}
+	return false;
+}
+
+/* What is the registry's matter, and no fault of ours. */
+static bool is_theirs(int rc)
+{
+	return rc == -EHOSTUNREACH || rc == -ETIMEDOUT || rc == -EACCES || rc == -ENOENT ||
+	       rc == -EBUSY || rc == -EPROTO || rc == -EBADMSG;
+}
+
+/* What is missing of it is asked of another host, which may know ranges if the last one did not.
+ * False: nothing is. */
+static bool begin_again(struct range *r)
+{
+	struct stream *s = r->stream;
+	lock_take(&s->lock);
+	if (r->whole)
+		s->whole = r->whole = false;
+	if (s->whole_range == r)
+		s->whole_range = NULL;
+	uint64_t first = chunk_map_missing(map_of(s), r->first);
+	r->first = r->at = first < r->end ? first : r->end;
+	bool some = r->first < r->end;
+	lock_drop(&s->lock);
+	return some;
+}
+
+/* Whoever has it, one after the other. Who is silent has half of the time that is left, if there is
+ * another one. The error is the first one's. */
+static int fetch_anywhere(struct range *r, struct stream_place *at, struct err *err)
+{
+	struct stream *s = r->stream;
+	struct stream_place here = *at, next;
+	uint64_t tried = 0;
+	int first_rc = 0;
+	for (bool more = true;;) {
+		int64_t deadline_ms = r->call.deadline_ms, now_ms = clock_ms();
+		tried |= UINT64_C(1) << here.site->number;
+		more = next_place(s, tried, &next);
+		int64_t share_ms = now_ms + (deadline_ms - now_ms) / (more ? 2 : 1);
+		r->call.deadline_ms = share_ms;
+		struct err *why = first_rc ? NULL : err;
+		int rc = more ? fetch_refused(here.site->fetcher, why) : 0;
+		if (rc == 0)
+			rc = fetch_at(r, &here, why);
+		if (rc == 0)
+			*at = here;
+		else if (!first_rc) /* it may be another object by now */
+			at->etag = here.etag;
+		first_rc = first_rc ? first_rc : rc;
+		/* Who sent something was given time anew. */
+		bool moved = r->call.deadline_ms > share_ms;
+		r->call.deadline_ms = moved ? clock_ms() + s->table->fs->o.timeout_ms : deadline_ms;
+		if (rc == 0 || !more || !is_theirs(rc) || call_check(&r->call, NULL))
+			return rc == 0 || rc == -ECANCELED ? rc : first_rc;
+		if (!begin_again(r))
+			return 0;
+		here = next;
+	}
+}
+
 static int fetch(struct range *r, struct err *err)
 {
 	struct stream *s = r->stream;
-	struct source_etag etag;
-	char repo[REPOSITORY_MAX];
 	int rc = r->refused ? err_set(err, -EIO, "no thread for it") : call_check(&r->call, err);
 	lock_take(&s->lock);
 	bool none = r->first >= r->end;
-	etag = s->etag;
-	memcpy(repo, s->from, sizeof(repo));
+	struct stream_place at = s->from;
 	lock_drop(&s->lock);
 	if (rc || none)
 		return rc;
-	rc = fetch_from(r, repo, &etag, err);
-	if ((rc == -EACCES || rc == -ENOENT) && (fetch_elsewhere(r, repo, &etag) == 0 || r->enough))
-		rc = 0;
-	if (rc == -EBADMSG) /* perhaps for a size that somebody only said */
-		catalog_size_dispute(s->site->catalog, repo, &s->digest);
+	rc = fetch_anywhere(r, &at, err);
 	lock_take(&s->lock);
-	s->etag = etag;
-	memcpy(s->from, repo, sizeof(repo));
+	s->from = at;
 	lock_drop(&s->lock);
-	return r->enough ? 0 : rc;
+	return rc;
 }
 
 /* How long the background waits after so many failures in a row. */
@@ -341,9 +429,9 @@ static void finish(struct range *r, int rc, const struct err *err)
 	uint64_t first = r->first, end = r->end;
 	lock_drop(&s->lock);
 	if (failed)
-		stream_note_failure(s, rc, err);
+		stream_note_failure(s, rc, err, r->turn);
 	else if (rc == 0)
-		stream_note_failure(s, 0, NULL);
+		stream_note_failure(s, 0, NULL, 0);
 	if (failed)
 		stream_tell_failed(s, first, end, rc, err);
 	lock_take(&s->lock);
@@ -358,10 +446,7 @@ void range_run(void *arg)
 	struct range *r = arg;
 	struct stream *s = r->stream;
 	struct err err = {""};
-	char warning[SOURCE_WARNING_MAX];
 	int rc = fetch(r, &err);
-	while (source_warning(s->site->source, warning))
-		log_warning("registry", "%s", warning);
 	finish(r, rc, &err);
 	call_release(&r->call);
 	free(r);
