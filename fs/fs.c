@@ -133,7 +133,8 @@ static int open_session(struct fs *fs, const struct fs_connection *c, struct ses
 				    .ready = on_ready,
 				    .handover = fs->handover,
 				    .resend = c->served_before,
-				    .refuse_resent = c->refuse_resent};
+				    .refuse_resent = c->refuse_resent,
+				    .keeper = c->keeper};
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot start the FUSE session");
 	return session_new(&o, ret, err);

@@ -55,6 +55,7 @@ struct fs_connection {
 	uint32_t generation; /* how many processes have served the mount, this one included */
 	bool served_before;  /* this very connection */
 	bool refuse_resent;  /* what the process before did not answer is answered with EIO */
+	pid_t keeper;        /* 0: nobody serves after us */
 };
 /* -EPROTO: the tables are another version's. */
 NODISCARD int fs_connect(struct fs *fs, const struct fs_connection *c, struct err *err);

@@ -19,14 +19,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"
 #include "fs/fuse_uapi.h"
 #include "fs/log.h"
+#include "fs/page_drop.h"
 
 enum wake { WAKE_REQUEST, WAKE_STOP };
 
@@ -34,6 +35,7 @@ struct session {
 	struct fuse_session *fuse;
 	int fd; /* closed by libfuse, with fuse_session_destroy */
 	int stop_fd;
+	int worker_fd, keeper_fd; /* pidfds, or -1 */
 	atomic_bool stopping;
 	bool resend, refuse_resent;
 	void (*forget)(void *userdata, uint64_t ino, uint64_t count);
@@ -369,6 +371,8 @@ int session_new(const struct session_options *o, struct session **ret, struct er
 		return err_set(err, -ENOMEM, "no memory for the session");
 	lock_init(&s->mu);
 	s->fd = -1;
+	s->worker_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	s->keeper_fd = o->keeper > 0 ? (int)syscall(SYS_pidfd_open, o->keeper, 0) : -1;
 	s->forget = o->forget;
 	s->ready = o->ready;
 	s->userdata = o->userdata;
@@ -388,41 +392,15 @@ int session_new(const struct session_options *o, struct session **ret, struct er
 	return 0;
 }
 
-/* 0, or the errno of the last that failed. A node that the kernel does not know has no pages. */
-static int drop_pages(int fd, const uint64_t *inos, size_t n)
-{
-	struct {
-		struct fuse_out_header head;
-		struct fuse_notify_inval_inode_out out;
-	} m = {.head = {.len = sizeof(m), .error = FUSE_NOTIFY_INVAL_INODE}};
-	int r = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		m.out.ino = inos[i];
-		if (write(fd, &m, sizeof(m)) < 0 && errno != ENOENT)
-			r = errno;
-	}
-	return r;
-}
-
 int session_drop_pages(struct session *s, const uint64_t *inos, size_t n)
 {
-	int status = 0;
-	pid_t pid = n > 0 ? fork() : 0;
+	struct page_drop d = {.fuse_fd = s->fd,
+			      .worker_fd = s->worker_fd,
+			      .keeper_fd = s->keeper_fd,
+			      .inos = inos,
+			      .n = n};
 
-	if (n == 0)
-		return 0;
-	if (pid == 0) {
-		/* Locks of files are theirs who has them open, and it may outlive us. */
-		(void)close_range(3, (unsigned)s->fd - 1, 0);
-		(void)close_range((unsigned)s->fd + 1, ~0u, 0);
-		_exit(drop_pages(s->fd, inos, n));
-	}
-	if (pid < 0) /* no process to spare */
-		return -drop_pages(s->fd, inos, n);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+	return page_drop(&d);
 }
 
 void session_free(struct session *s)
@@ -431,8 +409,9 @@ void session_free(struct session *s)
 		return;
 	if (s->fuse)
 		fuse_session_destroy(s->fuse);
-	if (s->stop_fd >= 0)
-		close(s->stop_fd);
+	auto_close_(&s->worker_fd);
+	auto_close_(&s->keeper_fd);
+	auto_close_(&s->stop_fd);
 	lock_release(&s->mu);
 	free(s);
 }

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <fuse_lowlevel.h>
 
@@ -48,6 +49,7 @@ struct session_options {
 	struct handover *handover; /* borrowed; INIT is in it */
 	bool resend;               /* somebody has served this connection before */
 	bool refuse_resent; /* what is sent again is answered with EIO: it kills those who try */
+	pid_t keeper;       /* who has the next process serve when this one is gone; 0: nobody */
 };
 
 /* -EMFILE, -ENOMEM, … */
@@ -57,10 +59,9 @@ NODISCARD int session_run(struct session *s, struct err *err);
 /* From any thread, or a signal handler's companion: session_run returns soon. */
 void session_stop(struct session *s);
 void session_free(struct session *s); /* NULL is fine */
-/* Drops the kernel's pages of these files, and waits for their READs that are under way: never from
- * a thread that serves, nor by one whom they wait for. The kernel lets nobody who waits so be
- * killed: a child does it, or a worker that is killed would wait for the READs that the next one
- * answers, and the next one for its end. -errno: some may be there still. */
+/* Drops the kernel's pages of these files (fs/page_drop.h), and waits for their READs that are
+ * under way: never from a thread that serves, nor by one whom they wait for. -errno: some may be
+ * there still. */
 NODISCARD int session_drop_pages(struct session *s, const uint64_t *inos, size_t n);
 /* The kernel's number for the request that this thread is handling; 0: it handles none. */
 uint64_t session_unique(void);

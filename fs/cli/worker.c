@@ -163,6 +163,7 @@ static int await_task(struct serving *s, struct fs_connection *ret, struct err *
 	    .generation = s->task.number,
 	    .served_before = (s->task.flags & LINK_SERVED_BEFORE) != 0,
 	    .refuse_resent = (s->task.flags & LINK_REFUSE_RESENT) != 0,
+	    .keeper = s->task.pid,
 	};
 	return 0;
 }
