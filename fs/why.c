@@ -22,7 +22,7 @@
 	"file once, when it is made"
 #define NEVER_HINT                                                                                 \
 	"check the spelling, or see with ls what there is: a manifest never changes, so the name " \
-	"will not appear in it; another one, as of a tag that was moved, may have it"
+	"will not appear in it"
 #define DEPTH_MAX 256 /* components, those of links included */
 
 struct walk {
