@@ -64,9 +64,10 @@ struct range {
 	bool refused;        /* no thread takes the job */
 	uint64_t turn;       /* when it was made */
 	/* the job's own */
-	uint64_t pos; /* the next byte that arrives */
-	bool skip;    /* the chunk is not its own */
-	bool enough;  /* it ended where it was told to */
+	const struct stream_place *place; /* who is asked */
+	uint64_t pos;                     /* the next byte that arrives */
+	bool skip;                        /* the chunk is not its own */
+	bool enough;                      /* it ended where it was told to */
 };
 TAILQ_HEAD(range_queue, range);
 SLIST_HEAD(range_list, range); /* made, and not yet submitted */

@@ -201,6 +201,16 @@ static int begin_whole(struct range *r, struct err *err)
 	return mine ? 0 : err_set(err, -ECANCELED, "another transfer brings all of it");
 }
 
+/* Whoever asks for another part while this one comes asks for one of the same object. */
+static void note_object(struct range *r)
+{
+	struct stream_place *from = &r->stream->from;
+	lock_take(&r->stream->lock);
+	if (from->site == r->place->site && strcmp(from->repo, r->place->repo) == 0)
+		from->etag = r->place->etag;
+	lock_drop(&r->stream->lock);
+}
+
 static int range_begin(void *ctx, uint64_t offset, struct err *err)
 {
 	struct range *r = ctx;
@@ -209,6 +219,7 @@ static int range_begin(void *ctx, uint64_t offset, struct err *err)
 		return err_set(err, -EIO, "a transfer continues where nobody asked for it");
 	if (offset == 0 && r->first != 0)
 		rc = begin_whole(r, err);
+	note_object(r);
 	r->pos = offset;
 	return rc;
 }
@@ -264,6 +275,7 @@ static int fetch_from(struct range *r, struct stream_place *at, struct err *err)
 				   .last = last,
 				   .quick = last - first < SOURCE_QUICK_BYTES};
 	struct sink sink = {range_begin, range_write, r};
+	r->place = at;
 	int rc = source_part(source, &part, &sink, &r->call, &at->etag, err);
 	return rc && rc != -ECANCELED ? err_wrap(err, rc, "%s: %s", source_title(source), at->repo)
 				      : rc;
