@@ -84,6 +84,30 @@ static void test_threads(void **state)
 	assert_true(signals_thread_let_go(child));
 }
 
+static void test_those_who_are_gone(void **state)
+{
+	(void)state;
+	siginfo_t info;
+	assert_false(signals_thread_is_gone(0));
+	assert_false(signals_thread_is_gone(getpid()));
+	/* One that it interrupts is not gone for that. */
+	sigset_t usr1;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &usr1, NULL), 0);
+	assert_int_equal(raise(SIGUSR1), 0);
+	assert_false(signals_thread_is_gone(getpid()));
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	assert_true(child > 0);
+	/* Nobody has asked how it ended. */
+	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+	assert_true(signals_thread_is_gone(child));
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_true(signals_thread_is_gone(child));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +116,7 @@ int main(void)
 	    cmocka_unit_test(test_caught_blocked_ignored),
 	    cmocka_unit_test(test_not_a_status),
 	    cmocka_unit_test(test_threads),
+	    cmocka_unit_test(test_those_who_are_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
