@@ -87,7 +87,6 @@ struct op *op_new(fuse_req_t req, uint64_t ino, enum operation operation, op_han
 	op->waiter.deadline_ms = op->start_ms + op->fs->o.timeout_ms;
 	op->waiter.strict = op->fs->o.strict_timeout;
 	op->waiter.tid = fuse_req_ctx(req)->pid;
-	op->waiter.unheard = operation == OPERATION_READ;
 	return op;
 }
 

@@ -369,6 +369,8 @@ static void read_later(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	op->fi = *fi;
 	op->size = size;
 	op->offset = (uint64_t)off;
+	/* A thread may end that has asked for O_DIRECT, and another one wait for that. */
+	op->waiter.unheard = (fi->flags & O_DIRECT) == 0;
 	op_start(op);
 }
 
