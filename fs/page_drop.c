@@ -66,9 +66,11 @@ static bool outlived(const struct page_drop *d, int asker)
 			     {.fd = d->worker_fd, .events = POLLIN},
 			     {.fd = d->keeper_fd, .events = POLLIN}};
 	for (;;) {
-		if (p[1].fd < 0 && p[2].fd < 0)
+		bool alone = p[1].fd < 0 && p[2].fd < 0;
+		int n = poll(p, ARRAY_LEN(p), alone ? PAGE_DROP_GRACE_MS : -1);
+		if (n == 0)
 			return false;
-		if (poll(p, ARRAY_LEN(p), -1) < 0)
+		if (n < 0)
 			continue;
 		if (p[0].revents != 0)
 			return true;

@@ -119,7 +119,7 @@ def test_keeper_and_worker_die_while_pages_are_dropped(mount, registry):
         dropping = until(lambda: those_who_drop(m.worker()), what="its dropping pages")
         try:
             m.kill()
-            assert reader.ends(5)[0] == 1
+            assert reader.ends(20)[0] == 1
             until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in dropping), what="their end")
             with raises(ENOTCONN):
                 os.pread(file.fileno(), 10, 5 * MIB)
