@@ -74,7 +74,7 @@ def test_transfers_under_way(mount, registry, image):
     for reader in readers:
         assert reader.ends(20)[0] == 0
     until(lambda: transfers(m) == [], what="its end")
-    assert "TRANSFER" not in fits(on_terminal(m))
+    assert big.layer.hex[:12] not in fits(on_terminal(m)) and "TRANSFER" not in fits(on_terminal(m, m))
 
 
 def test_a_transfer_that_resumes_counts_what_is_here(mount, registry, image):
