@@ -3,22 +3,26 @@
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pty
 import resource
+import select
 import signal
 import socket
+import struct
 import subprocess
 
 import pytest
 
 import artifacts
 import samples
-from harness import NOBODY, SLOW, Child, Clock, Mount, identity, mountinfo, read, run
+from harness import MNT_DETACH, NOBODY, SLOW, Child, Clock, Mount, identity, mountinfo, read, run, umount2
 from registry import behaviours as b
 
 MS_BIND = 4096
+AUTOFS_IOC_READY, AUTOFS_IOC_CATATONIC = 0x9360, 0x9362
 
 
 @pytest.fixture
@@ -308,6 +312,51 @@ def test_a_bind_mount_of_it(mount, image, binary, work):
     assert read(target / "app:v1/main.wasm") == image.layer.data
     run([binary, "unmount", target], env=m.env).ok()
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
+@pytest.fixture
+def automount(work):
+    """(a mountpoint, how to say that it is mounted): as systemd has one, for who is in our process group. Who is not, and
+    goes there, waits until it is said, once something has arrived at the pipe."""
+    point = work / "mnt"
+    point.mkdir()
+    pipe, theirs = os.pipe()
+    options = f"fd={theirs},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct"
+    made = ctypes.CDLL(None, use_errno=True).mount(b"test", os.fsencode(point), b"autofs", 0, options.encode())
+    os.close(theirs)
+    if made:
+        pytest.skip(f"no autofs: {os.strerror(ctypes.get_errno())}")
+    root = os.open(point, os.O_RDONLY)
+
+    def ready():
+        _, _, token = struct.unpack("iiI", os.read(pipe, 4096)[:12])
+        fcntl.ioctl(root, AUTOFS_IOC_READY, token)
+
+    yield point, pipe, ready
+    fcntl.ioctl(root, AUTOFS_IOC_CATATONIC)  # whoever waits still is let go
+    os.close(root)
+    os.close(pipe)
+    while umount2(point, MNT_DETACH) == 0:
+        pass
+
+
+def test_what_an_automount_waits_for(binary, work, registry, image, automount):
+    """The one who goes there waits, and with it whoever else walks to it from outside that process group: a daemon has
+    left it."""
+    point, pipe, ready = automount
+    helper = work / "mount.wasmocifs"
+    helper.symlink_to(binary)
+    path = point / "demo/app:v1/main.wasm"
+    with subprocess.Popen(["cat", path], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as visitor:
+        try:
+            assert select.select([pipe], [], [], 20 * SLOW)[0]
+            run([helper, registry.address, point, "-o", f"cache={work}/cache"], timeout=20 * SLOW).ok()
+            ready()
+            assert visitor.communicate(timeout=20 * SLOW)[0] == image.layer.data
+        finally:
+            visitor.kill()
+    run([binary, "unmount", point]).ok()
+    assert mountinfo()[str(point)][1] == "autofs", "it was mounted on that, which stays"
 
 
 def test_exit_status_of_the_mount_helper(binary, work, registry, image):
