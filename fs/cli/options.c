@@ -89,7 +89,7 @@ static const struct option_spec table[] = {
     {"hosts-dir", 0, "DIR", REGISTRY,
      "mirrors and certificates of each registry, as hosts.toml in directories (default: "
      "/etc/containerd/certs.d)",
-     OPTION_DIRECTORY, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(hosts_dir), 0, NULL},
+     OPTION_TREE, CLI_MOUNT | CLI_SERVE | CLI_PULL, AT(hosts_dir), 0, NULL},
     {"all", 0, NULL, REGISTRY,
      "let every registry be entered by its name, as MOUNTPOINT/ghcr.io; SOURCEs may be left out",
      OPTION_FLAG, CLI_MOUNT | CLI_SERVE, AT(all), 0, NULL},
@@ -244,6 +244,9 @@ static int store(const struct option_spec *o, const char *written, const char *v
 		return value_path(written, value, to, err);
 	case OPTION_DIRECTORY:
 		return value_directory(written, value, to, err);
+	case OPTION_TREE:
+		return args->believed ? value_directory(written, value, to, err)
+				      : value_tree(written, value, to, err);
 	case OPTION_FILE:
 		return args->believed ? value_directory(written, value, to, err)
 				      : value_file(written, value, to, err);
@@ -396,8 +399,8 @@ int options_set(const char *key, const char *value, uint64_t *seen, struct cli_a
 		struct err *err)
 {
 	const struct option_spec *o = find_word(key);
-	bool is_path = o != NULL && (o->kind == OPTION_DIRECTORY || o->kind == OPTION_FILE ||
-				     o->kind == OPTION_CERTIFICATES);
+	bool is_path = o != NULL && (o->kind == OPTION_DIRECTORY || o->kind == OPTION_TREE ||
+				     o->kind == OPTION_FILE || o->kind == OPTION_CERTIFICATES);
 	if (o == NULL)
 		return unknown_line(key, err);
 	if (!options_in_file(o))

@@ -66,6 +66,7 @@ struct cli_args {
 enum option_kind {
 	OPTION_FLAG,         /* bool */
 	OPTION_DIRECTORY,    /* char *: absolute; need not exist */
+	OPTION_TREE,         /* char *: absolute; a directory that can be looked into */
 	OPTION_FILE,         /* char *: absolute; a readable regular file */
 	OPTION_CERTIFICATES, /* the same, with certificates in PEM */
 	OPTION_CONFIG,       /* char *: absolute; a file that fs/cli/config.h looks at */

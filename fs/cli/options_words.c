@@ -21,6 +21,7 @@ static int add_words(struct names *words, const struct option_spec *o, const voi
 			len = snprintf(word, sizeof(word), "--%s", o->name);
 		break;
 	case OPTION_DIRECTORY:
+	case OPTION_TREE:
 	case OPTION_FILE:
 	case OPTION_CERTIFICATES:
 	case OPTION_OUTPUT:

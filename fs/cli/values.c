@@ -47,6 +47,21 @@ int value_directory(const char *name, const char *value, char **to, struct err *
 	return set_path(name, value, "directory", to, err);
 }
 
+int value_tree(const char *name, const char *value, char **to, struct err *err)
+{
+	AUTO_FREE char *path = NULL;
+	int rc = absolute(name, value, "directory", &path, err);
+	if (rc < 0)
+		return rc;
+	AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, -EINVAL, "%s: cannot look into %s: %s; give a directory", name,
+			       value, strerror(errno));
+	free(*to);
+	*to = steal_ptr(&path);
+	return 0;
+}
+
 int value_path(const char *name, const char *value, char **to, struct err *err)
 {
 	return set_path(name, value, "file", to, err);

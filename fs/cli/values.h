@@ -13,8 +13,9 @@
 #include "base/names.h"
 
 /* *to is freed and replaced by the absolute path. A directory need not exist; a
- * file must be a regular one that can be read. */
+ * tree is one that can be looked into; a file must be a regular one that can be read. */
 NODISCARD int value_directory(const char *name, const char *value, char **to, struct err *err);
+NODISCARD int value_tree(const char *name, const char *value, char **to, struct err *err);
 NODISCARD int value_file(const char *name, const char *value, char **to, struct err *err);
 /* A file that holds a certificate in PEM, or looks like it. */
 NODISCARD int value_certificates(const char *name, const char *value, char **to, struct err *err);

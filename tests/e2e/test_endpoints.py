@@ -380,9 +380,16 @@ def test_the_first_of_several_client_certificates_is_shown(mount, registry, stri
     assert registry.count() == 0 and strict.count("GET", "/blobs/") == 1
 
 
-def test_a_hosts_dir_that_is_not_there(mount, registry, work):
-    with pytest.raises(Failed, match="--hosts-dir .*No such file"):
-        mount(None, "--hosts-dir", work / "nowhere", fails=True)
+@pytest.mark.parametrize("harm, said", [("nothing", "No such file or directory"), ("file", "Not a directory")])
+def test_a_hosts_dir_that_is_none(mount, binary, registry, work, harm, said):
+    path = work / "nowhere"
+    if harm == "file":
+        path.touch()
+    with pytest.raises(Failed, match=f"--hosts-dir: .*{said}; give a directory"):
+        mount(None, "--hosts-dir", path, fails=True)
+    result = run([binary, "pull", "--cache", work / "cache", "--hosts-dir", path, f"{registry.address}/demo/app:v1"])
+    assert result.code == 2 and result.err == \
+        f"wasmocifs: pull: --hosts-dir: cannot look into {path}: {said}; give a directory\n"
 
 
 def test_a_real_pull_through_cache(mount, docker_registry, work, hosts):

@@ -12,7 +12,7 @@ enum fill fill_of_option(const struct option_spec *o)
 		return FILL_CHOICE;
 	if (o->kind == OPTION_WORDS)
 		return FILL_WORDS;
-	if (o->kind == OPTION_DIRECTORY || strstr(arg, "DIR") != NULL)
+	if (o->kind == OPTION_DIRECTORY || o->kind == OPTION_TREE || strstr(arg, "DIR") != NULL)
 		return FILL_DIRECTORY;
 	if (o->kind == OPTION_FILE || o->kind == OPTION_CERTIFICATES || o->kind == OPTION_CONFIG ||
 	    strstr(arg, "FILE") != NULL)

@@ -42,6 +42,8 @@ static const char *good_value(const struct option_spec *o)
 	switch (o->kind) {
 	case OPTION_DIRECTORY:
 		return "/srv/cache";
+	case OPTION_TREE:
+		return "/proc/sys";
 	case OPTION_FILE:
 	case OPTION_CONFIG:
 		return "/proc/version";
@@ -84,6 +86,7 @@ static void assert_arrived(const struct option_spec *o)
 		assert_true(*(const bool *)at);
 		break;
 	case OPTION_DIRECTORY:
+	case OPTION_TREE:
 	case OPTION_FILE:
 	case OPTION_CERTIFICATES:
 	case OPTION_CONFIG:
