@@ -37,6 +37,11 @@ int on_mount(const char *command, const struct cli_args *args,
 
 static int no_answer(const struct mounts_entry *e, int rc, const struct err *err)
 {
+	/* Where its process is to be asked may be hidden from others. */
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(CLI_FAILED,
+				"the mount on %s belongs to user %u; only they and root can ask",
+				e->mountpoint, (unsigned)e->uid);
 	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
 		return complain(CLI_FAILED,
 				"the process that served the mount on %s has died, and another one "
@@ -47,10 +52,6 @@ static int no_answer(const struct mounts_entry *e, int rc, const struct err *err
 				"the process of the mount on %s has died: that is why; mount it "
 				"again, or clear it away: wasmocifs unmount %s",
 				e->mountpoint, e->mountpoint);
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(CLI_FAILED,
-				"the mount on %s belongs to user %u; only they and root can ask",
-				e->mountpoint, (unsigned)e->uid);
 	if (rc == -ETIMEDOUT)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s does not answer; ask again, and if "

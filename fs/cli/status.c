@@ -118,6 +118,11 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 	const char *state = json_string_value(json_object_get(mount, "state"));
 	if (state == NULL || strcmp(state, "serving") == 0)
 		return CLI_DONE;
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(CLI_FAILED,
+				"the mount on %s belongs to user %u; only they and root "
+				"can ask",
+				e->mountpoint, (unsigned)e->uid);
 	if (strcmp(state, "stale") == 0)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s has died; clear it away: "
@@ -128,11 +133,6 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 				"the process that served the mount on %s has died, and another one "
 				"is on its way; ask again",
 				e->mountpoint);
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(CLI_FAILED,
-				"the mount on %s belongs to user %u; only they and root "
-				"can ask",
-				e->mountpoint, (unsigned)e->uid);
 	return complain(CLI_FAILED,
 			"the process of the mount on %s does not answer; if that lasts, end it: "
 			"wasmocifs abort %s",

@@ -95,6 +95,11 @@ static int upgrade(const struct mounts_entry *e)
 	struct err err = {""};
 	char path[PATH_MAX];
 	json_int_t before = 0;
+	if (geteuid() != 0 && geteuid() != e->uid)
+		return complain(
+		    CLI_FAILED,
+		    "the mount on %s belongs to user %u; only they and root can upgrade it",
+		    e->mountpoint, (unsigned)e->uid);
 	int rc = own_path(path);
 	if (rc < 0)
 		return complain(CLI_FAILED, "this program cannot be found: %s", strerror(-rc));
