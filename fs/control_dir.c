@@ -32,17 +32,24 @@ static int place(uid_t uid, unsigned i, char ret[PATH_MAX])
 	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+static int not_ours(const char *path, uid_t uid, struct err *err)
+{
+	return err_set(err, -EACCES,
+		       "%s must be a directory of user %u that is open to nobody else: have what "
+		       "is there removed, or set XDG_RUNTIME_DIR to a directory of your own",
+		       path, (unsigned)uid);
+}
+
 static int open_place(const char *path, uid_t uid, struct err *err)
 {
 	AUTO_FD int fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_errno(err, -errno, "%s", path);
 	struct stat st;
-	if (fstat(fd, &st) < 0)
+	if (fd < 0 && errno == ENOTDIR)
+		return not_ours(path, uid, err);
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "%s", path);
 	if (st.st_uid != uid || (st.st_mode & 077) != 0)
-		return err_set(err, -EACCES, "%s must belong to user %u and be open to nobody else",
-			       path, (unsigned)uid);
+		return not_ours(path, uid, err);
 	return steal_fd(&fd);
 }
 

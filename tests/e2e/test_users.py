@@ -2,6 +2,7 @@
 """Who may see a mount: an ordinary user's through fusermount3, and everybody else outside."""
 
 import os
+import pathlib
 import stat
 from errno import EACCES
 
@@ -42,6 +43,32 @@ def test_nobody_else_sees_it(theirs, image, who):
     for command in (["ls", theirs], ["cat", theirs / "demo/app:v1/main.wasm"], ["stat", theirs / "demo"]):
         result = run(command, **who)
         assert result.code != 0 and "Permission denied" in result.err
+
+
+@pytest.mark.parametrize("plant", ["directory", "file", "symlink"])
+def test_a_place_for_sockets_that_somebody_took(binary, registry, work, plant):
+    """Another user was first at /tmp/wasmocifs-UID: what to do is said."""
+    uid = STRANGER + 77
+    home = work / "home"
+    home.mkdir()
+    (home / "mnt").mkdir()
+    for path in (home, home / "mnt"):
+        os.chown(path, uid, uid)
+    taken = pathlib.Path(f"/tmp/wasmocifs-{uid}")
+    if plant == "directory":
+        taken.mkdir(mode=0o777)
+    elif plant == "file":
+        taken.touch()
+    else:
+        taken.symlink_to(home)
+    try:
+        result = run([binary, "mount", registry.address, home / "mnt"], user=uid, group=uid, extra_groups=[],
+                     env={"PATH": os.environ["PATH"], "HOME": str(home)})
+    finally:
+        taken.rmdir() if plant == "directory" else taken.unlink()
+    assert result.code == 1 and result.err == \
+        f"wasmocifs: {taken} must be a directory of user {uid} that is open to nobody else: have what is there " \
+        "removed, or set XDG_RUNTIME_DIR to a directory of your own\n"
 
 
 def test_root_s_own_mount_is_closed_too(mount, image):
