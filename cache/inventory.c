@@ -140,8 +140,16 @@ uint64_t inventory_left(struct store *s, const struct digest *d, uint64_t size)
 	return (uint64_t)st.st_size < size ? (uint64_t)st.st_size : size;
 }
 
+/* Where it is -EIO, *cause says why. */
+static int not_removed(int code, int *cause)
+{
+	*cause = code;
+	return code == -ENOENT ? -ENOENT : -EIO;
+}
+
 /* Inside the gate. */
-static int remove_inside(struct store *s, const struct digest *d, bool pinned_too, uint64_t *freed)
+static int remove_inside(struct store *s, const struct digest *d, bool pinned_too, uint64_t *freed,
+			 int *cause)
 {
 	char path[BLOB_DIR_MAX], hex[DIGEST_HEX_MAX];
 	struct stat st;
@@ -150,15 +158,15 @@ static int remove_inside(struct store *s, const struct digest *d, bool pinned_to
 	AUTO_FD int dirfd = dirs_open(&s->dirs, path);
 	AUTO_FD int pins = pins_open(s, digest_alg_name(d));
 	if (dirfd < 0)
-		return says_no_file(dirfd) ? -ENOENT : -EIO;
+		return says_no_file(dirfd) ? -ENOENT : not_removed(dirfd, cause);
 	if (fstatat(dirfd, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? -ENOENT : -EIO;
+		return not_removed(-errno, cause);
 	if (!pinned_too && pins_name(pins, hex))
 		return -EPERM;
 	if (evict_is_held(dirfd, hex))
 		return -EBUSY;
 	if (unlinkat(dirfd, hex, 0) < 0)
-		return errno == ENOENT ? -ENOENT : -EIO;
+		return not_removed(-errno, cause);
 	*freed = disk_bytes(&st);
 	space_uncount(s, *freed, 1);
 	if (pins >= 0)
@@ -170,11 +178,11 @@ int inventory_remove(struct store *s, const struct digest *d, bool pinned_too, u
 		     struct err *err)
 {
 	char digest[DIGEST_STRING_MAX];
-	int rc = space_enter(s, NULL, err);
+	int cause = 0, rc = space_enter(s, NULL, err);
 	*ret_freed = 0;
 	if (rc < 0)
 		return rc;
-	rc = remove_inside(s, d, pinned_too, ret_freed);
+	rc = remove_inside(s, d, pinned_too, ret_freed, &cause);
 	space_leave(s);
 	digest_string(d, digest);
 	switch (rc) {
@@ -185,8 +193,10 @@ int inventory_remove(struct store *s, const struct digest *d, bool pinned_too, u
 	case -EBUSY:
 		return err_set(err, rc, "%s is in use", digest);
 	default:
-		return rc < 0 ? err_set(err, rc, "%s cannot be removed from the cache %s", digest,
-					s->dirs.path)
+		return rc < 0 ? err_set(err, rc,
+					"%s cannot be removed from the cache %s (%s): let uid %u "
+					"write there",
+					digest, s->dirs.path, strerror(-cause), (unsigned)geteuid())
 			      : 0;
 	}
 }

@@ -2,6 +2,7 @@
 /* The memory that stands in for a full disk. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/units.h"
@@ -46,6 +47,15 @@ void memory_return(struct store *s, uint64_t size)
 	lock_take(&s->lock);
 	ASSERT(s->memory_bytes >= size);
 	s->memory_bytes -= size;
+	lock_drop(&s->lock);
+}
+
+void memory_note(struct store *s, const struct err *why)
+{
+	if (why == NULL)
+		return;
+	lock_take(&s->lock);
+	memcpy(s->memory_cause, why->text, sizeof(s->memory_cause));
 	lock_drop(&s->lock);
 }
 

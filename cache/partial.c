@@ -66,6 +66,7 @@ int partial_to_memory(struct partial *p, struct err *err)
 		return err_errno(err, is_full(rc) || rc == -ENOMEM ? -ENOSPC : -EIO,
 				 "cannot move a blob to memory");
 	}
+	memory_note(p->store, err);
 	if (p->fd >= 0)
 		leave_disk(p);
 	p->fd = steal_fd(&fd);

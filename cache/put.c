@@ -66,7 +66,9 @@ static int put_on_disk(struct store *s, const struct digest *d, const void *data
 {
 	struct file_id id;
 	int fd = publish_bytes(s, d, data, len, &id, err);
-	return fd < 0 ? fd : blobs_add(s, d, fd, &id, BLOB_DISK, ret);
+	int rc = fd < 0 ? fd : blobs_add(s, d, fd, &id, BLOB_DISK, ret);
+	return fd >= 0 && rc < 0 ? err_errno(err, rc, "cannot keep what was put into the cache")
+				 : rc;
 }
 
 /* The one that nobody has had for longest: a reference. */
@@ -125,6 +127,8 @@ static int put_in_memory(struct store *s, const struct digest *d, const void *da
 		rc = memory_blob(s, d, steal_fd(&fd), len, ret);
 	else
 		memory_return(s, len);
+	if (rc == 0)
+		memory_note(s, err);
 	if (rc == -EMFILE || rc == -ENFILE)
 		return err_errno(err, -EIO, "no descriptor for a blob (%s)", strerrorname_np(-rc));
 	return rc < 0 ? err_errno(err, -ENOSPC, "no memory for a blob (%s)", strerrorname_np(-rc))

@@ -137,6 +137,7 @@ void store_usage(struct store *s, struct store_usage *ret)
 	ret->open_max = s->open_max;
 	ret->publish_failures = s->publish_failures;
 	memcpy(ret->last_failure, s->last_failure, sizeof(ret->last_failure));
+	memcpy(ret->memory_cause, s->memory_cause, sizeof(ret->memory_cause));
 	lock_drop(&s->lock);
 }
 

@@ -117,6 +117,8 @@ struct store_usage {
 	 * store was opened, and why the last one could not ("" if none). */
 	uint64_t publish_failures;
 	char last_failure[ERR_TEXT_MAX];
+	/* Why the disk did not take what went to memory last ("" if nothing did). */
+	char memory_cause[ERR_TEXT_MAX];
 };
 /* As of the last change that this process made or looked at: waits for nobody. */
 void store_usage(struct store *s, struct store_usage *ret);

@@ -108,7 +108,7 @@ struct store {
 	struct partial *partials;
 	struct verifying *verifying;
 	uint64_t publish_failures;
-	char last_failure[ERR_TEXT_MAX];
+	char last_failure[ERR_TEXT_MAX], memory_cause[ERR_TEXT_MAX];
 };
 
 /* store.c: hashes the whole file, by d's algorithm. -ENODATA: the disk does not give it. */
@@ -171,6 +171,8 @@ void blobs_release(struct store *s);
 /* memory.c: the budget */
 NODISCARD int memory_take(struct store *s, uint64_t size, struct err *err);
 void memory_return(struct store *s, uint64_t size);
+/* What the disk refused went there; `why` is what it said, NULL: nothing. */
+void memory_note(struct store *s, const struct err *why);
 /* New empty memfd. */
 NODISCARD int memory_file(void);
 /* Enters one that matched. Takes over fd, and `size` bytes of the budget,

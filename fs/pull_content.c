@@ -174,25 +174,35 @@ static void note(struct pull *p, struct pull_item *item, uint64_t size, uint64_t
 	lock_drop(&p->lock);
 }
 
+/* That nothing could go for it is known by the account; what else the disk had against it, by what
+ * it said. */
+static int not_kept(const struct pull *p, const struct store_usage *u, uint64_t size,
+		    struct err *err)
+{
+	bool filled = u->bytes >= u->limit || u->limit - u->bytes < size;
+	const char *why = u->publish_failures != p->publish_failures ? u->last_failure
+			  : filled                                   ? ""
+								     : u->memory_cause;
+	return err_set(err, -ENOSPC, "it cannot be put into the cache %s: %s", u->dir,
+		       why[0] != '\0' ? why : "what is pinned or in use there leaves no room");
+}
+
 /* A rename behind our back; or none, and then it is in memory for want of disk. What is gone
  * again is found out by the caller. */
 static int await_published(struct pull *p, const struct digest *d, struct err *err)
 {
 	int64_t begun = clock_ms(), patience = PUBLISH_MS;
 	struct store_usage u = {.bytes = 0};
+	uint64_t size = 0;
 	bool go = true;
-	while (!inventory_is_kept(p->store, d) && store_has(p->store, d, NULL)) {
+	while (!inventory_is_kept(p->store, d) && store_has(p->store, d, &size)) {
 		store_usage(p->store, &u);
 		if (u.memory_bytes > 0 || u.publish_failures != p->publish_failures)
 			patience = PUBLISH_DOUBT_MS;
 		if (!go)
 			return given_up(err);
 		if (clock_ms() - begun >= patience)
-			return err_set(err, -ENOSPC, "it cannot be put into the cache %s: %s",
-				       u.dir,
-				       u.last_failure[0] ? u.last_failure
-							 : "what is pinned or in use there "
-							   "leaves no room");
+			return not_kept(p, &u, size, err);
 		lock_take(&p->lock);
 		(void)cond_wait_until(&p->change, &p->lock, clock_ms() + PUBLISH_LOOK_MS);
 		go = !p->cancelled;

@@ -102,6 +102,8 @@ static const struct {
      "login, podman login): that counts at the next try, without a remount"},
     {0, "mount that registry by its own name",
      "its login is used below a mount of that registry only, not where another one sends us there"},
+    {ENOSPC, "Read-only file system",
+     "let the cache be written to (mount -o remount,rw), or choose another one with --cache"},
     {0, "leaves no room",
      "give the cache a larger --cache-size, or unpin what is not needed: wasmocifs cache ls"},
     {0, "limit of open files", "close files that are open in the mount; for good, raise the limit"},

@@ -90,6 +90,34 @@ def test_a_disk_that_is_read_only(mount, registry, small_disk):
     again.unmount()
 
 
+def make_read_only(directory):
+    run(["mount", "-o", "remount,ro", directory], check=True)
+
+
+@pytest.mark.parametrize("harm, why, hint", [
+    (fill, "No space left on device", "make room on the disk"),
+    (use_up_inodes, "No space left on device", "make room on the disk"),
+    (make_read_only, "Read-only file system", "remount,rw")], ids=["full", "without inodes", "read-only"])
+def test_a_pull_says_what_the_disk_has_against_it(binary, registry, small_disk, harm, why, hint):
+    samples.push_wasm(registry.store, "demo/app", "v1", size=20_000)
+    cache = small_disk / "cache"
+    cache.mkdir(mode=0o700)
+    harm(small_disk)
+    result = run([binary, "pull", "--cache", cache, f"{registry.address}/demo/app:v1"])
+    assert result.code == 1 and result.err.count("\n") == 1, result
+    assert why in result.err and hint in result.err and "pinned" not in result.err, result
+
+
+def test_what_cannot_be_removed(binary, registry, small_disk):
+    image = samples.push_wasm(registry.store, "demo/app", "v1", size=20_000)
+    cache = small_disk / "cache"
+    run([binary, "pull", "--cache", cache, f"{registry.address}/demo/app:v1"]).ok()
+    make_read_only(small_disk)
+    result = run([binary, "cache", "rm", "--cache", cache, image.layer.digest])
+    assert result.code == 1 and f"{image.layer.digest} cannot be removed" in result.err
+    assert "(Read-only file system): let uid 0 write there" in result.err, result
+
+
 @pytest.mark.parametrize("harm", ["directory", "fifo", "symlink"])
 def test_records_that_are_no_files(mount, registry, work, harm):
     images = push_some(registry, 2)
