@@ -382,7 +382,7 @@ static int open_store(struct cache_command *c)
 	struct stat st;
 	struct err err;
 	struct store_options o = {.dir = c->dir};
-	if (stat(c->dir, &st) < 0)
+	if (stat(c->dir, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return complain(CLI_FAILED,
 				"there is no cache %s (%s); name another with --cache DIR", c->dir,
 				strerror(errno));

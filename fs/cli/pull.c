@@ -42,7 +42,8 @@ static int add(struct names *to, const char *reference, size_t len, const char *
 	if (image_reference_parse(copy, &ref, &why) == 0)
 		return to->n <= PULL_REFERENCES_MAX
 			   ? 0
-			   : err_set(err, -EINVAL, "more than %u references at once",
+			   : err_set(err, -EINVAL,
+				     "more than %u references at once; pull them in parts",
 				     PULL_REFERENCES_MAX);
 	return where != NULL ? err_set(err, -EINVAL, "%s:%u: %s", where, line, why.text)
 			     : err_set(err, -EINVAL, "%s", why.text);

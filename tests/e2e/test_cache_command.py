@@ -84,6 +84,11 @@ def test_ls_and_du(mount, cache, registry, two):
 def test_an_empty_cache_and_none(cache, binary, work):
     result = cache("ls", code=1)
     assert f"there is no cache {cache.directory}" in result.err and not cache.directory.exists()
+    work.chmod(0o755)
+    private = work / "private"
+    private.mkdir(mode=0o700)
+    result = run([binary, "cache", "ls", "--cache", private / "cache"], **identity(NOBODY))
+    assert result.code == 1 and "cannot open the cache directory" in result.err and "there is no" not in result.err
     cache.directory.mkdir(mode=0o700)
     assert cache("ls").out == "" and cache.json("ls") == [] and cache.json("du")["bytes"] == 0
     assert cache("verify").out == "0 blobs, 0 B: all as they should be\n"
