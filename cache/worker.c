@@ -82,7 +82,8 @@ void worker_init(struct worker *w, int64_t tick_ms, worker_fn tick, worker_fn du
 
 static int start(struct worker *w) REQUIRES(w->lock)
 {
-	if (w->started)
+	/* Once it was stopped nobody would wait for its end. */
+	if (w->started || w->stop)
 		return 0;
 	/* Signals are for threads that know what to do with them. */
 	sigset_t all, old;

@@ -113,6 +113,21 @@ static void without_work_there_is_no_thread(void **state)
 	worker_release(&s->worker);
 }
 
+/* Where no thread was to be had, what was posted may ask for something at the very end. */
+static void none_starts_once_it_was_stopped(void **state)
+{
+	struct scene *s = *state;
+	assert_true(worker_stop(&s->worker, clock_ms()));
+	worker_wake_at(&s->worker, clock_ms());
+	lock_take(&s->worker.lock);
+	bool started = s->worker.started;
+	lock_drop(&s->worker.lock);
+	if (started)
+		pthread_join(s->worker.thread, NULL);
+	assert_false(started);
+	worker_release(&s->worker);
+}
+
 static void ticks_come_again_and_again(void **state)
 {
 	struct scene *s = *state;
@@ -171,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(jobs_run_in_order_and_to_the_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(without_work_there_is_no_thread, setup, teardown),
+	    cmocka_unit_test_setup_teardown(none_starts_once_it_was_stopped, setup, teardown),
 	    cmocka_unit_test_setup_teardown(ticks_come_again_and_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_due_runs_once_for_each_time_that_was_asked_for,
 					    setup, teardown),
