@@ -15,6 +15,7 @@
 #include "fs/cli/cache_dir.h"
 #include "fs/cli/cache_impl.h"
 #include "fs/cli/command.h"
+#include "fs/cli/path.h"
 #include "fs/reach.h"
 
 #define SHORT_HEX CACHE_PREFIX_MIN
@@ -290,8 +291,8 @@ static int du_json(struct cache_command *c, const struct totals *t)
 							     (json_int_t)sum.blobs));
 	}
 	return print_json(json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "directory", c->dir, "bytes",
-	    (json_int_t)t->all.bytes, "blobs", (json_int_t)t->all.blobs, "pinned_bytes",
+	    "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "directory", path_json(c->dir),
+	    "bytes", (json_int_t)t->all.bytes, "blobs", (json_int_t)t->all.blobs, "pinned_bytes",
 	    (json_int_t)t->pinned.bytes, "open_bytes", (json_int_t)t->open.bytes, "unnamed_bytes",
 	    (json_int_t)t->unnamed.bytes, "partials", (json_int_t)c->have.partials, "partial_bytes",
 	    (json_int_t)c->have.partial_bytes, "repositories", repos));

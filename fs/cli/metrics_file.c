@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "fs/cli/metrics_text.h"
+#include "fs/cli/path.h"
 #include "fs/log.h"
 
 struct metrics_file {
@@ -98,7 +99,10 @@ static int check_ours(int dir, const char *name, const char *path, const char *m
 	if (fd < 0 || !is_locked(fd))
 		return 0;
 	read_mountpoint(fd, other);
-	if (strcmp(other, mountpoint) == 0)
+	json_t *ours = path_json(mountpoint);
+	bool same = ours != NULL && strcmp(other, json_string_value(ours)) == 0;
+	json_decref(ours);
+	if (same)
 		return 0;
 	return err_set(err, -EBUSY,
 		       "--metrics-file %s: the mount on %s writes it; give each mount a file of "

@@ -115,3 +115,16 @@ bool path_is_within(const char *path, const char *top)
 	size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
 	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
+
+json_t *path_json(const char *path)
+{
+	json_t *ret = json_string(path);
+	AUTO_FREE char *copy = ret == NULL ? strdup(path) : NULL;
+	if (copy == NULL)
+		return ret;
+	for (char *p = copy; *p != '\0'; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	return json_string(copy);
+}

@@ -4,6 +4,7 @@
  * root would wait; so paths are walked up to a mount and no further. */
 #pragma once
 
+#include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 
@@ -22,3 +23,7 @@ NODISCARD int path_resolve(const char *path, const struct mounts *mounts, char r
 
 /* Whether a resolved path is `top`, itself resolved, or lies below it. */
 bool path_is_within(const char *path, const char *top);
+
+/* A path in JSON. Where it is no UTF-8, which JSON has to be, '?' stands for each byte beyond
+ * ASCII. NULL: no memory. */
+json_t *path_json(const char *path);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "fs/cli/link.h"
+#include "fs/cli/path.h"
 #include "fs/cli/report_counts.h"
 #include "fs/refresh.h"
 #include "fs/why.h"
@@ -107,14 +108,15 @@ static json_t *make_cache(const struct fs_status *s)
 {
 	const struct store_usage *u = &s->cache;
 	return json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-	    "directory", u->dir, "bytes", (json_int_t)u->bytes, "limit", (json_int_t)u->limit,
-	    "floor", (json_int_t)u->floor, "blobs", (json_int_t)u->blobs, "memory_bytes",
-	    (json_int_t)u->memory_bytes, "open_blobs", (json_int_t)u->open, "open_blobs_limit",
-	    (json_int_t)u->open_max, "hits", (json_int_t)s->hits, "misses", (json_int_t)s->misses,
-	    "evictions", (json_int_t)u->evictions, "evicted_bytes", (json_int_t)u->evicted_bytes,
-	    "verifications", (json_int_t)u->verifications, "mismatches", (json_int_t)u->mismatches,
-	    "publish_failures", (json_int_t)u->publish_failures);
+	    "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "directory", path_json(u->dir), "bytes", (json_int_t)u->bytes, "limit",
+	    (json_int_t)u->limit, "floor", (json_int_t)u->floor, "blobs", (json_int_t)u->blobs,
+	    "memory_bytes", (json_int_t)u->memory_bytes, "open_blobs", (json_int_t)u->open,
+	    "open_blobs_limit", (json_int_t)u->open_max, "hits", (json_int_t)s->hits, "misses",
+	    (json_int_t)s->misses, "evictions", (json_int_t)u->evictions, "evicted_bytes",
+	    (json_int_t)u->evicted_bytes, "verifications", (json_int_t)u->verifications,
+	    "mismatches", (json_int_t)u->mismatches, "publish_failures",
+	    (json_int_t)u->publish_failures);
 }
 
 /* The registry, then its mirrors in the order in which they are asked. */
@@ -137,7 +139,7 @@ static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)
 	struct fs_site_status s;
 	for (unsigned i = 0; fs_site_status(fs, i, &s); i++) {
 		if (s.given)
-			(void)json_array_append_new(sources, json_string(s.source));
+			(void)json_array_append_new(sources, path_json(s.source));
 		if (!s.local)
 			add_hosts(fs, i, hosts, &s);
 	}
@@ -172,19 +174,20 @@ json_t *report_measure(const struct report *r)
 	json_t *sources = json_array(), *hosts = json_array();
 	fs_status(r->fs, &s);
 	add_sites(r->fs, sources, hosts);
-	return json_pack("{s:s, s:o, s:b, s:s, s:s, s:I, s:s, s:i, s:i, s:o, s:o, s:b, s:b, s:I, "
+	return json_pack("{s:o, s:o, s:b, s:s, s:s, s:I, s:s, s:i, s:i, s:o, s:o, s:b, s:b, s:I, "
 			 "s:I, s:I, s:I, s:I,"
 			 " s:o, s:o, s:o, s:o}",
-			 "mountpoint", r->mountpoint, "sources", sources, "all", (int)s.all,
-			 "version", WASMOCIFS_VERSION, "started", r->started, "started_ms",
-			 (json_int_t)r->started_ms, "state", "serving", "worker_pid", (int)getpid(),
-			 "generation", (int)r->generation, "cache", make_cache(&s), "hosts", hosts,
-			 "passthrough", (int)s.passthrough, "offline", (int)s.offline, "parked",
-			 (json_int_t)s.parked, "parked_limit", (json_int_t)s.parked_max, "fetches",
-			 (json_int_t)s.fetches, "nodes", (json_int_t)s.nodes, "open_files",
-			 (json_int_t)s.open_files, "transfers", report_transfers(r->fs),
-			 "latency_bounds", report_latency_bounds(), "operations",
-			 report_operations(r->fs), "package_hosts", report_package_hosts(r->fs));
+			 "mountpoint", path_json(r->mountpoint), "sources", sources, "all",
+			 (int)s.all, "version", WASMOCIFS_VERSION, "started", r->started,
+			 "started_ms", (json_int_t)r->started_ms, "state", "serving", "worker_pid",
+			 (int)getpid(), "generation", (int)r->generation, "cache", make_cache(&s),
+			 "hosts", hosts, "passthrough", (int)s.passthrough, "offline",
+			 (int)s.offline, "parked", (json_int_t)s.parked, "parked_limit",
+			 (json_int_t)s.parked_max, "fetches", (json_int_t)s.fetches, "nodes",
+			 (json_int_t)s.nodes, "open_files", (json_int_t)s.open_files, "transfers",
+			 report_transfers(r->fs), "latency_bounds", report_latency_bounds(),
+			 "operations", report_operations(r->fs), "package_hosts",
+			 report_package_hosts(r->fs));
 }
 
 json_t *report_make(struct report *r)

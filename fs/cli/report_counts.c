@@ -2,6 +2,7 @@
 #include "fs/cli/report_counts.h"
 
 #include "base/clock.h"
+#include "fs/cli/path.h"
 
 /* A rate over less than this says nothing. */
 #define RATE_MS_MIN 200
@@ -78,7 +79,7 @@ static json_t *make_transfer(const struct fs_transfer *t)
 	json_t *rate = ms >= RATE_MS_MIN
 			   ? json_integer((json_int_t)(f->received * 1000 / (uint64_t)ms))
 			   : json_null();
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:i, s:b}", "source", t->source,
+	return json_pack("{s:o, s:s, s:s, s:I, s:I, s:o, s:i, s:b}", "source", path_json(t->source),
 			 "repository", f->repo, "digest", digest, "size", (json_int_t)f->size,
 			 "bytes", (json_int_t)have, "rate", rate, "waiting", (int)f->waiters,
 			 "queued", f->begun_ms == 0);

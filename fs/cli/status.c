@@ -21,9 +21,10 @@
 /* What can be said of a mount whose process does not: the same members. */
 static json_t *make_stub(const struct mounts_entry *e, const char *state)
 {
-	return json_pack("{s:s, s:[s], s:n, s:n, s:s, s:n, s:n, s:n, s:n, s:[]}", "mountpoint",
-			 e->mountpoint, "sources", e->source, "version", "started", "state", state,
-			 "pid", "worker_pid", "generation", "cache", "hosts");
+	return json_pack("{s:o, s:[o], s:n, s:n, s:s, s:n, s:n, s:n, s:n, s:[]}", "mountpoint",
+			 path_json(e->mountpoint), "sources", path_json(e->source), "version",
+			 "started", "state", state, "pid", "worker_pid", "generation", "cache",
+			 "hosts");
 }
 
 static json_t *ask(const struct mounts_entry *e)
@@ -36,7 +37,7 @@ static json_t *ask(const struct mounts_entry *e)
 		return make_stub(e, "silent");
 	/* It may have been moved since. */
 	if (e->whole)
-		(void)json_object_set_new(mount, "mountpoint", json_string(e->mountpoint));
+		(void)json_object_set_new(mount, "mountpoint", path_json(e->mountpoint));
 	return mount;
 }
 

@@ -117,9 +117,11 @@ static int upgrade(const struct mounts_entry *e)
 		return complain(CLI_FAILED, "the mount on %s cannot be upgraded: %s", e->mountpoint,
 				err.text);
 	int status = await(e, path, before);
-	if (status == CLI_DONE)
+	if (status == CLI_DONE) {
+		(void)err_set(&err, 0, "%s", e->mountpoint); /* one printable line */
 		printf("the mount on %s is served by version " WASMOCIFS_VERSION " now\n",
-		       e->mountpoint);
+		       err.text);
+	}
 	return status;
 }
 

@@ -2,6 +2,7 @@
 """status: what it shows fits 80 columns whatever there is to show, and is what happens."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -186,3 +187,27 @@ def test_a_process_that_does_not_answer(mount, registry, binary):
     for words in (["why", m / "demo"], ["refresh", m / "demo"]):
         result = run([binary, *words], **other)
         assert result.code == 1 and "only they and root can ask" in result.err, result
+
+
+def test_paths_that_are_no_utf_8(binary, registry, image, work):
+    """JSON and the text of Prometheus cannot have them as they are; the mount is shown all the same. In a mount
+    namespace of its own: others read /proc/self/mountinfo too."""
+    base = os.fsencode(work)
+    point, cache = os.fsdecode(base + b"/mnt\xff\xfe"), os.fsdecode(base + b"/cache\x80")
+    os.mkdir(point)
+    script = """binary=$1 point=$2 cache=$3 registry=$4 out=$5
+        trap '"$binary" unmount "$point"' EXIT
+        "$binary" mount --cache "$cache" --metrics-file "$out/file.prom" "$registry" "$point" || exit
+        sha256sum < "$point/demo/app:v1/main.wasm" > "$out/sum"
+        "$binary" status --json "$point" > "$out/status" && "$binary" status > "$out/table"
+        "$binary" cache du --json --cache "$cache" > "$out/du"
+        "$binary" upgrade "$point" > "$out/upgrade" """
+    run(["unshare", "--mount", "sh", "-c", script, "sh", binary, point, cache, registry.address, work],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(work)}).ok()
+    assert (work / "sum").read_text().startswith(image.layer.hex)
+    found, = json.loads((work / "status").read_text())
+    assert found["mountpoint"] == f"{work}/mnt??" and found["state"] == "serving"
+    assert found["cache"]["directory"] == f"{work}/cache?"
+    assert f"{work}/mnt??" in (work / "table").read_text()
+    assert json.loads((work / "du").read_text())["directory"] == f"{work}/cache?"
+    assert (work / "upgrade").read_text().startswith(f"the mount on {work}/mnt?? is served by")
