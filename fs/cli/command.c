@@ -96,10 +96,11 @@ static const struct command table[] = {
 		"What is there already, or shared by several, is not fetched again; what was\n"
 		"broken off is continued.\n"
 		"\n"
-		"Where one of your mounts serves that registry out of that cache, its process\n"
-		"does it, with the mount's own options; else, or with --auth-file, --ca-file,\n"
-		"--hosts-dir, --timeout or --cache-size, this one does. Exit 1 if one could not\n"
-		"be had, after all were tried.\n",
+		"Where one of your mounts serves that registry, its process does it, into its\n"
+		"cache and with the mount's own options: one with that cache, or with any where\n"
+		"--cache is not given. Else, or with --auth-file, --ca-file, --hosts-dir,\n"
+		"--timeout or --cache-size, this one does. Exit 1 if one could not be had, after\n"
+		"all were tried.\n",
 	.examples = "  wasmocifs pull ghcr.io/org/app:v1 docker.io/library/alpine:3\n"
 		    "  wasmocifs pull --pin --platform linux/arm64 ghcr.io/org/app:v1\n"
 		    "  wasmocifs pull --from images.txt\n",

@@ -53,10 +53,6 @@ static const struct option_spec table[] = {
     {"no-resend", 0, NULL, MOUNTING,
      "mount anew if the process that serves dies, as on kernels before Linux 6.9", OPTION_FLAG,
      CLI_MOUNT, AT(no_resend), 0, NULL},
-    {"config", 0, "FILE", MOUNTING,
-     "options of every mount; /dev/null: none (default: /etc/wasmocifs/wasmocifs.conf; a user's "
-     "own is ~/.config/wasmocifs/wasmocifs.conf)",
-     OPTION_CONFIG, CLI_MOUNT, AT(config), 0, NULL},
     {NULL, 'o', "KEY[=VALUE],…", MOUNTING,
      "the long options without their dashes, and the words of mount(8)", OPTION_WORDS,
      CLI_MOUNT | CLI_HELPER, 0, 0, NULL},
@@ -136,6 +132,10 @@ static const struct option_spec table[] = {
     {"lazy", 'l', NULL, GENERAL,
      "detach at once; programs that use the mount keep it until they are done", OPTION_FLAG,
      CLI_UNMOUNT, AT(lazy), 0, NULL},
+    {"config", 0, "FILE", GENERAL,
+     "options for all mounts, pulls and caches; /dev/null: none (default: "
+     "/etc/wasmocifs/wasmocifs.conf; a user's own is ~/.config/wasmocifs/wasmocifs.conf)",
+     OPTION_CONFIG, CLI_MOUNT | CLI_PULL | CLI_CACHE, AT(config), 0, NULL},
     {"json", 0, NULL, GENERAL, "say it as JSON, for programs", OPTION_FLAG,
      CLI_STATUS | CLI_WHY | CLI_CACHE, AT(json), 0, NULL},
     {"metrics", 0, NULL, GENERAL, "counters and latencies in the text format of Prometheus",

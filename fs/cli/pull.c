@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `wasmocifs pull`: by the mounts that serve it out of the same cache, and what they do not, here.
- */
+/* `wasmocifs pull`: by the mounts that serve it, and what they do not, here. */
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/macros.h"
 #include "fs/cli/cache_dir.h"
 #include "fs/cli/command.h"
 #include "fs/cli/process.h"
@@ -257,8 +258,24 @@ static int pull_here(struct job *j, struct err *err)
 /* A mount has its own, and does as these say only by chance. */
 static bool has_options_of_its_own(const struct cli_args *a)
 {
-	return a->auth_file != NULL || a->ca_file != NULL || a->hosts_dir != NULL ||
-	       a->timeout_ms != 0 || a->cache_size != 0;
+	static const size_t own[] = {
+	    offsetof(struct cli_args, auth_file), offsetof(struct cli_args, ca_file),
+	    offsetof(struct cli_args, hosts_dir), offsetof(struct cli_args, timeout_ms),
+	    offsetof(struct cli_args, cache_size)};
+	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+		if (options_given(a, own[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Those that have this cache come first; where it was not asked for by name, what another mount
+ * serves is for that one's readers. */
+static void pull_elsewhere(struct job *j)
+{
+	pull_by_mounts(j->args, j->cache, &j->references, is_over, j, &j->show);
+	if (!options_given(j->args, offsetof(struct cli_args, cache)))
+		pull_by_mounts(j->args, NULL, &j->references, is_over, j, &j->show);
 }
 
 static int run(struct job *j)
@@ -267,7 +284,7 @@ static int run(struct job *j)
 	int rc = 0;
 	size_t left = 0;
 	if (!has_options_of_its_own(j->args))
-		pull_by_mounts(j->args, j->cache, &j->references, is_over, j, &j->show);
+		pull_elsewhere(j);
 	for (size_t i = 0; i < j->references.n; i++)
 		left += !j->over[i];
 	if (left > 0)

@@ -26,21 +26,27 @@ struct asking {
 	size_t taken;  /* references that this mount does */
 };
 
-/* The same directory, whatever it is called; and it may ask. */
-static bool may_do_it(const struct mounts_entry *e, const char *cache)
+/* The same directory, whatever it is called, or NULL: any. */
+static bool is_cache(const char *dir, const char *cache)
 {
 	struct stat ours, theirs;
+	return cache == NULL ||
+	       (dir != NULL && stat(cache, &ours) == 0 && stat(dir, &theirs) == 0 &&
+		ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino);
+}
+
+/* It has that cache, and may ask. */
+static bool may_do_it(const struct mounts_entry *e, const char *cache)
+{
 	struct err ignored;
 	json_t *reply = NULL;
 	if (control_ask(e->uid, e->minor, "status", &reply, NULL, &ignored) < 0)
 		return false;
 	const char *dir =
 	    json_string_value(json_object_get(json_object_get(reply, "cache"), "directory"));
-	bool same = !json_is_true(json_object_get(reply, "offline")) && dir != NULL &&
-		    stat(cache, &ours) == 0 && stat(dir, &theirs) == 0 &&
-		    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+	bool may = !json_is_true(json_object_get(reply, "offline")) && is_cache(dir, cache);
 	json_decref(reply);
-	return same;
+	return may;
 }
 
 /* A batch; takes over `references`. */
@@ -115,6 +121,15 @@ static void follow(struct asking *a)
 	}
 }
 
+static bool some_left(const struct asking *a)
+{
+	for (size_t i = 0; i < a->references->n; i++) {
+		if (!a->is_over(a->ctx, a->references->v[i]))
+			return true;
+	}
+	return false;
+}
+
 void pull_by_mounts(const struct cli_args *args, const char *cache, const struct names *references,
 		    bool (*is_over)(void *ctx, const char *reference), void *ctx,
 		    struct pull_show *show)
@@ -131,6 +146,8 @@ void pull_by_mounts(const struct cli_args *args, const char *cache, const struct
 				   .is_over = is_over,
 				   .ctx = ctx,
 				   .show = show};
+		if (!some_left(&a))
+			break;
 		if (e->uid != geteuid() || !e->whole || !may_do_it(e, cache) || send_all(&a) < 0)
 			continue;
 		/* Also where it does none: it is told of that so. */

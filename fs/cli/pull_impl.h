@@ -43,8 +43,8 @@ void pull_show_failure(struct pull_show *s, const char *reference, const char *t
 		       const char *hint);
 void pull_show_summary(struct pull_show *s, uint64_t references);
 
-/* By the mounts of this user that have this cache: what they serve of `references` and have settled
- * was told to `show`. */
+/* By the mounts of this user that have this cache, or any (NULL): what they serve of `references`
+ * and have settled was told to `show`. Those that are over are passed over. */
 void pull_by_mounts(const struct cli_args *args, const char *cache, const struct names *references,
 		    bool (*is_over)(void *ctx, const char *reference), void *ctx,
 		    struct pull_show *show);

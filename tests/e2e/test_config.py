@@ -2,6 +2,7 @@
 """The configuration file: whose is read, what it may say, and that the command line wins. That of the system is read in
 test_package.py, on a system made for it."""
 
+import json
 import os
 
 import pytest
@@ -46,6 +47,28 @@ def test_it_counts_and_the_command_line_wins(mount, registry, conf, work):
     m = mount(registry.address, "--config", file, "--all=false", "-o", "log_format=text")
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
     assert not m.log.find(r'^\{"')
+
+
+def test_pull_and_cache_go_by_it(binary, mount, registry, conf, work):
+    image = samples.push_wasm(registry.store, "demo/app")
+    reference = f"{registry.address}/demo/app:v1"
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(work / "m0/run")}
+    file = conf(f"cache = {work}/there\ntimeout = 20s\nallow-other\n")
+    run([binary, "pull", "--config", file, reference], env=env).ok()
+    rows = json.loads(run([binary, "cache", "ls", "--json", "--config", file], env=env).ok().out)
+    assert image.layer.digest in {row["digest"] for row in rows}
+    result = run([binary, "cache", "du", "--config", file, "--cache", work / "none"], env=env)
+    assert result.code == 1 and f"there is no cache {work}/none" in result.err
+    # What it says is no reason to do without a mount, which went by it too.
+    another = samples.push_wasm(registry.store, "demo/app", "v2", seed=2)
+    m = mount(registry.address, "--config", file, cache=work / "there")
+    run([binary, "pull", "--config", file, f"{registry.address}/demo/app:v2"], env=env).ok()
+    assert m.status()["hosts"][0]["bytes"] >= len(another.layer.data)
+    file = conf("frob = 1\n")
+    for words in (["cache", "du"], ["pull", reference]):
+        result = run([binary, *words, "--config", file], env=env)
+        assert result.code == 2 and result.err.startswith(f"wasmocifs: {words[0]}: {file}:1: unknown option 'frob'")
+        assert result.err.count("\n") == 1 and result.out == ""
 
 
 def test_none(mount, registry):

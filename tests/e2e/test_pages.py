@@ -224,7 +224,7 @@ def test_every_option_is_completed(complete, helps):
 def test_options_that_go_with_some_words_only(complete, helps, binary):
     """As `--unpin` of `cache rm`: wherever the first operand stands, those that the program refuses there are not offered."""
     options = {name: value for name, value in options_of(helps["cache"]).items() if name.startswith("--")}
-    values = {"DIR": "/nowhere", "SIZE": "1G", "TIME": "1h", "": None}
+    values = {"DIR": "/nowhere", "SIZE": "1G", "TIME": "1h", "FILE": "/dev/null", "": None}
     for word in ("ls", "du", "verify", "prune", "rm"):
         taken = set()
         for name, value in options.items():

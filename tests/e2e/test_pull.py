@@ -496,6 +496,24 @@ def test_an_ordinary_user_and_the_default_directory(binary, mount, registry, ima
     assert status["hosts"][0]["bytes"] >= len(another.layer.data), "by the mount of that user"
 
 
+def test_any_mount_that_serves_it_does_it(binary, mount, registry, image, work):
+    """Where no cache is asked for by name: what a mount serves is for its readers."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(work), "XDG_RUNTIME_DIR": str(work / "m0/run"),
+           "XDG_CACHE_HOME": str(work / "home/usual")}
+    reference = f"{registry.address}/demo/app:v1"
+    home = work / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, NOBODY, NOBODY)
+    m = mount(cache=home / "other", user=NOBODY)
+    assert "pulled 1 of 1" in run([binary, "pull", reference], env=env, **identity(NOBODY)).ok().out
+    assert m.status()["hosts"][0]["bytes"] >= len(image.layer.data) and not (home / "usual").exists()
+    asked = len(registry.requests())
+    by_name = ["--cache", home / "usual/wasmocifs"]
+    run([binary, "pull", *by_name, reference], env=env, **identity(NOBODY)).ok()
+    rows = json.loads(run([binary, "cache", "ls", "--json", *by_name], env=env, **identity(NOBODY)).ok().out)
+    assert {row["digest"] for row in rows} == set(contents(image)) and len(registry.requests()) > asked
+
+
 def test_credentials_and_a_private_registry(pull, registry, image, auth_file, work):
     from registry.auth import Basic
     registry.auth = Basic("me", "secret")
