@@ -18,6 +18,7 @@ struct transfer {
 	struct question q;
 	uint64_t size;
 	uint64_t end;                   /* where it is to end: size, but of a part */
+	uint64_t answer_end;            /* and this answer, by what it says itself */
 	const struct source_part *part; /* NULL: the whole is fetched */
 	struct source_etag *etag;       /* of a part */
 	const struct sink *sink;
@@ -142,6 +143,7 @@ static int accept_part(struct transfer *t, const struct answer *a, struct err *e
 		return another_part(t, a, err);
 	if (a->content_length >= 0 && (uint64_t)a->content_length != range.last - range.first + 1)
 		return another_part(t, a, err);
+	t->answer_end = range.last + 1;
 	return begin(t, range.first, err);
 }
 
@@ -152,10 +154,13 @@ static int accept_whole(struct transfer *t, const struct answer *a, struct err *
 			       "%s: GET %s: the origin has %lld bytes, %llu were declared",
 			       t->from->title, t->q.target, (long long)a->content_length,
 			       (unsigned long long)t->size);
+	if (t->part && a->encoded) /* of a whole the digest would tell */
+		return another_part(t, a, err);
 	if (t->part) {
 		t->whole = true;
 		t->end = t->size;
 	}
+	t->answer_end = t->end;
 	return begin(t, 0, err);
 }
 
@@ -199,7 +204,7 @@ static int deliver(struct transfer *t, const void *data, size_t len, struct err 
 {
 	int r;
 
-	if (len > t->end - t->have)
+	if (len > t->answer_end - t->have)
 		return bad(t, err, -EBADMSG, "more bytes than were declared");
 	renew_deadline(t, len);
 	r = t->sink->write(t->sink->ctx, data, len, err);

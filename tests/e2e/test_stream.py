@@ -2,6 +2,7 @@
 """--verify=stream: large blobs are read as they arrive, and their digest decides at the end."""
 
 import contextlib
+import gzip
 import hashlib
 import mmap
 import os
@@ -281,9 +282,18 @@ def test_a_registry_without_ranges(mount, registry):
     assert registry.count("GET", blob_of(data)) <= 3
 
 
+def encoded(request, proceed):
+    """All of it, as something else that does not say its length."""
+    request.headers.drop("range")
+    response = b.set_header("Content-Encoding", "gzip")(request, proceed)
+    response.body = gzip.compress(bytes(response.body), compresslevel=0)
+    response.length = None
+    return b.chunked()(request, lambda: response)
+
+
 @pytest.mark.parametrize("behaviour", [b.part(end=10), b.part(start=1), b.part(content_range=False),
-                                       b.part(content_range="bytes 0-1/nonsense")],
-                         ids=["over-long", "elsewhere", "no Content-Range", "nonsense"])
+                                       b.part(content_range="bytes 0-1/nonsense"), encoded],
+                         ids=["over-long", "elsewhere", "no Content-Range", "nonsense", "encoded"])
 def test_another_part_than_was_asked_for(mount, registry, behaviour):
     data = push(registry)
     rule = registry.on("GET", blob_of(data), behaviour)
@@ -296,6 +306,22 @@ def test_another_part_than_was_asked_for(mount, registry, behaviour):
         # One that waits for what was asked for before fails with it; a later one tries again.
         until(lambda: not refused(file.fileno(), 2 * MIB), what="a later read")
         assert os.pread(file.fileno(), 4096, 2 * MIB) == data[2 * MIB:2 * MIB + 4096]
+
+
+def test_more_than_a_part_says_that_it_is(mount, registry):
+    """Content-Range names less than was asked for, and what comes behind that is of nowhere."""
+    def says_less(request, proceed):
+        data = b._bytes(proceed())
+        response = b.part(end=CHUNK - len(data))(request, proceed)
+        response.body, response.length = iter([bytes(response.body) + b"?" * (len(data) - CHUNK)]), None
+        return response
+    data = push(registry)
+    registry.on("GET", blob_of(data), says_less, where=lambda r: span(r) > CHUNK)
+    m = mount(registry, STREAM)
+    with opened(m / PATH) as file:
+        for at in range(0, BIG, MIB):
+            with contextlib.suppress(OSError):
+                assert data.startswith(os.pread(file.fileno(), MIB, at), at)
 
 
 def test_a_part_of_another_object(mount, registry):
