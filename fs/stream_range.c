@@ -292,6 +292,7 @@ static int fetch_elsewhere(struct range *r, struct stream_place *at)
 		rc = -ENOENT;
 	for (size_t i = 0; i < repos.n && (rc == -EACCES || rc == -ENOENT); i++) {
 		snprintf(other.repo, REPOSITORY_MAX, "%s", repos.v[i]);
+		other.etag.text[0] = '\0'; /* each calls its object as it likes */
 		rc = fetch_from(r, &other, NULL);
 		if (rc == 0 || r->enough)
 			*at = other;

@@ -401,6 +401,19 @@ def test_a_refusal_on_the_way(mount, registry):
         until(lambda: again() == data[9 * MIB:9 * MIB + 4096], what="its being read once it is allowed")
 
 
+def test_another_repository_calls_the_same_object_otherwise(mount, registry):
+    data = push(registry)
+    samples.push_files(registry.store, "demo/other", files={"data.bin": data})
+    for name in ("data", "other"):
+        registry.on("GET", f"/demo/{name}{blob_of(data)}", b.set_header("ETag", f'"{name}"'))
+    m = mount(registry, STREAM)
+    os.stat(m / "demo/other:v1/files/data.bin")
+    with opened(m / PATH) as file:
+        assert file.read(4096) == data[:4096]
+        registry.on("GET", f"/demo/data{blob_of(data)}", b.error(403, "DENIED", "no more"))
+        assert os.pread(file.fileno(), 4096, 9 * MIB) == data[9 * MIB:9 * MIB + 4096]
+
+
 def test_a_registry_that_falls_silent(mount, registry):
     data = push(registry)
     m = mount(registry, STREAM, "--timeout", "1s")
