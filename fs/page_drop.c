@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "fs/fuse_uapi.h"
 #include "fs/handover.h"
@@ -91,7 +92,8 @@ static void refuse(int fd, const struct fuse_in_header *head)
 		(void)!write(fd, &reply, sizeof(reply));
 }
 
-static void refuse_all(int fd, int asker)
+/* asker: a pidfd; -1: there is nobody to look for. */
+static void refuse_all(int fd, int asker, int64_t until_ms)
 {
 	union {
 		struct fuse_in_header head;
@@ -101,7 +103,10 @@ static void refuse_all(int fd, int asker)
 	struct pollfd p[] = {{.fd = asker, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	(void)!write(fd, &resend, sizeof(resend));
 	for (;;) {
-		if (poll(p, ARRAY_LEN(p), -1) < 0)
+		int64_t left = until_ms == INT64_MAX ? -1 : until_ms - clock_ms();
+		if (until_ms != INT64_MAX && left <= 0)
+			return;
+		if (poll(p, ARRAY_LEN(p), (int)left) <= 0)
 			continue;
 		if (p[0].revents != 0 || (p[1].revents & POLLERR) != 0)
 			return;
@@ -124,7 +129,7 @@ static int watch_over(const struct page_drop *d)
 		return ask_kernel(d);
 	int asker = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (asker >= 0 && !outlived(d, asker))
-		refuse_all(d->fuse_fd, asker);
+		refuse_all(d->fuse_fd, asker, INT64_MAX);
 	return wait_for(pid);
 }
 
@@ -139,4 +144,9 @@ int page_drop(const struct page_drop *d)
 		_exit(watch_over(d));
 	}
 	return -(pid < 0 ? ask_kernel(d) : wait_for(pid));
+}
+
+void page_drop_refuse(int fuse_fd, int ms)
+{
+	refuse_all(fuse_fd, -1, clock_ms() + ms);
 }

@@ -37,3 +37,8 @@ struct page_drop {
 /* Waits for all of that: from no thread that serves. Not after seccomp has refused fork or
  * pidfd_open. -errno: some pages may be there still. */
 int page_drop(const struct page_drop *d);
+
+/* For whoever ends a connection that he cannot abort, though one that asks may be left in it,
+ * without its watcher: for so long all that waits there is answered with ENOTCONN, so that it ends.
+ */
+void page_drop_refuse(int fuse_fd, int ms);

@@ -13,6 +13,7 @@
 #include "fs/log.h"
 #include "fs/mount.h"
 #include "fs/nodes.h"
+#include "fs/page_drop.h"
 
 void held_release(struct held *h)
 {
@@ -80,8 +81,11 @@ bool held_unmount(const struct held *h, const char *mountpoint)
 void held_abort(const struct held *h, const char *mountpoint)
 {
 	unsigned there;
-	if (h->fuse_fd < 0 || mount_abort(h->minor) == 0)
+	if (h->fuse_fd < 0 || held_is_gone(h) || mount_abort(h->minor) == 0)
 		return;
-	if (mount_state(mountpoint, &there) == MOUNT_OURS && there == h->minor)
-		(void)umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW);
+	/* It aborts where it is busy, too. */
+	if (mount_state(mountpoint, &there) == MOUNT_OURS && there == h->minor &&
+	    (umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW) == 0 || errno == EBUSY))
+		return;
+	page_drop_refuse(h->fuse_fd, HELD_REFUSE_MS);
 }

@@ -42,6 +42,8 @@ bool held_is_gone(const struct held *h);
 /* Unmounts, at once if nothing is in the way, else lazily; only what is ours. True: nothing of it
  * is left on the path. */
 bool held_unmount(const struct held *h, const char *mountpoint);
-/* Ends the connection whoever holds it, so that nobody waits in it. */
+/* Ends the connection whoever holds it, so that nobody waits in it; where that is not allowed,
+ * those who wait are answered for HELD_REFUSE_MS. */
+#define HELD_REFUSE_MS 1000
 void held_abort(const struct held *h, const char *mountpoint);
 void held_release(struct held *h); /* keeps the title; again is fine */

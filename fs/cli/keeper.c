@@ -546,8 +546,10 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 	dead = spawn_kill(&k.current) && dead;
 	k.orphans = true;
 	take_orphans(&k);
-	/* One that waits for a disk holds the connection, and would keep it open. */
-	if (!dead && !k.leaving)
+	spawn_note_children(&k.known, NULL, 0);
+	/* One that waits for a disk, or for pages (fs/page_drop.h), holds the connection, and would
+	 * keep it open. */
+	if ((!dead || k.known.n > 0) && !k.leaving)
 		held_abort(&k.held, o->mount.mountpoint);
 	keeper_file_remove(k.held.minor, steal_fd(&k.file));
 	bool gone = !k.leaving && held_unmount(&k.held, o->mount.mountpoint);

@@ -9,8 +9,10 @@ import pathlib
 import signal
 from errno import EACCES, EHOSTUNREACH, ENOTCONN, EPROTO
 
+import pytest
+
 import samples
-from harness import SLOW, Child, Clock, children_of, raises, read, run, until
+from harness import SLOW, Child, Clock, children_of, identity, raises, read, run, until
 from registry import behaviours as b
 from registry.proxy import Proxy
 from several import spelt
@@ -125,6 +127,33 @@ def test_keeper_and_worker_die_while_pages_are_dropped(mount, registry):
                 os.pread(file.fileno(), 10, 5 * MIB)
         finally:
             run([m.binary, "abort", m.path], env=m.env)
+
+
+@pytest.mark.parametrize("user", [None, 1000], ids=["root", "user"])
+def test_a_mount_that_is_ended_while_pages_are_dropped(mount, registry, work, user):
+    """The keeper ends what its worker had started, but nothing ends who drops pages: so the connection must be ended."""
+    data = push(registry)
+    registry.on("GET", blob_of(data), b.silent())
+    m = mount(registry, STREAM, "--timeout", f"{int(60 * SLOW)}s", user=user, cache=own_directory(work, user) / "cache")
+    reader = Child(["dd", f"if={m / PATH}", "bs=4k", "count=1", "of=/dev/null"], **identity(user))
+    registry.wait_count(1, "GET", blob_of(data))
+    m.kill_worker()
+    until(lambda: worker_answers(m, 1), what="the next worker")
+    dropping = until(lambda: those_who_drop(m.worker()), what="its dropping pages")
+    m.ended_badly_on_purpose = True
+    os.kill(m.pid(), signal.SIGTERM)
+    assert reader.ends(20)[0] == 1
+    until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in dropping), what="their end")
+    m.wait_exit()
+    assert not m.is_mounted()
+
+
+def own_directory(work, user):
+    if user is not None:
+        (work / "own").mkdir()
+        os.chown(work / "own", user, user)
+        return work / "own"
+    return work
 
 
 def those_who_drop(worker):
