@@ -13,6 +13,8 @@
 
 /* A status file is about 1.5 KiB; group lists can make it longer. */
 #define STATUS_MAX (64u << 10)
+/* PF_EXITING of the kernel. */
+#define FLAG_EXITING 0x4u
 
 static uint64_t bit(int sig)
 {
@@ -50,10 +52,10 @@ bool signals_let_go(const char *status, size_t len)
 }
 
 /* Its length, or -errno. New text. */
-static int64_t read_status(pid_t tid, char **ret)
+static int64_t read_of(pid_t tid, const char *file, char **ret)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
 	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -73,7 +75,7 @@ bool signals_thread_let_go(pid_t tid)
 	AUTO_FREE char *text = NULL;
 	if (tid == 0)
 		return true;
-	int64_t len = read_status(tid, &text);
+	int64_t len = read_of(tid, "status", &text);
 	/* Gone; or of a user whose processes we must not see (hidepid): then there is
 	 * only the kernel's word that it was interrupted. */
 	if (len < 0)
@@ -81,17 +83,30 @@ bool signals_thread_let_go(pid_t tid)
 	return signals_let_go(text, (size_t)len);
 }
 
+/* Of the text of /proc/<tid>/stat: it closes its files, and waits for no page any more. */
+static bool is_exiting(const char *stat)
+{
+	/* The name, which may hold anything, then state, ppid, pgrp, session, tty, tpgid, flags. */
+	const char *at = strrchr(stat, ')');
+	for (int i = 0; i < 7 && at; i++)
+		at = strchr(at + 1, ' ');
+	return at && (strtoul(at, NULL, 10) & FLAG_EXITING) != 0;
+}
+
 bool signals_thread_is_gone(pid_t tid)
 {
-	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *status = NULL;
+	AUTO_FREE char *stat = NULL;
 	uint64_t thread;
 	if (tid == 0)
 		return false;
 	/* A /proc that hides it shows the same as of one that is gone. */
 	if (kill(tid, 0) < 0 && errno == ESRCH)
 		return true;
-	if (read_status(tid, &text) < 0)
+	if (read_of(tid, "stat", &stat) >= 0 && is_exiting(stat))
+		return true;
+	if (read_of(tid, "status", &status) < 0)
 		return false;
-	return strstr(text, "\nState:\tZ") || strstr(text, "\nState:\tX") ||
-	       (mask(text, "\nSigPnd:", &thread) && (thread & bit(SIGKILL)));
+	return strstr(status, "\nState:\tZ") || strstr(status, "\nState:\tX") ||
+	       (mask(status, "\nSigPnd:", &thread) && (thread & bit(SIGKILL)));
 }

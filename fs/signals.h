@@ -23,6 +23,6 @@ bool signals_let_go(const char *status, size_t len);
  * Reads /proc: blocks on nothing but that. */
 bool signals_thread_let_go(pid_t tid);
 
-/* Of one that nobody interrupted: whether it has ended, or is being killed. tid 0, and one of which
- * nothing is known: false. */
+/* Of one that nobody interrupted: whether it has ended, or is ending, which may wait for what it
+ * waited for, or is being killed. tid 0, and one of which nothing is known: false. */
 bool signals_thread_is_gone(pid_t tid);

@@ -12,7 +12,7 @@ from errno import EACCES, EHOSTUNREACH, ENOTCONN, EPROTO
 import pytest
 
 import samples
-from harness import SLOW, Child, Clock, children_of, identity, raises, read, run, until
+from harness import MNT_DETACH, SLOW, Child, Clock, children_of, identity, raises, read, run, umount2, until
 from registry import behaviours as b
 from registry.proxy import Proxy
 from several import spelt
@@ -146,6 +146,21 @@ def test_a_mount_that_is_ended_while_pages_are_dropped(mount, registry, work, us
     until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in dropping), what="their end")
     m.wait_exit()
     assert not m.is_mounted()
+
+
+def test_a_killed_reader_is_the_last_one_of_a_detached_mount(mount, registry):
+    """Its end takes the mount down, which waits for who drops pages, which waits for its reading ahead."""
+    data = push(registry)
+    registry.on("GET", blob_of(data), b.silent())
+    m = mount(registry, STREAM, "--timeout", f"{int(60 * SLOW)}s")
+    reader = Child(["cat", m / PATH])
+    registry.wait_count(1, "GET", blob_of(data))
+    m.kill_worker()
+    until(lambda: worker_answers(m, 1), what="the next worker")
+    until(lambda: those_who_drop(m.worker()), what="its dropping pages")
+    umount2(m.path, MNT_DETACH)
+    reader.send(signal.SIGKILL).ends(10)
+    m.wait_exit()
 
 
 def own_directory(work, user):
