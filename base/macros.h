@@ -46,6 +46,12 @@ static inline void auto_free_(void *p)
 
 void auto_close_(int *fd);
 
+/* The length of what some editors put before UTF-8, where nobody sees it. */
+static inline size_t byte_order_mark(const char *s, size_t len)
+{
+	return len >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 /* A copy of len bytes that need not end in a NUL, with one; NULL: no memory. (strndup
  * is allowed that too, but the sanitizers' strict one reads on to a NUL.) */
 static inline char *dup_text(const char *s, size_t len)

@@ -152,9 +152,14 @@ static const struct command table[] = {
 	.id = CLI_WHY,
 	.operands = "[options] PATH",
 	.summary = "explain what stands in the way of a path",
-	.text = "Says how far PATH leads, what failed there last, who was asked, what came back,\n"
-		"and what to do. Asks the process that serves the mount; it asks the registry\n"
-		"nothing, and the path itself is not touched.\n",
+	.text =
+	    "Says how far PATH leads, what failed there last, who was asked, what came back,\n"
+	    "and what to do. Asks the process that serves the mount; it asks the registry\n"
+	    "nothing, and the path itself is not touched.\n"
+	    "\n"
+	    "The state, which --json has too, is \"fine\"; \"failed\", with an errno; \"coming\":\n"
+	    "somebody is being asked for it, or it is on its way; or \"unasked\": nobody has\n"
+	    "been asked so far, or that is forgotten.\n",
 	.examples = "  wasmocifs why /mnt/oci/org/hello:v1/main.wasm\n",
 	.run = why_main,
     },

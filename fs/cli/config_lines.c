@@ -5,12 +5,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/macros.h"
+
 #define BLANKS    " \t"
 #define KEY_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-_"
 
 void config_lines_init(struct config_lines *l, char *text, size_t len)
 {
-	*l = (struct config_lines){.rest = text, .end = text + len};
+	*l = (struct config_lines){.rest = text + byte_order_mark(text, len), .end = text + len};
 }
 
 /* The next line without its end; NULL: there is none. */

@@ -25,7 +25,8 @@
  *	the kernel cannot send requests again (before Linux 6.9)
  *	                          a dead worker's requests are lost: the mount is made anew on
  *	                          its mountpoint, and the log says so
- *	SIGTERM, SIGINT, SIGHUP   the worker is told (fs/cli/stop.h), and killed if it is not
+ *	SIGTERM, SIGINT, SIGHUP, SIGQUIT
+ *	                          the worker is told (fs/cli/stop.h), and killed if it is not
  *	                          gone after KEEPER_STOP_MS
  *	it lives and does not answer
  *	                          the mount is asked now and then (fs/cli/heartbeat.h): the

@@ -86,9 +86,11 @@ static int read_lines(struct names *to, FILE *f, const char *where, struct err *
 	char text[LINE_MAX_BYTES + 1];
 	size_t len;
 	int rc = 0, more = 1;
-	for (unsigned line = 1; rc == 0 && (more = next_line(f, text, &len)) != 0; line++)
+	for (unsigned line = 1; rc == 0 && (more = next_line(f, text, &len)) != 0; line++) {
+		size_t mark = line == 1 && more > 0 ? byte_order_mark(text, len) : 0;
 		rc = more < 0 ? err_set(err, -EINVAL, "%s:%u: the line is too long", where, line)
-			      : add_line(to, text, len, where, line, err);
+			      : add_line(to, text + mark, len - mark, where, line, err);
+	}
 	if (rc == 0 && ferror(f))
 		rc = err_set(err, -EINVAL, "--from: cannot read %s", where);
 	return rc;

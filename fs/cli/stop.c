@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/macros.h"
 #include "fs/log.h"
 
 #define TICK_MS 60000
@@ -40,17 +41,21 @@ static bool is_ignored(int sig)
 
 void stop_signals(sigset_t *set)
 {
+	static const int of_terminals[] = {SIGINT, SIGHUP, SIGQUIT};
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
-	if (!is_ignored(SIGINT))
-		sigaddset(set, SIGINT);
-	if (!is_ignored(SIGHUP))
-		sigaddset(set, SIGHUP);
+	for (size_t i = 0; i < ARRAY_LEN(of_terminals); i++) {
+		if (!is_ignored(of_terminals[i]))
+			sigaddset(set, of_terminals[i]);
+	}
 }
 
 static const char *signal_name(uint32_t sig)
 {
-	return sig == SIGINT ? "SIGINT" : sig == SIGHUP ? "SIGHUP" : "SIGTERM";
+	return sig == SIGINT    ? "SIGINT"
+	       : sig == SIGHUP  ? "SIGHUP"
+	       : sig == SIGQUIT ? "SIGQUIT"
+				: "SIGTERM";
 }
 
 void stop_block_signals(void)

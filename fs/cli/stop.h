@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stop — ends a worker on a signal, whatever hangs. Layer: fs/cli.
  *
- *	SIGTERM, SIGINT, SIGHUP   fs_stop; the main thread comes back from fs_serve and
+ *	SIGTERM, SIGINT, SIGHUP, SIGQUIT
+ *	                          fs_stop; the main thread comes back from fs_serve and
  *	                          leaves. The keeper unmounts then
  *	after STOP_GRACE_MS       the process leaves, and what does not end with it
  *	after STOP_HARD_MS        the same from a signal handler, should that hang

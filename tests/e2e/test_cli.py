@@ -293,7 +293,7 @@ def test_lazy_unmount_of_a_busy_mount(mount, registry, image, binary, lazy):
     assert m.wait_exit() == 0
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 def test_signals_end_it_well(mount, registry, image, number):
     import signal
     m = mount()

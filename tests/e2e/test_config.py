@@ -38,7 +38,7 @@ def attempt(binary, work):
 
 def test_it_counts_and_the_command_line_wins(mount, registry, conf, work):
     image = samples.push_wasm(registry.store, "demo/app")
-    file = conf(f"# for every mount\nall = true\nallow_host = 127.0.0.1\nno-passthrough\nlog-format = json # for jq\n"
+    file = conf(f"\ufeff# for every mount\nall = true\nallow_host = 127.0.0.1\nno-passthrough\nlog-format = json # for jq\n"
                 f"cache = {work}/not-this-one\n")
     m = mount(registry.address, "--config", file)
     assert read(m / registry.address / "demo/app:v1/main.wasm") == image.layer.data

@@ -125,7 +125,7 @@ def test_fifty_references_and_no_byte_twice(pull, mount, registry, by, work):
     assert pull.has(*images.values())
     once(registry, images)
     asked = registry.count("GET")
-    assert "pulled 50 of 50: 0 B received" in pull("--from", "-", stdin="\n".join(images)).out
+    assert "pulled 50 of 50: 0 B received" in pull("--from", "-", stdin="\ufeff" + "\r\n".join(images)).out
     assert registry.count("GET") == asked
 
 
