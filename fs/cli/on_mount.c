@@ -35,6 +35,11 @@ int on_mount(const char *command, const struct cli_args *args,
 	return status;
 }
 
+const char *or_elsewhere(void)
+{
+	return geteuid() == 0 ? "" : " (or it was mounted with another XDG_RUNTIME_DIR: set that)";
+}
+
 static int no_answer(const struct mounts_entry *e, int rc, const struct err *err)
 {
 	/* Where its process is to be asked may be hidden from others. */
@@ -50,8 +55,8 @@ static int no_answer(const struct mounts_entry *e, int rc, const struct err *err
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s has died: that is why; mount it "
-				"again, or clear it away: wasmocifs unmount %s",
-				e->mountpoint, e->mountpoint);
+				"again, or clear it away: wasmocifs unmount %s%s",
+				e->mountpoint, e->mountpoint, or_elsewhere());
 	if (rc == -ETIMEDOUT)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s does not answer; ask again, and if "

@@ -18,3 +18,7 @@ int on_mount(const char *command, const struct cli_args *args,
 int on_path(const char *command, const char *op, const struct cli_args *args,
 	    int (*show)(const struct cli_args *args, const struct mounts_entry *mount,
 			json_t *answer));
+
+/* "", or what else than its death it may be that nobody listens where a mount's process is to be
+ * asked. */
+const char *or_elsewhere(void);

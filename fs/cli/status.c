@@ -15,6 +15,7 @@
 #include "fs/cli/keeper_file.h"
 #include "fs/cli/metrics_text.h"
 #include "fs/cli/mounts.h"
+#include "fs/cli/on_mount.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
 
@@ -127,8 +128,8 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 	if (strcmp(state, "stale") == 0)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s has died; clear it away: "
-				"wasmocifs unmount %s",
-				e->mountpoint, e->mountpoint);
+				"wasmocifs unmount %s%s",
+				e->mountpoint, e->mountpoint, or_elsewhere());
 	if (strcmp(state, "restarting") == 0)
 		return complain(CLI_FAILED,
 				"the process that served the mount on %s has died, and another one "

@@ -127,6 +127,16 @@ def test_the_user_unmounts_it(theirs, image, binary):
     assert str(theirs) not in mountinfo()
 
 
+def test_asked_with_another_runtime_directory(theirs, binary):
+    """What looks like its death to whoever asks elsewhere is said to be perhaps that."""
+    env = {**theirs.env, "XDG_RUNTIME_DIR": "/nowhere"}
+    for command in ("status", "why"):
+        result = run([binary, command, theirs], env=env, **AS_NOBODY)
+        assert result.code == 1 and result.err.count("\n") == 1, result
+        assert "or it was mounted with another XDG_RUNTIME_DIR: set that" in result.err
+    assert theirs.status()["state"] == "serving"
+
+
 def test_a_stranger_cannot_unmount_or_ask(theirs, image, binary):
     assert run([binary, "unmount", theirs], env=theirs.env, **AS_STRANGER).code == 1
     assert str(theirs) in mountinfo()
