@@ -110,6 +110,12 @@ static int mount_by_helper(const struct mount_options *o, int *ret, struct err *
 
 	if (r < 0)
 		return r;
+	/* So does fusermount3, which does not say what to do. */
+	if (access(o->mountpoint, W_OK) < 0)
+		return err_set(err, -EACCES,
+			       "you may not write to %s, and so not mount there (%s); choose a "
+			       "directory of your own, as mkdir -p ~/oci makes one",
+			       o->mountpoint, strerror(errno));
 	if (escape_option(o->source, source, sizeof(source)) < 0)
 		return err_set(err, -ENAMETOOLONG, "the source is too long to be shown in a mount");
 	(void)snprintf(options, sizeof(options),

@@ -137,6 +137,19 @@ def test_asked_with_another_runtime_directory(theirs, binary):
     assert theirs.status()["state"] == "serving"
 
 
+def test_where_a_user_may_not_write(binary, work):
+    """What somebody new meets first, who mounts below /mnt."""
+    cache, mountpoint = work / "their-cache", work / "of-root"
+    cache.mkdir(mode=0o700)
+    mountpoint.mkdir()
+    os.chown(cache, NOBODY, NOBODY)
+    env = {**os.environ, "HOME": str(work)}
+    result = run([binary, "mount", "--cache", cache, "127.0.0.1:1", mountpoint], env=env, **AS_NOBODY)
+    assert result.code == 1 and result.out == "", result
+    assert result.err == (f"wasmocifs: you may not write to {mountpoint}, and so not mount there (Permission denied); choose a "
+                          "directory of your own, as mkdir -p ~/oci makes one\n")
+
+
 def test_a_stranger_cannot_unmount_or_ask(theirs, image, binary):
     assert run([binary, "unmount", theirs], env=theirs.env, **AS_STRANGER).code == 1
     assert str(theirs) in mountinfo()
