@@ -123,10 +123,8 @@ static void write_more_options(FILE *f, const struct command *c)
 		"\t\t\t[[ $word != @(%.*s) ]] || break\n\t\tdone\n",
 		(int)len, words);
 	for (size_t i = 0; i < n; i++) {
-		char with[OPTION_WORDS_MAX] = "";
-		if (option_is_shown(&table[i], c->id))
-			words_of_option(&table[i], c, with, sizeof(with));
-		if (with[0] == '\0')
+		char with[OPTION_WORDS_MAX];
+		if (option_goes(&table[i], c, with) != GOES_WITH)
 			continue;
 		fprintf(f, "\t\t[[ $word != @(|%s) ]] || options+='", with);
 		write_names(f, &table[i], false);
@@ -149,11 +147,8 @@ static void write_options(FILE *f, const struct command *c)
 	fputs(any ? "\t\tesac\n\t\toptions='" : "\t\toptions='", f);
 	bool first = true;
 	for (size_t i = 0; i < n; i++) {
-		char with[OPTION_WORDS_MAX] = "";
-		if (!option_is_shown(&table[i], c->id))
-			continue;
-		words_of_option(&table[i], c, with, sizeof(with));
-		if (with[0] != '\0')
+		char with[OPTION_WORDS_MAX];
+		if (option_goes(&table[i], c, with) != GOES_ALWAYS)
 			continue;
 		write_names(f, &table[i], first);
 		first = false;

@@ -88,7 +88,8 @@ static bool has_word(const char *words, size_t len, const char *word, size_t wor
 	return false;
 }
 
-void words_of_option(const struct option_spec *o, const struct command *c, char *out, size_t room)
+static void words_of_option(const struct option_spec *o, const struct command *c, char *out,
+			    size_t room)
 {
 	const char *words = "";
 	size_t len = words_of_command(c, &words), at = 0;
@@ -103,6 +104,15 @@ void words_of_option(const struct option_spec *o, const struct command *c, char 
 		at += (size_t)snprintf(out + at, room - at, "%s%.*s", at > 0 ? "|" : "", (int)n, p);
 		p += n + strspn(p + n, ", ");
 	}
+}
+
+enum goes option_goes(const struct option_spec *o, const struct command *c,
+		      char ret_words[OPTION_WORDS_MAX])
+{
+	if (!option_is_shown(o, c->id))
+		return GOES_NOT;
+	words_of_option(o, c, ret_words, OPTION_WORDS_MAX);
+	return ret_words[0] == '\0' ? GOES_ALWAYS : GOES_WITH;
 }
 
 bool option_is_shown(const struct option_spec *o, unsigned command)

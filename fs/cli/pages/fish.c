@@ -79,9 +79,8 @@ static void write_condition(FILE *f, const struct command *c, const struct optio
 	char with[OPTION_WORDS_MAX];
 	const char *words = "";
 	size_t len = words_of_command(c, &words);
-	words_of_option(o, c, with, sizeof(with));
 	fprintf(f, "complete -c wasmocifs -n '__fish_seen_subcommand_from %s", c->name);
-	if (with[0] != '\0') {
+	if (option_goes(o, c, with) == GOES_WITH) {
 		fputs("; and begin; not __fish_seen_subcommand_from ", f);
 		write_split(f, words, len);
 		fputs("; or __fish_seen_subcommand_from ", f);

@@ -32,10 +32,12 @@ enum fill fill_of_operand(const struct command *c, bool first, const char **ret_
 bool option_is_shown(const struct option_spec *o, unsigned command);
 /* The words a|b|c that a command's first operand may be; their length, 0: it is free. */
 size_t words_of_command(const struct command *c, const char **ret);
-/* Of these, those with which the option goes: its help begins with them, as "prune, rm: …". The
- * same, in `room` bytes, which are enough for a line of help; "": with all. */
-void words_of_option(const struct option_spec *o, const struct command *c, char *out, size_t room);
+/* Whether an option goes with a command: GOES_WITH: with these of its words, "prune|rm", with which
+ * the option's help begins ("prune, rm: …"). */
 #define OPTION_WORDS_MAX 64
+enum goes { GOES_NOT, GOES_ALWAYS, GOES_WITH };
+enum goes option_goes(const struct option_spec *o, const struct command *c,
+		      char ret_words[OPTION_WORDS_MAX]);
 /* a, b, c of FILL_CHOICE, between blanks. */
 void write_choices(FILE *f, const struct option_spec *o);
 

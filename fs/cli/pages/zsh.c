@@ -122,10 +122,8 @@ static void write_more_options(FILE *f, const struct command *c)
 		return;
 	fprintf(f, "\t\tlocal word=${words[(r)(%.*s)]}\n\t\tlocal -a more=()\n", (int)len, words);
 	for (size_t i = 0; i < n; i++) {
-		char with[OPTION_WORDS_MAX] = "";
-		if (option_is_shown(&table[i], c->id))
-			words_of_option(&table[i], c, with, sizeof(with));
-		if (with[0] == '\0')
+		char with[OPTION_WORDS_MAX];
+		if (option_goes(&table[i], c, with) != GOES_WITH)
 			continue;
 		fprintf(f, "\t\t[[ $word == (|%s) ]] && more+=(", with);
 		write_option(f, &table[i]);
@@ -143,11 +141,8 @@ static void write_command(FILE *f, const struct command *c)
 	write_more_options(f, c);
 	fprintf(f, "\t\t_arguments -s -S%s", words_of_command(c, &words) > 0 ? " $more" : "");
 	for (size_t i = 0; i < n; i++) {
-		char with[OPTION_WORDS_MAX] = "";
-		if (!option_is_shown(&table[i], c->id))
-			continue;
-		words_of_option(&table[i], c, with, sizeof(with));
-		if (with[0] != '\0')
+		char with[OPTION_WORDS_MAX];
+		if (option_goes(&table[i], c, with) != GOES_ALWAYS)
 			continue;
 		fputs(" \\\n\t\t\t", f);
 		write_option(f, &table[i]);
