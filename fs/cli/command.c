@@ -121,8 +121,8 @@ static const struct command table[] = {
 		"  rm REFERENCE|DIGEST…    removes it and its pins, but for what others share\n"
 		"\n"
 		"A DIGEST may be cut after 12 digits. REFERENCEs are HOST[:PORT]/NAME:TAG.\n"
-		"What is removed is fetched again when somebody opens it. A mount keeps some of\n"
-		"what was read lately open.\n",
+		"What is removed is fetched again when somebody opens it. A mount keeps\n"
+		"what was read last open for some 10 s.\n",
 	.examples = "  wasmocifs cache ls\n"
 		    "  wasmocifs cache prune --older-than 7d\n"
 		    "  wasmocifs cache prune --keep 2G --dry-run\n"
