@@ -88,10 +88,10 @@ def dump_threads(pid):
 def mountinfo():
     """{mountpoint: (device, type, options, source)}"""
     found = {}
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         left, right = line.split(" - ", 1)
         fields, rest = left.split(), right.split(" ")
-        found[fields[4].encode().decode("unicode_escape")] = (fields[2], rest[0], fields[5], rest[1])
+        found[fields[4].encode(errors="surrogateescape").decode("unicode_escape")] = (fields[2], rest[0], fields[5], rest[1])
     return found
 
 
