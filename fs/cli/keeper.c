@@ -87,6 +87,7 @@ static int renew(struct keeper *k)
 	(void)held_unmount(&k->held, k->o->mount.mountpoint);
 	if (k->stored)
 		fdstore_forget();
+	k->stored = false;
 	keeper_file_remove(k->held.minor, steal_fd(&k->file));
 	held_release(&k->held);
 	return held_open(&k->held, &k->o->mount, k->err);
@@ -262,12 +263,11 @@ static void on_ready(struct keeper *k)
 	k->old_program = -1;
 	if (k->generation > 1)
 		log_info("keeper", "%s: worker %u serves", k->o->mount.mountpoint, k->generation);
-	if (k->was_ready)
-		return;
-	k->was_ready = true;
-	if (k->o->ready(k->o->ctx) != 0)
+	if (!k->was_ready && k->o->ready(k->o->ctx) != 0)
 		(void)kill(getpid(), SIGTERM);
-	k->stored = fdstore_keep(&k->held);
+	k->was_ready = true;
+	if (!k->stored)
+		k->stored = fdstore_keep(&k->held);
 }
 
 static void start_upgrade(struct keeper *k, const char *path)
@@ -518,6 +518,8 @@ int keeper_run(const struct keeper_options *o, struct err *err)
 			   .current = SPAWNED_NONE,
 			   .next = SPAWNED_NONE,
 			   .held = *o->held,
+			   /* What came out of its keeping is in it still. */
+			   .stored = o->held->fuse_fd >= 0,
 			   .start_at = 0,
 			   .give_up_at = NEVER,
 			   .kill_at = NEVER,

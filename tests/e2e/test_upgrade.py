@@ -217,6 +217,7 @@ class Manager:
             data, ancillary, _, _ = self.socket.recvmsg(4096, 1024)
             words = dict(line.split("=", 1) for line in data.decode().splitlines())
             if words.get("FDSTORE") == "1":
+                assert len(self.kept) < 3, "FileDescriptorStoreMax= counts before systemd sees that it has it already"
                 self.kept[words["FDNAME"]] = socket_fd(ancillary)
             if words.get("FDSTOREREMOVE") == "1":
                 os.close(self.kept.pop(words["FDNAME"]))
