@@ -265,6 +265,7 @@ def serve_by_the_unit_of_the_page(system, registry, image):
         assert system.status("/mnt/oci")["worker_pid"] != before["worker_pid"]
         assert os.pread(held, len(image.layer.data), 0) == image.layer.data
     os.close(held)
+    assert "FileDescriptorStoreMax" not in system.run("journalctl --no-pager --boot").ok().out
     look_around(system, registry)
     system.run("systemctl disable --quiet --now wasmocifs@mnt-oci; rmdir /mnt/oci").ok()
 
