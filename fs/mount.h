@@ -19,8 +19,8 @@ struct mount_options {
 /* Type fuse.wasmocifs, ro, nosuid, nodev, default_permissions. Returns the
  * /dev/fuse fd (close-on-exec) in *ret; may wait a second for a mount of ours
  * that is there already, and replaces it if it is stale. Errors with what to do: -ENODEV no
- * /dev/fuse, -EPERM (fusermount3 missing, or user_allow_other not set), -EACCES: a user who may not write to the
- * mountpoint, -ENOENT, -ENOTDIR, -EBUSY: wasmocifs is mounted there and answers. */
+ * /dev/fuse, -EPERM (fusermount3 missing, or user_allow_other not set), -EACCES: a user who may not
+ * write to the mountpoint, -ENOENT, -ENOTDIR, -EBUSY: wasmocifs is mounted there and answers. */
 NODISCARD int mount_open(const struct mount_options *o, int *ret, struct err *err);
 
 /* What is mounted at a path now, by /proc/self/mountinfo, without touching it. */
