@@ -84,8 +84,7 @@ static const struct {
 } hints[] = {
     {ENOENT, "is a blob, no manifest",
      "give the digest of an image's manifest, or its tag: wasmocifs cache ls tells which images "
-     "have "
-     "it here; by itself it is the file blobs/ALGORITHM/HEX of its repository in a mount"},
+     "have it here; by itself it is the file blobs/ALGORITHM/HEX of its repository in a mount"},
     {EFBIG, "an answer of ",
      "no manifest and no listing is taken that is so large; it has to be published smaller"},
     {EOPNOTSUPP, "schema 1",

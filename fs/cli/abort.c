@@ -88,11 +88,9 @@ static int abort_by_kill(const struct mounts_entry *e)
 static int abort_mount(const struct mounts_entry *e)
 {
 	struct err err;
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(
-		    CLI_FAILED,
-		    "the mount on %s belongs to user %u; only they and root can abort it",
-		    e->mountpoint, (unsigned)e->uid);
+	int status = check_user(e, "abort it");
+	if (status != CLI_DONE)
+		return status;
 	int rc = mount_abort(e->minor);
 	if (rc < 0)
 		rc = abort_by_force(e);

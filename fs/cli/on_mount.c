@@ -40,13 +40,21 @@ const char *or_elsewhere(void)
 	return geteuid() == 0 ? "" : " (or it was mounted with another XDG_RUNTIME_DIR: set that)";
 }
 
+int check_user(const struct mounts_entry *e, const char *what)
+{
+	return geteuid() == 0 || geteuid() == e->uid
+		   ? CLI_DONE
+		   : complain(CLI_FAILED,
+			      "the mount on %s belongs to user %u; only they and root can %s",
+			      e->mountpoint, (unsigned)e->uid, what);
+}
+
 static int no_answer(const struct mounts_entry *e, int rc, const struct err *err)
 {
 	/* Where its process is to be asked may be hidden from others. */
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(CLI_FAILED,
-				"the mount on %s belongs to user %u; only they and root can ask",
-				e->mountpoint, (unsigned)e->uid);
+	int status = check_user(e, "ask");
+	if (status != CLI_DONE)
+		return status;
 	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
 		return complain(CLI_FAILED,
 				"the process that served the mount on %s has died, and another one "

@@ -19,6 +19,10 @@ int on_path(const char *command, const char *op, const struct cli_args *args,
 	    int (*show)(const struct cli_args *args, const struct mounts_entry *mount,
 			json_t *answer));
 
+/* CLI_DONE, or what was complained about: the mount is another user's, who alone can do `what`
+ * ("unmount it"). */
+int check_user(const struct mounts_entry *e, const char *what);
+
 /* "", or what else than its death it may be that nobody listens where a mount's process is to be
  * asked. */
 const char *or_elsewhere(void);

@@ -120,11 +120,9 @@ static int judge(const struct mounts_entry *e, const json_t *mount)
 	const char *state = json_string_value(json_object_get(mount, "state"));
 	if (state == NULL || strcmp(state, "serving") == 0)
 		return CLI_DONE;
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(CLI_FAILED,
-				"the mount on %s belongs to user %u; only they and root "
-				"can ask",
-				e->mountpoint, (unsigned)e->uid);
+	int status = check_user(e, "ask");
+	if (status != CLI_DONE)
+		return status;
 	if (strcmp(state, "stale") == 0)
 		return complain(CLI_FAILED,
 				"the process of the mount on %s has died; clear it away: "

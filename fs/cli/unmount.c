@@ -10,6 +10,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/mounts.h"
+#include "fs/cli/on_mount.h"
 #include "fs/cli/path.h"
 #include "fs/control.h"
 #include "fs/mount.h"
@@ -63,11 +64,9 @@ static void await_end(int pidfd, const char *mountpoint)
 static int unmount(const struct mounts_entry *e, bool lazy)
 {
 	struct err err;
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(
-		    CLI_FAILED,
-		    "the mount on %s belongs to user %u; only they and root can unmount it",
-		    e->mountpoint, (unsigned)e->uid);
+	int status = check_user(e, "unmount it");
+	if (status != CLI_DONE)
+		return status;
 	AUTO_FD int pidfd = lazy ? -1 : open_daemon(e);
 	int rc = mount_close(e->mountpoint, lazy, &err);
 	if (rc == -EBUSY)

@@ -95,11 +95,9 @@ static int upgrade(const struct mounts_entry *e)
 	struct err err = {""};
 	char path[PATH_MAX];
 	json_int_t before = 0;
-	if (geteuid() != 0 && geteuid() != e->uid)
-		return complain(
-		    CLI_FAILED,
-		    "the mount on %s belongs to user %u; only they and root can upgrade it",
-		    e->mountpoint, (unsigned)e->uid);
+	int status = check_user(e, "upgrade it");
+	if (status != CLI_DONE)
+		return status;
 	int rc = own_path(path);
 	if (rc < 0)
 		return complain(CLI_FAILED, "this program cannot be found: %s", strerror(-rc));
@@ -116,7 +114,7 @@ static int upgrade(const struct mounts_entry *e)
 	if (rc < 0)
 		return complain(CLI_FAILED, "the mount on %s cannot be upgraded: %s", e->mountpoint,
 				err.text);
-	int status = await(e, path, before);
+	status = await(e, path, before);
 	if (status == CLI_DONE) {
 		(void)err_set(&err, 0, "%s", e->mountpoint); /* one printable line */
 		printf("the mount on %s is served by version " WASMOCIFS_VERSION " now\n",

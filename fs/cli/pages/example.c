@@ -64,14 +64,15 @@ void example_write(FILE *f)
 	size_t n;
 	const struct option_spec *table = options_table(&n);
 	const char *group = NULL;
-	fputs(
-	    "# wasmocifs.conf: options of every mount of this machine; see wasmocifs.conf(5).\n"
-	    "#\n"
-	    "# `wasmocifs mount` and mount(8) read it. What their command line, or fstab, says of "
-	    "an option\n"
-	    "# counts instead. A line here is: option = value\n"
-	    "# Below is every option with its default, or with what its value is called.\n",
-	    f);
+	fputs("# wasmocifs.conf: options of all mounts, pulls and caches here; see "
+	      "wasmocifs.conf(5).\n"
+	      "#\n"
+	      "# `wasmocifs mount`, `pull`, `cache` and mount(8) read it. What their command line, "
+	      "or fstab, says of "
+	      "an option\n"
+	      "# counts instead. A line here is: option = value\n"
+	      "# Below is every option with its default, or with what its value is called.\n",
+	      f);
 	for (size_t i = 0; i < n; i++) {
 		if (table[i].group == NULL || !options_in_file(&table[i]))
 			continue;
