@@ -26,9 +26,9 @@ int filelock_shared(int fd, int64_t byte)
 	return set(fd, F_RDLCK, byte);
 }
 
-void filelock_drop(int fd, int64_t byte)
+int filelock_drop(int fd, int64_t byte)
 {
-	(void)set(fd, F_UNLCK, byte);
+	return set(fd, F_UNLCK, byte);
 }
 
 static bool is_locked(int fd, int64_t first, int64_t n)

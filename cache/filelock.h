@@ -27,7 +27,8 @@
  * replace what this open file has of the byte. */
 NODISCARD int filelock_exclusive(int fd, int64_t byte);
 int filelock_shared(int fd, int64_t byte);
-void filelock_drop(int fd, int64_t byte);
+/* -errno: it is held still, and goes with the open file only. */
+int filelock_drop(int fd, int64_t byte);
 /* Whether another open file is its writer or a reader. */
 bool filelock_taken(int fd);
 bool filelock_charged(int fd);

@@ -309,8 +309,8 @@ void partial_close(struct partial *p)
 	    disk_bytes(&st) > space_rounded(keep) ? disk_bytes(&st) : space_rounded(keep);
 	space_adjust(p->store, p->charged, left);
 	/* A write-back under way has the open file still, and with it the lock. */
-	filelock_drop(p->fd, FILELOCK_WRITER);
-	filelock_drop(p->fd, FILELOCK_CHARGED);
+	(void)filelock_drop(p->fd, FILELOCK_WRITER);
+	(void)filelock_drop(p->fd, FILELOCK_CHARGED);
 	free_partial(p);
 }
 

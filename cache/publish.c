@@ -125,7 +125,7 @@ static void publish_run(struct job *job)
 	struct publish_job *p = (struct publish_job *)(void *)job;
 	struct store *s = p->blob->store;
 	publish(p);
-	filelock_drop(p->fd, FILELOCK_WRITER);
+	(void)filelock_drop(p->fd, FILELOCK_WRITER);
 	close(p->fd);
 	blob_unref(p->blob);
 	blobs_job_ends(s);

@@ -88,7 +88,7 @@ static int open_lock_file(struct store *s)
 	/* Nothing that this process knew about another file's account holds. */
 	sp->owes_count = false;
 	sp->joined = false;
-	sp->gave_up = false;
+	sp->held_since_ms = 0;
 	return 0;
 }
 
@@ -103,24 +103,30 @@ static void join_users(struct space *sp)
 	sp->joined = true;
 }
 
+/* Whether the lock that is not to be had has been another's for lock_ms, in this call and those
+ * before it that had less time. */
+static bool is_stuck(struct space *sp)
+{
+	int64_t now = clock_ms();
+	if (sp->held_since_ms == 0)
+		sp->held_since_ms = now;
+	return now - sp->held_since_ms >= sp->lock_ms;
+}
+
 static int lock_account(struct store *s, struct call *call, struct err *err)
 {
 	struct space *sp = &s->space;
-	int64_t until = clock_ms() + sp->lock_ms;
 	int64_t wait_ms = POLL_FIRST_MS;
 	while (open_lock_file(s) == 0) {
 		int rc = filelock_exclusive(sp->fd, FILELOCK_ACCOUNT);
 		if (rc == 0) {
 			sp->locked = true;
-			sp->gave_up = false;
+			sp->held_since_ms = 0;
 			if (!sp->joined)
 				join_users(sp);
 			return 0;
 		}
-		if (rc != -EAGAIN || sp->gave_up)
-			break;
-		sp->gave_up = clock_ms() >= until;
-		if (sp->gave_up)
+		if (rc != -EAGAIN || is_stuck(sp))
 			break;
 		rc = call != NULL ? call_check(call, err) : 0;
 		if (rc < 0)
@@ -149,6 +155,17 @@ static void read_account(struct store *s)
 			part = STORE_LIMIT_LEAST;
 		sp->limit = part < STORE_LIMIT_DEFAULT ? part : STORE_LIMIT_DEFAULT;
 	}
+}
+
+/* A lock that cannot be given back would keep every other process waiting until we come here
+ * again: it goes with its open file. */
+static void unlock_account(struct space *sp)
+{
+	if (filelock_drop(sp->fd, FILELOCK_ACCOUNT) < 0) {
+		auto_close_(&sp->fd);
+		sp->fd = -1;
+	}
+	sp->locked = false;
 }
 
 static void open_gate(struct space *sp)
@@ -196,8 +213,7 @@ void space_leave(struct store *s)
 		/* An account that cannot be written is counted anew next time. */
 		if (file_pwrite_all(sp->fd, text, ACCOUNT_LEN, 0) < 0)
 			sp->owes_count = true;
-		filelock_drop(sp->fd, FILELOCK_ACCOUNT);
-		sp->locked = false;
+		unlock_account(sp);
 	} else {
 		sp->owes_count = true;
 	}

@@ -12,9 +12,9 @@
  * has to be evicted, which must look at every file anyhow.
  *
  * A process that was stopped inside its gate must not stop us: after
- * SPACE_LOCK_MS we count for ourselves, write no account, and ask for a new
- * count as soon as the lock can be had. Until then nobody of ours waits for it
- * again.
+ * SPACE_LOCK_MS, of one call or of several that ran out of time, we count for
+ * ourselves, write no account, and ask for a new count as soon as the lock can
+ * be had. Until then nobody of ours waits for it again.
  *
  * Blobs that were unlinked while this process had them open still use the
  * disk. They are in no directory, so they stand in no account; each process
@@ -57,11 +57,11 @@ struct space {
 	struct account seen; /* guarded by lock: as the last one left the gate */
 	uint64_t seen_limit; /* guarded by lock */
 	/* The rest belongs to the thread inside. */
-	int fd;       /* <dir>/lock, or -1 */
-	bool joined;  /* we are among the users of that file */
-	bool gave_up; /* whoever had the lock has kept it for lock_ms */
+	int fd;      /* <dir>/lock, or -1 */
+	bool joined; /* we are among the users of that file */
 	bool locked;
 	bool owes_count;
+	int64_t held_since_ms; /* when the lock was first not to be had; 0: it was, last time */
 	struct account account;
 	struct late late;
 	uint64_t limit; /* 0: not known before the first count */

@@ -5,20 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cache/filelock.h"
 #include "cache/partial_impl.h"
 #include "tests/unit/cache/faults.h"
 #include "tests/unit/cache/scenes_impl.h"
 
-#define WAIT_MS                                                                                    \
-	3000 /* longer than anything here takes, shorter than a stuck lock is waited for           \
-	      */
-#define TAG "v1"
+/* Longer than anything here takes, shorter than a stuck lock is waited for. */
+#define WAIT_MS 3000
+#define TAG     "v1"
 
 const size_t sizes[BLOBS] = {
     [OLD] = 150000, [YOUNG] = 20000, [HALF] = 300000, [NEW] = 280000, [SMALL] = 5000};
@@ -398,10 +399,25 @@ static void expect_nothing_held(struct scene *s)
 	EXPECT(count_files(&s->f, "blobs/sha256") == 0);
 }
 
+/* Before this process comes to the account again: others do not wait for it until then. Its own
+ * background may be there. */
+static void expect_account_free(struct scene *s)
+{
+	AUTO_FD int fd = open(path_in(&s->f, "lock"), O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	int64_t until = clock_ms() + WAIT_MS;
+	int rc;
+	while ((rc = filelock_exclusive(fd, FILELOCK_ACCOUNT)) == -EAGAIN && clock_ms() < until)
+		sched_yield();
+	EXPECT(rc == 0);
+}
+
 void scene_heals(struct scene *s, bool torn)
 {
 	s->f.err.text[0] = '\0';
 	if (s->f.store != NULL) {
+		expect_account_free(s);
 		expect_content(s, torn);
 		expect_records(s);
 		/* Another process, beside this one, is kept from nothing. */

@@ -369,6 +369,27 @@ static void stopped_process_is_waited_for_once(void **state)
 	}
 }
 
+/* Calls that have less time than that get through too, together. */
+static void stopped_process_is_waited_for_by_short_calls_together(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_FD int fd = open(path_in(f, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock held = account_lock(F_WRLCK);
+	f->store->space.lock_ms = 200;
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &held), 0);
+	int rc = -ETIMEDOUT, refused = 0;
+	for (int i = 0; rc == -ETIMEDOUT && i < 1000; i++) {
+		struct call call;
+		call_init(&call, clock_ms() + 20);
+		rc = space_enter(f->store, &call, &f->err);
+		call_release(&call);
+		refused += rc == -ETIMEDOUT;
+	}
+	assert_int_equal(rc, 0);
+	assert_true(refused > 0);
+	space_leave(f->store);
+}
+
 /* Who meets a held lock at first is a user of the directory all the same: the
  * next to come must not think that it is alone. */
 static void who_waited_for_the_lock_is_among_the_users(void **state)
@@ -643,6 +664,7 @@ int main(void)
 	    WITH_SMALL(wrong_account_is_counted_anew),
 	    WITH_SMALL(stopped_process_does_not_stop_us),
 	    WITH_SMALL(stopped_process_is_waited_for_once),
+	    WITH_SMALL(stopped_process_is_waited_for_by_short_calls_together),
 	    WITH_SMALL(who_waited_for_the_lock_is_among_the_users),
 	    WITH_SMALL(reservations_of_others_count),
 	    WITH_SMALL(what_a_killed_process_reserved_is_found_free),
