@@ -82,7 +82,8 @@ void fs_status(struct fs *fs, struct fs_status *ret);
  * more. */
 #define FS_STATUS_MIRRORS_MAX 16
 struct fs_site_status {
-	char source[512]; /* source_title */
+	char source[512];  /* source_title */
+	char written[512]; /* the SOURCE, as it was given; else "" */
 	char origin[512];
 	bool given;     /* as a SOURCE; else it was entered */
 	bool local;     /* a layout: there is no host */

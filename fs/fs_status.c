@@ -12,15 +12,16 @@
 #include "fs/nodes.h"
 #include "fs/op.h"
 
-/* "ghcr.io,docker.io"; "none" where nothing was given, as fstab(5) has it. */
+/* "ghcr.io,docker.io"; "none" where nothing was given, as fstab(5) has it. Word for word: `mount
+ * -a` goes by it to tell what is mounted already. */
 static void make_title(struct fs *fs, char ret[FS_TITLE_MAX])
 {
 	struct site *site;
 	size_t len = 0;
 	snprintf(ret, FS_TITLE_MAX, "none");
 	for (unsigned i = 0; (site = sites_at(&fs->sites, i)) && site->given; i++) {
-		int n = snprintf(ret + len, FS_TITLE_MAX - len, "%s%s", i ? "," : "",
-				 source_title(site->source));
+		int n =
+		    snprintf(ret + len, FS_TITLE_MAX - len, "%s%s", i ? "," : "", site->written);
 		len = len + (size_t)n < FS_TITLE_MAX ? len + (size_t)n : FS_TITLE_MAX - 1;
 	}
 }
@@ -73,6 +74,7 @@ bool fs_site_status(struct fs *fs, unsigned number, struct fs_site_status *ret)
 	if (!site)
 		return false;
 	snprintf(ret->source, sizeof(ret->source), "%s", source_title(site->source));
+	snprintf(ret->written, sizeof(ret->written), "%s", site->written);
 	snprintf(ret->origin, sizeof(ret->origin), "%s", source_origin(site->source));
 	ret->given = site->given;
 	ret->local = source_is_local(site->source);

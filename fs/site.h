@@ -29,12 +29,13 @@ struct streams;
 #define SITE_ORIGIN_MAX 512
 
 struct site {
-	char name[HOST_NAME_SIZE];    /* of its directory, where there are several; else "" */
-	unsigned number;              /* in fs/sites.h */
-	bool given;                   /* as a SOURCE */
-	bool for_packages;            /* asked where its packages are, and for nothing else */
-	struct source_spec spec;      /* of whom; with the scheme's own port as none */
-	char origin[SITE_ORIGIN_MAX]; /* key of what is kept of it */
+	char name[HOST_NAME_SIZE];     /* of its directory, where there are several; else "" */
+	unsigned number;               /* in fs/sites.h */
+	bool given;                    /* as a SOURCE */
+	bool for_packages;             /* asked where its packages are, and for nothing else */
+	char written[SITE_ORIGIN_MAX]; /* the SOURCE, as it was given; else "" */
+	struct source_spec spec;       /* of whom; with the scheme's own port as none */
+	char origin[SITE_ORIGIN_MAX];  /* key of what is kept of it */
 	struct source *source;
 	struct catalog *catalog;
 	struct layers *layers;

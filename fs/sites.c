@@ -263,6 +263,7 @@ static int open_one(struct sites *s, const char *text, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a mount");
 	o.spec = text;
 	site->given = true;
+	snprintf(site->written, sizeof(site->written), "%s", text);
 	int r = site_open(site, &o, err);
 	if (r == 0 && s->several)
 		r = name_site(s, site, text, err);

@@ -139,7 +139,7 @@ static void add_sites(struct fs *fs, json_t *sources, json_t *hosts)
 	struct fs_site_status s;
 	for (unsigned i = 0; fs_site_status(fs, i, &s); i++) {
 		if (s.given)
-			(void)json_array_append_new(sources, path_json(s.source));
+			(void)json_array_append_new(sources, path_json(s.written));
 		if (!s.local)
 			add_hosts(fs, i, hosts, &s);
 	}

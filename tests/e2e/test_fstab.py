@@ -60,3 +60,16 @@ def test_mount_by_each_line(machine, lines):  # noqa: F811
             """).ok()
         if size:
             assert said.out == f"{int(size[1]) << SIZES[size[2]]}\n", line
+
+
+def test_all_of_it_twice(machine):  # noqa: F811
+    """mount(8) goes by the source that mountinfo has to see what is there already."""
+    said = machine.run("""
+        printf '%s wasmocifs defaults 0 0\\n' 'ghcr.io/org /mnt/oci' 'https://ghcr.io /mnt/team' > /etc/fstab
+        echo 'none /mnt/all wasmocifs all 0 0' >> /etc/fstab
+        mount -a
+        mount -a
+        wasmocifs status --json | jq -r '.[].sources[]' | sort
+        findmnt --noheadings --output SOURCE --type fuse.wasmocifs | sort
+        """).ok()
+    assert said.out.split() == ["ghcr.io/org", "https://ghcr.io", "ghcr.io/org", "https://ghcr.io", "none"] and said.err == ""

@@ -97,6 +97,7 @@ def test_a_namespace_is_the_root_of_its_host(mount, two):
     m = mount(f"{one.address}/demo", other.address)
     assert read(m / spelt(one) / "app:v1/main.wasm") == one.image.layer.data
     assert os.listdir(m / spelt(one)) == ["app"]
+    assert set(m.status()["sources"]) == {f"{one.address}/demo", other.address}, "as they were given"
     with raises(ENOENT):
         os.readlink(m / spelt(one) / "elsewhere/app:v1")
     assert read(m / spelt(other) / "demo/app:v1/main.wasm") == other.image.layer.data
