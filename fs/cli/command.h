@@ -25,6 +25,8 @@ const struct command *commands(size_t *ret_n);
 const struct command *command_find(const char *name); /* NULL: unknown */
 
 int mount_main(const struct cli_args *args);
+/* What is wrong with the words of a mount, as far as nothing needs to be there for that. -EINVAL */
+NODISCARD int mount_check(const struct cli_args *args, struct err *err);
 int unmount_main(const struct cli_args *args);
 int abort_main(const struct cli_args *args);
 int upgrade_main(const struct cli_args *args);

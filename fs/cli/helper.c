@@ -34,6 +34,8 @@ int helper_main(int argc, char **argv)
 			     "give a source and a directory: mount -t wasmocifs ghcr.io /mnt/oci");
 	if (rc == 0)
 		rc = config_apply(&args, &err);
+	if (rc == 0 && args.fake)
+		rc = mount_check(&args, &err);
 	if (rc < 0)
 		status = complain(HELPER_USAGE, "mount: %s", err.text);
 	else if (!args.fake)

@@ -27,6 +27,7 @@
 #include "fs/handover.h"
 #include "fs/log.h"
 #include "fs/mount.h"
+#include "registry/reference.h"
 
 #define DEV_FUSE        "/dev/fuse"
 #define DEV_FUSE_NUMBER makedev(10, 229) /* Documentation/admin-guide/devices.txt */
@@ -35,6 +36,12 @@
 static const char *mountpoint_of(const struct cli_args *args)
 {
 	return args->operands[args->n_operands - 1];
+}
+
+/* What mount(8) has for a SOURCE where there is none. */
+static bool is_none(const char *source)
+{
+	return strcmp(source, "none") == 0;
 }
 
 static int check_operands(const struct cli_args *args, struct err *err)
@@ -56,8 +63,23 @@ static int check_operands(const struct cli_args *args, struct err *err)
 	for (int i = 0; i < args->n_operands; i++) {
 		if (args->operands[i][0] == '\0')
 			return err_set(err, -EINVAL, "SOURCE and MOUNTPOINT must not be empty");
+		if (!args->all && i + 1 < args->n_operands && is_none(args->operands[i]))
+			return err_set(err, -EINVAL,
+				       "'none' stands for all registries, with --all (-o all); "
+				       "else name one, as ghcr.io");
 	}
 	return 0;
+}
+
+int mount_check(const struct cli_args *args, struct err *err)
+{
+	struct source_spec spec;
+	int rc = check_operands(args, err);
+	for (int i = 0; rc == 0 && i + 1 < args->n_operands; i++) {
+		if (!is_none(args->operands[i]))
+			rc = reference_parse_source(args->operands[i], &spec, err);
+	}
+	return rc;
 }
 
 /* A layout's directory must mean the same after the daemon has left for "/". */
@@ -249,7 +271,7 @@ static int add_operands(const struct cli_args *args, const char *mountpoint, str
 	int rc = add_word(words, "--", err);
 	for (int i = 0; i + 1 < args->n_operands && rc == 0; i++) {
 		AUTO_FREE char *source = NULL;
-		if (args->all && strcmp(args->operands[i], "none") == 0)
+		if (args->all && is_none(args->operands[i]))
 			continue;
 		rc = absolute_source(args->operands[i], &source, err);
 		if (rc == 0)

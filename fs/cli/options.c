@@ -332,6 +332,11 @@ static int parse_word(char *word, struct cli_args *args, struct err *err)
 		*value++ = '\0';
 	if (is_mount_word(word))
 		return 0;
+	if (strcmp(word, "remount") == 0)
+		return err_set(
+		    err, -EINVAL,
+		    "remount: a mount keeps the options it has; unmount it, and mount it "
+		    "again");
 	if (strcmp(word, "noexec") == 0) {
 		args->noexec = true;
 		return 0;

@@ -370,6 +370,12 @@ def test_exit_status_of_the_mount_helper(binary, work, registry, image):
     mountpoint.mkdir()
     run([helper, "127.0.0.1:1", mountpoint, "-f", "-o", "rw"]).ok()
     assert str(mountpoint) not in mountinfo(), "-f only pretends"
+    run([helper, "none", mountpoint, "-f", "-o", "all,allow_other,uid=0"]).ok()
+    for source, options in (("127.0.0.1:1", "uid=0"), ("not a host", "rw"), ("none", "rw"), ("", "rw")):
+        one_line(run([helper, source, mountpoint, "-f", "-o", options]))
+    for options in ("remount,ro", "remount,frobnicate"):
+        result = run([helper, "127.0.0.1:1", mountpoint, "-s", "-o", options])
+        assert result.code == 1 and "unmount it, and mount it again" in result.err
     run([helper, registry.address, mountpoint, "-sn", "-t", "wasmocifs", "-o",
          f"rw,noexec,frobnicate,user,cache={work}/cache"]).ok()
     try:
