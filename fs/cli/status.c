@@ -164,7 +164,7 @@ int status_main(const struct cli_args *args)
 	struct mounts mounts;
 	const struct mounts_entry *mount = NULL;
 	char path[PATH_MAX];
-	if (args->n_operands > 1)
+	if (args->n_operands > 1 || (args->n_operands == 1 && args->operands[0][0] == '\0'))
 		return complain(CLI_USAGE, "status: give one MOUNTPOINT, or none for all");
 	if (args->json && args->metrics)
 		return complain(CLI_USAGE, "status: give --json or --metrics, not both");

@@ -188,7 +188,8 @@ int value_size(const char *name, const char *value, uint64_t least, uint64_t *to
 {
 	uint64_t size;
 	int rc = units_parse_size(value, &size);
-	if (rc == -ERANGE)
+	/* It is shown as a number of JSON, which ends there. */
+	if (rc == -ERANGE || (rc == 0 && size > INT64_MAX))
 		return err_set(err, -EINVAL, "%s: '%s' is too large", name, value);
 	if (rc < 0)
 		return err_set(err, -EINVAL, "%s: '%s' is not a size; write it as 500M or 8G", name,

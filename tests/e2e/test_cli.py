@@ -38,7 +38,8 @@ def test_help_and_version(binary):
     ["mount", "not a host", "MNT"], ["mount", "http://", "MNT"], ["mount", "a.b:99999", "MNT"],
     ["mount", "ftp://a.b", "MNT"], ["mount", "a.b/UPPER", "MNT"], ["mount", "oci:", "MNT"], ["mount", "", "MNT"],
     ["mount", "--timeout", "a.b", "MNT"], ["unmount"], ["status", "a", "b", "--frobnicate"],
-    ["mount", "--ready-fd", "77", "a.b", "MNT"]], ids=lambda a: " ".join(a) or "nothing")
+    ["mount", "--ready-fd", "77", "a.b", "MNT"], ["mount", "none", "MNT"], ["status", ""],
+    ["mount", "--cache-size", "9223372036854775808", "a.b", "MNT"]], ids=lambda a: " ".join(a) or "nothing")
 def test_usage_errors(binary, work, arguments):
     mountpoint = work / "mnt"
     mountpoint.mkdir()
