@@ -400,12 +400,20 @@ static int unknown_line(const char *key, struct err *err)
 	return err_set(err, -EINVAL, "unknown option '%s'; see 'wasmocifs mount --help'", key);
 }
 
+/* The helper has a mount's. Of another command's value nobody here is to judge: a file that root's
+ * mounts read, for one. */
+static bool is_for(const struct option_spec *o, unsigned command)
+{
+	return command == 0 || (o->commands & (command == CLI_HELPER ? CLI_MOUNT : command)) != 0;
+}
+
 int options_set(const char *key, const char *value, uint64_t *seen, struct cli_args *args,
 		struct err *err)
 {
 	const struct option_spec *o = find_word(key);
 	bool is_path = o != NULL && (o->kind == OPTION_DIRECTORY || o->kind == OPTION_TREE ||
-				     o->kind == OPTION_FILE || o->kind == OPTION_CERTIFICATES);
+				     o->kind == OPTION_FILE || o->kind == OPTION_CERTIFICATES ||
+				     o->kind == OPTION_OUTPUT);
 	if (o == NULL)
 		return unknown_line(key, err);
 	if (!options_in_file(o))
@@ -418,7 +426,7 @@ int options_set(const char *key, const char *value, uint64_t *seen, struct cli_a
 		return err_set(err, -EINVAL, "'%s' is given twice", o->name);
 	*seen |= bit(o);
 	uint64_t given = args->given;
-	if ((given & bit(o)) != 0)
+	if ((given & bit(o)) != 0 || !is_for(o, args->command))
 		return 0;
 	int rc = store(o, o->name, value, args, err);
 	args->given = given;
@@ -530,6 +538,7 @@ static int bad_option(unsigned command, int said, const char *word, struct err *
 int options_parse(unsigned command, int argc, char **argv, struct cli_args *args, struct err *err)
 {
 	struct parser p;
+	args->command = command;
 	args->believed = command == CLI_SERVE;
 	build(command, &p);
 	opterr = 0;

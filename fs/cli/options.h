@@ -49,6 +49,7 @@ struct cli_args {
 	unsigned log_level, log_format;              /* of fs/log.h */
 	int64_t uid, gid, umask;                     /* -1: not given */
 	unsigned verify;                             /* enum cli_verify */
+	unsigned command;                            /* CLI_…, whose words these are; 0: any */
 	bool foreground, offline, all, allow_other, no_passthrough, no_resend, noexec;
 	bool believed; /* files were looked at when somebody typed them */
 	bool lazy, json, metrics;

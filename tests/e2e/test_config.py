@@ -71,6 +71,17 @@ def test_pull_and_cache_go_by_it(binary, mount, registry, conf, work):
         assert result.err.count("\n") == 1 and result.out == ""
 
 
+def test_of_another_command_s_options_nothing_is_judged(binary, conf, work):
+    """Such as files that only root's mounts may read."""
+    (work / "cache").mkdir(mode=0o700)
+    file = conf(f"cache = {work}/cache\nauth-file = {work}/nothing\nmetrics-file = {work}/nothing/x.prom\n")
+    run([binary, "cache", "du", "--config", file]).ok()
+    result = run([binary, "pull", "--config", file, "127.0.0.1:1/demo/app:v1"])
+    assert result.code == 2 and f"{file}:2: auth-file: cannot read" in result.err, "which is pull's too"
+    file = conf(f"cache = {work}/cache\nmetrics-file = {work}/nothing/x.prom\n")
+    assert run([binary, "pull", "--config", file, "127.0.0.1:1/demo/app:v1"]).code == 1, "by the registry"
+
+
 def test_none(mount, registry):
     m = mount(registry.address, "--config", "/dev/null")
     assert m.status()["mountpoint"] == str(m)
@@ -81,6 +92,8 @@ def test_mistakes_have_a_line(attempt, conf, work):
     attempt("--config", file, said=f"{file}:3: unknown option 'cache_sizes'; did you mean 'cache-size'?")
     attempt("-o", f"config={conf('tag-ttl = 9ms')}",
             said=f"{file}:1: tag-ttl: '9ms' is too short; give at least 1s")
+    attempt("--config", conf("metrics-file = oci.prom"),
+            said=f"{file}:1: metrics-file: 'oci.prom' is not an absolute path")
     attempt("--config", f"{work}/nothing", said=f"--config: there is no file {work}/nothing")
     attempt("--config", work, said=f"{work} is a directory; give a file, or /dev/null for none")
     attempt("--config", conf("#" * (64 << 10) + "\n"), said=f"{file} is larger than 64 KiB")
