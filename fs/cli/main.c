@@ -26,15 +26,25 @@ static int unknown_command(const char *name)
 	const struct command *table = commands(&n);
 	struct suggest best;
 	suggest_init(&best, name);
+	/* As umount(8) is spelt: "mount" is as near. */
+	if (strcmp(name, "umount") == 0)
+		suggest_add(&best, "unmount");
 	suggest_add(&best, "help");
 	for (size_t i = 0; i < n; i++)
 		suggest_add(&best, table[i].name);
-	if (strcmp(name, "umount") == 0 || strcmp(name, "unmout") == 0)
-		suggest_add(&best, "unmount");
 	if (suggest_found(&best) != NULL)
 		return complain(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", name,
 				suggest_found(&best));
 	return complain(CLI_USAGE, "unknown command '%s'; see 'wasmocifs --help'", name);
+}
+
+/* As mount.fuse3(8) calls it for the type fuse.wasmocifs, which mountinfo has. */
+static int unknown_source(const char *source, const char *mountpoint)
+{
+	return complain(CLI_USAGE,
+			"unknown command '%s'; to mount it: wasmocifs mount %s %s (its type in "
+			"fstab, and for mount -t, is wasmocifs)",
+			source, source, mountpoint);
 }
 
 static int run_command(const struct command *c, int argc, char **argv)
@@ -103,5 +113,8 @@ int main(int argc, char **argv)
 	if (strcmp(word, "serve") == 0)
 		return run_command(&serve, argc - 1, argv + 1);
 	const struct command *c = command_find(word);
-	return c != NULL ? run_command(c, argc - 1, argv + 1) : unknown_command(word);
+	if (c != NULL)
+		return run_command(c, argc - 1, argv + 1);
+	return argc > 2 && strpbrk(word, ".:/") != NULL ? unknown_source(word, argv[2])
+							: unknown_command(word);
 }

@@ -49,6 +49,18 @@ def test_usage_errors(binary, work, arguments):
     assert str(mountpoint) not in mountinfo()
 
 
+@pytest.mark.parametrize("words, said", [
+    (["umount", "/mnt"], "unknown command 'umount'; did you mean 'unmount'?"),
+    (["moun", "/mnt"], "unknown command 'moun'; did you mean 'mount'?"),
+    # As mount.fuse3(8) calls the program for the type that mountinfo has.
+    (["ghcr.io", "/mnt/oci", "-o", "rw"], "unknown command 'ghcr.io'; to mount it: wasmocifs mount ghcr.io /mnt/oci (its type "
+                                          "in fstab, and for mount -t, is wasmocifs)"),
+])
+def test_words_that_are_no_command(binary, words, said):
+    result = run([binary, *words])
+    assert result.code == 2 and result.out == "" and result.err == f"wasmocifs: {said}\n", result
+
+
 @pytest.mark.parametrize("what", ["missing", "file", "layout-missing", "layout-none", "cache-file", "auth-missing"])
 def test_failures(binary, work, what):
     mountpoint = work / "mnt"
