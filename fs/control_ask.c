@@ -86,9 +86,11 @@ static int send_request(int fd, const json_t *request, struct err *err)
 {
 	AUTO_FREE char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	AUTO_FREE char *line = NULL;
-	/* A name that is no UTF-8 is none of the tree either. */
+	/* Words of ours are; a name that is no UTF-8 is none of the tree either. */
 	if (text == NULL || asprintf(&line, "%s\n", text) < 0)
-		return err_set(err, -EINVAL, "the path cannot be put into words");
+		return err_set(err, -EINVAL,
+			       "there can be nothing of that name, since it is no UTF-8; check the "
+			       "spelling");
 	size_t len = strlen(line);
 	if (len >= CONTROL_REQUEST_MAX)
 		return err_set(err, -EMSGSIZE, "too much for one question to the daemon");

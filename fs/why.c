@@ -68,6 +68,8 @@ static const char *hint_of_errno(int code)
 		return "main.wasm is opened only if it is WebAssembly; its bytes are in layers/";
 	case EKEYREJECTED:
 		return "it carries no signature that the policy accepts";
+	case ENOTDIR:
+		return "it is a file, and nothing lies below it: take away what follows its name";
 	case ENFILE:
 		return "this mount holds as many registries, or names, as it can: mount that one "
 		       "by "
@@ -310,25 +312,37 @@ static void explain(struct walk *k, int code)
 		k->why->hint = PACKAGE_HINT;
 }
 
-/* Takes the first component off what is to do. False: there is none. */
+/* What an earlier step said or wanted. */
+static void forget(struct op *op)
+{
+	op->err.text[0] = '\0';
+	memset(&op->want, 0, sizeof(op->want));
+}
+
+/* It has come to something. */
+static void note(struct why *w, const char *name, size_t len)
+{
+	size_t have = strlen(w->at);
+	snprintf(w->at + have, sizeof(w->at) - have, "/%.*s", (int)len, name);
+}
+
+/* Takes the first component off what is to do. False: there is none, or none of the tree can be
+ * that long. */
 static bool next_name(struct walk *k, char name[256], int *code)
 {
 	char *start = k->todo + strspn(k->todo, "/");
 	size_t len = strcspn(start, "/");
-	*code = len >= 256 ? -ENAMETOOLONG : 0;
+	if (len >= 256) {
+		forget(k->op);
+		note(k->why, start, len);
+		*code = -ENOENT;
+	}
 	if (len == 0 || *code)
 		return false;
 	memcpy(name, start, len);
 	name[len] = '\0';
 	memmove(k->todo, start + len, strlen(start + len) + 1);
 	return true;
-}
-
-/* What an earlier step said or wanted. */
-static void forget(struct op *op)
-{
-	op->err.text[0] = '\0';
-	memset(&op->want, 0, sizeof(op->want));
 }
 
 /* A link's target goes before the rest, and takes its place in the path. */
@@ -407,8 +421,7 @@ static int walk(struct walk *k)
 			r = step_up(k);
 			continue;
 		}
-		size_t len = strlen(k->why->at);
-		snprintf(k->why->at + len, sizeof(k->why->at) - len, "/%s", name);
+		note(k->why, name, strlen(name));
 		r = step(k, name);
 	}
 	return r ? r : try_open(k);

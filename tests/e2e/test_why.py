@@ -5,10 +5,11 @@ import calendar
 import contextlib
 import json
 import os
+import subprocess
 import time
 import types
-from errno import (EACCES, EBADMSG, EBUSY, EFBIG, EHOSTUNREACH, EIO, ENOENT, ENOEXEC, ENOSPC, EOPNOTSUPP, EPROTO, ETIMEDOUT,
-                   errorcode)
+from errno import (EACCES, EBADMSG, EBUSY, EFBIG, EHOSTUNREACH, EIO, ENOENT, ENOEXEC, ENOSPC, ENOTDIR, EOPNOTSUPP, EPROTO,
+                   ETIMEDOUT, errorcode)
 
 import pytest
 
@@ -73,8 +74,23 @@ def test_what_does_not_exist(mount, registry, image):
         os.readlink(m / "demo/app:nope")
     assert "nope" in why(m, "demo/app:nope")["text"]
     read(m / "demo/app:v1/manifest.json")
-    for path in ("demo/app:v1/nothing", "UPPER", "demo/app:" + "t" * 129):
-        assert why(m, path)["errno"] == "ENOENT"
+    for path in ("demo/app:v1/nothing", "UPPER", "demo/app:" + "t" * 129, "demo/" + "l" * 300):
+        with raises(ENOENT):
+            os.stat(m / path)
+        answer = why(m, path)
+        assert answer["errno"] == "ENOENT" and "no such name" in answer["text"]
+        assert answer["path"].endswith(path.rpartition("/")[2]), "which name it is"
+    with raises(ENOTDIR):
+        os.stat(m / "demo/app:v1/manifest.json/x")
+    answer = why(m, "demo/app:v1/manifest.json/x")
+    assert answer["errno"] == "ENOTDIR" and "a file" in answer["hint"]
+
+
+def test_a_name_that_is_no_utf_8(mount, registry, binary):
+    m = mount()
+    for command in ("why", "refresh"):
+        result = subprocess.run([binary, command, os.fsencode(m / "demo") + b"/\xff"], env=m.env, capture_output=True, check=False)
+        assert result.returncode == 1 and result.stdout == b"" and b"check the spelling" in result.stderr
 
 
 def test_main_wasm_that_is_none(mount, registry):
