@@ -65,6 +65,12 @@ static int add_all(struct digest_set *to, const struct digest_set *from, struct 
 	return 0;
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+	size_t len = strlen(s), n = strlen(end);
+	return len >= n && strcmp(s + len - n, end) == 0;
+}
+
 static int find_reference(const struct cache_command *c, const char *s,
 			  const struct image_reference *r, struct digest_set *ret, struct err *err)
 {
@@ -85,9 +91,10 @@ static int find_reference(const struct cache_command *c, const char *s,
 		found++;
 	}
 	if (rc == 0 && found == 0)
-		rc = err_set(err, -ENOENT,
-			     "the cache %s knows no %s; see what it does: wasmocifs cache ls",
-			     c->dir, s);
+		rc = err_set(
+		    err, -ENOENT,
+		    "the cache %s knows no %s%s; see what it does: wasmocifs cache ls", c->dir, s,
+		    strcmp(r->tag, "latest") == 0 && !ends_with(s, ":latest") ? ":latest" : "");
 	return rc;
 }
 

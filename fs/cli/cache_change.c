@@ -19,7 +19,7 @@
 /* What became of it all. */
 struct outcome {
 	json_t *removed; /* digests */
-	uint64_t freed, partials, pinned, in_use, missing, failed;
+	uint64_t freed, partials, pinned, in_use, shared, missing, failed;
 };
 
 static const char *many(uint64_t n)
@@ -34,11 +34,12 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 	uint64_t n = json_array_size(o->removed);
 	units_format_size(o->freed, freed);
 	if (c->args->json) {
-		json_t *v = json_pack("{s:b, s:O, s:I, s:I, s:I, s:I, s:I}", "dry_run",
-				      (int)c->args->dry_run, "removed", o->removed, "freed",
-				      (json_int_t)o->freed, "partials", (json_int_t)o->partials,
-				      "pinned", (json_int_t)o->pinned, "open",
-				      (json_int_t)o->in_use, "missing", (json_int_t)o->missing);
+		json_t *v =
+		    json_pack("{s:b, s:O, s:I, s:I, s:I, s:I, s:I, s:I}", "dry_run",
+			      (int)c->args->dry_run, "removed", o->removed, "freed",
+			      (json_int_t)o->freed, "partials", (json_int_t)o->partials, "pinned",
+			      (json_int_t)o->pinned, "open", (json_int_t)o->in_use, "shared",
+			      (json_int_t)o->shared, "missing", (json_int_t)o->missing);
 		if (print_json(v) != CLI_DONE)
 			return CLI_FAILED;
 	} else {
@@ -52,6 +53,9 @@ static int print_outcome(const struct cache_command *c, struct outcome *o, const
 			printf("; %" PRIu64 " pinned stay%s", o->pinned, o->pinned == 1 ? "s" : "");
 		if (o->in_use > 0)
 			printf("; %" PRIu64 " in use stay%s", o->in_use, o->in_use == 1 ? "s" : "");
+		if (o->shared > 0)
+			printf("; %" PRIu64 " shared with others stay%s", o->shared,
+			       o->shared == 1 ? "s" : "");
 		if (o->missing > 0)
 			printf("; %" PRIu64 " %s not there", o->missing,
 			       o->missing == 1 ? "was" : "were");
@@ -362,7 +366,11 @@ int cache_rm(struct cache_command *c)
 	for (size_t i = 0; rc == 0 && i < exact.n; i++)
 		take(c, &exact.v[i], &o);
 	for (size_t i = 0; rc == 0 && i < reached.n; i++) {
-		if (!digest_set_has(&exact, &reached.v[i]) && !digest_set_has(&kept, &reached.v[i]))
+		if (digest_set_has(&exact, &reached.v[i]))
+			continue;
+		if (digest_set_has(&kept, &reached.v[i]))
+			o.shared += inventory_find(&c->have, &reached.v[i]) != NULL;
+		else
 			take(c, &reached.v[i], &o);
 	}
 	if (rc == 0) {

@@ -246,9 +246,11 @@ def test_rm(mount, cache, registry):
     reference = f"{registry.address}/demo/files:v1"
     planned = cache.json("rm", "--dry-run", reference)
     done = cache.json("rm", reference)
+    assert done["shared"] == planned["shared"] == 1
     assert done["removed"] == planned["removed"] and set(done["removed"]) == {images[1].digest, own[1].digest}
     assert common.digest in cache.blobs() and own[0].digest in cache.blobs(), "what others share stays"
     assert f"knows no {reference}" in cache("rm", reference, code=1).err
+    assert f"knows no {reference[:-3]}:latest;" in cache("ls", reference[:-3], code=1).err
     assert cache.json("rm", own[0].hex[:14])["removed"] == [own[0].digest]
     m = mount()
     for i in range(2):
