@@ -128,7 +128,8 @@ static int read_references(const struct cli_args *args, struct names *ret, struc
 	if (rc == 0 && args->from != NULL)
 		rc = read_file(ret, args->from, err);
 	if (rc == 0 && ret->n == 0)
-		rc = err_set(err, -EINVAL, "--from: there is no reference in %s", args->from);
+		rc = err_set(err, -EINVAL, "--from: there is no reference in %s",
+			     strcmp(args->from, "-") == 0 ? "standard input" : args->from);
 	if (rc == 0)
 		names_sort(ret);
 	return rc;

@@ -472,7 +472,7 @@ def test_bad_input(binary, words, said):
 @pytest.mark.parametrize("text, said", [
     ("a.b/c:v1 a.b/d:v1\n", "standard input:1: one reference"), ("# x\na.b/c:v1\n\nnothing\n", "standard input:4: 'nothing'"),
     ("a.b/c:v1" + "x" * 3000, "standard input:1: the line is too long"), ("a.b/c:v1\0x\n", "standard input:1:"),
-    ("# nothing\n\n", "no reference in -")], ids=["two", "line", "long", "nul", "comments"])
+    ("# nothing\n\n", "no reference in standard input")], ids=["two", "line", "long", "nul", "comments"])
 def test_bad_lists(binary, text, said):
     result = run([binary, "pull", "--from", "-"], stdin=text)
     assert result.code == 2 and result.out == "" and result.err.count("\n") == 1 and said in result.err, result
