@@ -262,6 +262,22 @@ def test_words_behind_o(complete, helps):
     assert found == {name for name in wanted if name.startswith("l")}
 
 
+def test_words_behind_a_value(complete, request):
+    """A value is no end of the list."""
+    for before in ("cache=certs", "all,cache=certs,tag-ttl=5s"):
+        found = complete(f"wasmocifs mount -o {before},offl")
+        assert [one.rpartition(",")[2] for one in found] == ["offline"], found
+    if request.node.callspec.params["complete"] != "fish":  # where a value that -o has is anybody's guess
+        assert [one.rpartition("=")[2] for one in complete("wasmocifs mount -o cache=certs,log-level=w")] == ["warning"]
+
+
+def test_one_thing_to_do_with_the_cache(complete):
+    assert complete("wasmocifs cache ver") == ["verify"]
+    assert complete("wasmocifs cache --json ver") == ["verify"]
+    for line in ("ls ver", "ls --json ver", "rm ver"):
+        assert complete(f"wasmocifs cache {line}") in ([], ["ver"]), line
+
+
 def test_operands(complete, mount):
     """Mountpoints of ours where there must be one, whatever their name; directories and files elsewhere."""
     m = mount("127.0.0.1:1")

@@ -47,9 +47,14 @@ static const char head[] =
     "\t\tbefore=$((before - 1)) is_value=yes\n"
     "\tfi\n"
     "\toption=${COMP_WORDS[before]}\n"
-    "\tif [[ $is_value && ${COMP_WORDS[before - 1]} == -o ]]; then\n"
+    "\tlocal start=$before\n"
+    "\twhile [[ $is_value && ${COMP_WORDS[start - 1]} == = ]]; do\n"
+    "\t\tstart=$((start - 2))\n"
+    "\tdone\n"
+    "\tif [[ $is_value && ${COMP_WORDS[start - 1]} == -o ]]; then\n"
     "\t\toption=${option##*,}\n"
     "\t\toption=--${option//_/-}\n"
+    "\t\t[[ $cur != *,* ]] || option=-o\n"
     "\tfi\n";
 
 static void write_fill(FILE *f, enum fill fill, const char *words, size_t len)
@@ -168,7 +173,9 @@ static void write_operands(FILE *f, const struct command *c)
 		fputs("\t\telif ((COMP_CWORD > 2)); then\n\t\t\t", f);
 		write_fill(f, rest, more, more_len);
 	}
-	fputs("\t\telse\n\t\t\t", f);
+	/* The word that it may be is there already, wherever it stands. */
+	fputs(first == FILL_CHOICE ? "\t\telif [[ ! $word ]]; then\n\t\t\t" : "\t\telse\n\t\t\t",
+	      f);
 	write_fill(f, first, words, len);
 	fputs("\t\tfi\n", f);
 }

@@ -119,7 +119,12 @@ static void write_operand(FILE *f, const struct command *c, bool first)
 	enum fill fill = fill_of_operand(c, first, &words, &len);
 	if (fill == FILL_NOTHING)
 		return;
-	fprintf(f, "complete -c wasmocifs -n '__fish_seen_subcommand_from %s'", c->name);
+	fprintf(f, "complete -c wasmocifs -n '__fish_seen_subcommand_from %s", c->name);
+	if (fill == FILL_CHOICE) {
+		fputs("; and not __fish_seen_subcommand_from ", f);
+		write_split(f, words, len);
+	}
+	fputc('\'', f);
 	write_fill(f, fill, words, len);
 	fputc('\n', f);
 }
