@@ -191,6 +191,23 @@ static int check_not_hidden(const char *what, const char *path, const char *moun
 		       what, real, strcmp(real, mountpoint) == 0 ? "is" : "lies below", mountpoint);
 }
 
+/* Every process does, and so would wait for itself. */
+static int check_system(const char *mountpoint, const struct mounts *mounts, struct err *err)
+{
+	static const char *const needed[] = {"/proc/self", "/dev/null", "/etc/hosts", "/usr/lib"};
+	char real[PATH_MAX];
+	const struct mounts_entry *mount;
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+		if (path_resolve(needed[i], mounts, real, &mount) == 0 &&
+		    path_is_within(real, mountpoint))
+			return err_set(err, -EINVAL,
+				       "the mount would hide %s, which its own process needs; "
+				       "mount elsewhere than on %s",
+				       needed[i], mountpoint);
+	}
+	return 0;
+}
+
 /* Its socket is made once the mount is there, and before it answers. */
 static int check_control(const char *mountpoint, const struct mounts *mounts, struct err *err)
 {
@@ -229,6 +246,8 @@ static int check_paths(const struct cli_args *args, const char *cache, const cha
 		rc = metrics_file_check(args->metrics_file, mountpoint, err);
 	if (rc == 0)
 		rc = check_control(mountpoint, &mounts, err);
+	if (rc == 0)
+		rc = check_system(mountpoint, &mounts, err);
 	mounts_release(&mounts);
 	return rc;
 }

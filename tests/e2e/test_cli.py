@@ -149,9 +149,9 @@ def test_the_control_socket_must_not_be_hidden(binary, work):
     assert result.code == 2 and "control socket" in result.err and result.err.count("\n") == 1, result
 
 
-@pytest.mark.parametrize("place, code", [("/run", 2), ("/tmp", 0)])
+@pytest.mark.parametrize("place, code", [("/run", 2), ("/tmp", 0), ("/proc", 2), ("/dev", 2), ("/etc", 2), ("/usr", 2)])
 def test_on_a_directory_of_the_system(binary, work, image, registry, place, code):
-    """/tmp holds sockets too, but only where there is no /run."""
+    """/tmp holds sockets too, but only where there is no /run. What every process opens must not be hidden from ours."""
     if run(["unshare", "--mount", "true"]).code:
         pytest.skip("unshare --mount does not work here")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as cache:
