@@ -102,10 +102,16 @@ static int upgrade(const struct mounts_entry *e)
 	if (rc < 0)
 		return complain(CLI_FAILED, "this program cannot be found: %s", strerror(-rc));
 	rc = ask(e, path, &before, &err);
-	if ((rc == -ENOENT || rc == -ECONNREFUSED) && keeper_file_pid(e->uid, e->minor) > 0)
+	bool died = rc == -ENOENT || rc == -ECONNREFUSED;
+	if (died && keeper_file_pid(e->uid, e->minor) > 0)
 		(void)err_set(&err, rc,
 			      "the process that served it has died, and another one is on "
 			      "its way; ask again");
+	else if (died)
+		(void)err_set(&err, rc,
+			      "its process has died; mount it again, or clear it away: wasmocifs "
+			      "unmount %s%s",
+			      e->mountpoint, or_elsewhere());
 	if (rc == -ETIMEDOUT)
 		(void)err_set(&err, rc,
 			      "its process does not answer; ask again, and if that lasts, end it: "

@@ -141,9 +141,13 @@ def test_a_worker_without_its_keeper_serves_on(mount, registry, image, binary):
     assert not m.is_mounted()
 
 
-def test_a_mount_that_lost_both_is_replaced(mount, registry, image):
+def test_a_mount_that_lost_both_is_replaced(mount, registry, image, binary):
     m = mount()
     m.kill()
+    result = run([binary, "upgrade", m], env=m.env)
+    assert result.code == 1 and result.out == ""
+    assert result.err == (f"wasmocifs: the mount on {m} cannot be upgraded: its process has died; mount it again, or clear it "
+                          f"away: wasmocifs unmount {m}\n")
     with raises(107):  # ENOTCONN
         os.stat(m.path)
     m.restart()
