@@ -90,12 +90,27 @@ static void read_mountpoint(int fd, char ret[PATH_MAX])
 	ret[len] = '\0';
 }
 
-/* -EBUSY: another mount than this one writes it. */
+/* Whether there is something in it that no mount wrote: a file whose name was mistyped. */
+static bool is_foreign(int fd)
+{
+	static const char head[] = "# HELP wasmocifs_";
+	char text[sizeof(head) - 1];
+	int64_t n = file_pread_full(fd, text, sizeof(text), 0);
+	return n > 0 && (n < (int64_t)sizeof(text) || memcmp(text, head, sizeof(text)) != 0);
+}
+
+/* -EBUSY: another mount than this one writes it; -EEXIST: none ever did. */
 static int check_ours(int dir, const char *name, const char *path, const char *mountpoint,
 		      struct err *err)
 {
 	char other[PATH_MAX];
 	AUTO_FD int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && is_foreign(fd))
+		return err_set(
+		    err, -EEXIST,
+		    "--metrics-file %s: there is a file of that name, and no mount wrote "
+		    "it; name another one, or remove it first",
+		    path);
 	if (fd < 0 || !is_locked(fd))
 		return 0;
 	read_mountpoint(fd, other);
@@ -225,7 +240,7 @@ void metrics_file_remove(const char *path)
 	if (dir < 0)
 		return;
 	AUTO_FD int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && is_locked(fd))
+	if (fd >= 0 && (is_locked(fd) || is_foreign(fd)))
 		return;
 	(void)unlinkat(dir, temporary, 0);
 	(void)unlinkat(dir, name, 0);

@@ -32,7 +32,8 @@ NODISCARD int metrics_file_new(const char *path, const struct report *r, struct 
 			       struct err *err);
 /* Ends the thread; the file stays. NULL is fine. */
 void metrics_file_free(struct metrics_file *m);
-/* -EBUSY: it is another's than this mountpoint's. NULL is fine. */
+/* -EBUSY: it is another's than this mountpoint's; -EEXIST: what is there is no mount's. NULL is
+ * fine. */
 NODISCARD int metrics_file_check(const char *path, const char *mountpoint, struct err *err);
 /* We write it no more. One that a process writes stays. NULL, and none, are fine. */
 void metrics_file_remove(const char *path);

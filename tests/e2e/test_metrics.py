@@ -365,6 +365,24 @@ def test_a_file_is_one_mounts(mount, binary, registry, image, work):
     assert not path.exists()
 
 
+def test_what_no_mount_wrote_stays(mount, binary, registry, image, work):
+    """A name may be mistyped. What a mount left behind that was killed is another matter."""
+    path = work / "oci.prom"
+    (work / "other").mkdir()
+    for text in ("root:x:0:0", "# HELP node_cpu Of another.\n", "#"):
+        path.write_text(text, encoding="utf-8")
+        result = run([binary, "mount", "--cache", work / "cache", "--metrics-file", path, registry.address, work / "other"])
+        assert result.code == 1 and "no mount wrote it" in result.err and result.err.count("\n") == 1, result
+        assert path.read_text(encoding="utf-8") == text
+    path.write_text("", encoding="utf-8")
+    m = mount(None, "--metrics-file", path)
+    until(path.read_text, what="the file")
+    m.kill()
+    assert path.exists()
+    m.restart()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+
+
 def test_who_lost_the_file_leaves_it_alone(mount, registry, image, work):
     """One whose worker was not there when another mount began; and at its end it does not take it away."""
     path = work / "oci.prom"
