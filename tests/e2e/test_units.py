@@ -2,10 +2,12 @@
 """The systemd units of docs/systemd: that systemd takes them, and that what they start does what they say."""
 
 import os
+import pathlib
 import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -13,7 +15,7 @@ import manual
 import pages
 import samples
 from conftest import ROOT
-from harness import mountinfo, read, run
+from harness import NOBODY, identity, mountinfo, read, run
 
 UNITS = ROOT / "docs" / "systemd"
 
@@ -54,6 +56,19 @@ def test_the_service_starts_what_it_says(mount, registry, binary, work):
     assert read(m / "demo/app:v1/main.wasm") == image.layer.data
     run([binary, *["upgrade", m]], env=m.env).ok()
     assert m.status()["generation"] == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/lib/systemd/systemd"), reason="systemd is not installed")
+def test_a_mount_at_boot_waits_for_the_disk_of_its_cache():
+    """Or it would make one where /var is going to be mounted. What systemd would do, as an ordinary user may ask it."""
+    with tempfile.TemporaryDirectory() as units:
+        os.chmod(units, 0o755)
+        shutil.copy(UNITS / "mnt-oci.mount", units)
+        pathlib.Path(units, "var.mount").write_text("[Mount]\nWhat=/dev/disk/by-label/var\nWhere=/var\n", encoding="utf-8")
+        said = run(["/usr/lib/systemd/systemd", "--test", "--system", "--unit=mnt-oci.mount"], **identity(NOBODY),
+                   env={**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:", "SYSTEMD_LOG_TARGET": "console"}).out
+    ours = said[said.index("-> Unit mnt-oci.mount:"):].split("\n\t-> ")[0]
+    assert "After: var.mount" in ours and "Requires: var.mount" in ours, ours
 
 
 def test_the_line_of_fstab(registry, binary, work):
