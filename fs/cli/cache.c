@@ -16,6 +16,7 @@
 #include "fs/cli/cache_impl.h"
 #include "fs/cli/command.h"
 #include "fs/cli/path.h"
+#include "fs/cli/table.h"
 #include "fs/reach.h"
 
 #define SHORT_HEX CACHE_PREFIX_MIN
@@ -193,7 +194,7 @@ static json_t *row_of(const struct cache_command *c, const struct inventory_blob
 
 static void show_row(const struct cache_command *c, const struct inventory_blob *b)
 {
-	char hex[DIGEST_HEX_MAX], size[UNITS_SIZE_MAX], age[24];
+	char hex[DIGEST_HEX_MAX], size[UNITS_SIZE_MAX], age[24], more[24] = "";
 	json_t *names = references_of(c, &b->digest);
 	const char *first = json_string_value(json_array_get(names, 0));
 	size_t n = json_array_size(names);
@@ -202,11 +203,12 @@ static void show_row(const struct cache_command *c, const struct inventory_blob 
 	units_format_size(b->size, size);
 	format_age(b->used_ms, age);
 	(void)err_set(&text, 0, "%s", first != NULL ? first : "-");
-	printf("%s:%.*s  %9s  %5s  %-6s %-4s  %s", digest_alg_name(&b->digest), SHORT_HEX, hex,
-	       size, age, b->pinned ? "pinned" : "", b->held ? "open" : "", text.text);
+	int used = printf("%s:%.*s  %9s  %5s  %-6s %-4s  ", digest_alg_name(&b->digest), SHORT_HEX,
+			  hex, size, age, b->pinned ? "pinned" : "", b->held ? "open" : "");
 	if (n > 1)
-		printf(" +%zu", n - 1);
-	putchar('\n');
+		snprintf(more, sizeof(more), " +%zu", n - 1);
+	table_put_last(stdout, text.text, more, used > 0 ? (size_t)used : 0,
+		       table_terminal_width());
 	json_decref(names);
 }
 
@@ -309,7 +311,8 @@ static void du_line(const struct sum *sum, const char *name)
 {
 	char size[UNITS_SIZE_MAX];
 	units_format_size(sum->bytes, size);
-	printf("%9s  %6" PRIu64 "  %s\n", size, sum->blobs, name);
+	int used = printf("%9s  %6" PRIu64 "  ", size, sum->blobs);
+	table_put_last(stdout, name, "", used > 0 ? (size_t)used : 0, table_terminal_width());
 }
 
 static int cache_du(struct cache_command *c)

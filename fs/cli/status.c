@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
@@ -17,6 +16,7 @@
 #include "fs/cli/mounts.h"
 #include "fs/cli/on_mount.h"
 #include "fs/cli/path.h"
+#include "fs/cli/table.h"
 #include "fs/control.h"
 
 /* What can be said of a mount whose process does not: the same members. */
@@ -75,27 +75,6 @@ static json_t *collect(const struct mounts *mounts)
 	return c.all;
 }
 
-/* What watch(1) and its like say of the terminal that they write to. */
-static size_t told_width(void)
-{
-	const char *columns = getenv("COLUMNS");
-	unsigned long n = columns != NULL ? strtoul(columns, NULL, 10) : 0;
-	if (n == 0 || n > UINT16_MAX)
-		return 0;
-	return n < STATUS_WIDTH ? STATUS_WIDTH : n;
-}
-
-/* 0: no terminal, so whoever reads wants everything. */
-static size_t terminal_width(void)
-{
-	struct winsize size;
-	if (!isatty(STDOUT_FILENO))
-		return told_width();
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < STATUS_WIDTH)
-		return STATUS_WIDTH;
-	return size.ws_col;
-}
-
 static int show_all(const struct mounts *mounts, const struct cli_args *args)
 {
 	json_t *all = collect(mounts);
@@ -109,7 +88,7 @@ static int show_all(const struct mounts *mounts, const struct cli_args *args)
 	else if (json_array_size(all) == 0)
 		puts("no mounts");
 	else
-		status_show_table(stdout, all, terminal_width());
+		status_show_table(stdout, all, table_terminal_width());
 	json_decref(all);
 	return status;
 }
@@ -153,7 +132,7 @@ static int show_one(const struct mounts_entry *e, const struct cli_args *args)
 	else if (args->metrics)
 		metrics_text(stdout, list);
 	else if (status == CLI_DONE)
-		status_show_one(stdout, mount, terminal_width());
+		status_show_one(stdout, mount, table_terminal_width());
 	json_decref(list);
 	return status;
 }

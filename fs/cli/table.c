@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/err.h"
 
@@ -84,6 +87,26 @@ void table_free(struct table *t)
 	free(t);
 }
 
+/* What watch(1) and its like say of the terminal that they write to. */
+static size_t told_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	unsigned long n = columns != NULL ? strtoul(columns, NULL, 10) : 0;
+	if (n == 0 || n > UINT16_MAX)
+		return 0;
+	return n < TABLE_WIDTH_MIN ? TABLE_WIDTH_MIN : n;
+}
+
+size_t table_terminal_width(void)
+{
+	struct winsize size;
+	if (!isatty(STDOUT_FILENO))
+		return told_width();
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < TABLE_WIDTH_MIN)
+		return TABLE_WIDTH_MIN;
+	return size.ws_col;
+}
+
 static void show_cell(FILE *f, const char *s, size_t columns, bool last)
 {
 	size_t have = width_of(s, strlen(s));
@@ -142,5 +165,14 @@ void table_put_line(FILE *f, const char *line, size_t len, size_t width)
 		fwrite(line, 1, (size_t)(skip(line, width - 1) - line), f);
 		fputs("…", f);
 	}
+	fputc('\n', f);
+}
+
+void table_put_last(FILE *f, const char *s, const char *more, size_t used, size_t width)
+{
+	size_t taken = used + width_of(more, strlen(more));
+	size_t room = width > taken + WIDTH_MIN ? width - taken : WIDTH_MIN;
+	show_cell(f, s, width == 0 ? SIZE_MAX : room, true);
+	fputs(more, f);
 	fputc('\n', f);
 }

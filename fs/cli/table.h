@@ -22,5 +22,13 @@ int table_add(struct table *t, const char *const *cells);
 void table_show(FILE *f, const struct table *t, size_t indent, size_t width);
 void table_free(struct table *t); /* NULL is fine */
 
+/* Of standard output, at least TABLE_WIDTH_MIN. 0: it is no terminal, so that whoever reads wants
+ * everything. */
+#define TABLE_WIDTH_MIN 80
+size_t table_terminal_width(void);
+/* Ends a line of which `used` columns are there: with s, cut in its middle where there is too
+ * little room, and `more`. */
+void table_put_last(FILE *f, const char *s, const char *more, size_t used, size_t width);
+
 /* One line of text, cut at its end. */
 void table_put_line(FILE *f, const char *line, size_t len, size_t width);

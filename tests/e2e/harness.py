@@ -9,14 +9,18 @@ the FUSE connection, so that neither a test nor pytest itself can hang in a syst
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -69,6 +73,23 @@ def run(args, timeout=None, env=None, stdin=None, check=False, **more):
         raise Failed(f"{args} did not end:\n{report}") from None
     result = Result(args, process.returncode, out, err)
     return result.ok() if check else result
+
+
+def on_terminal(args, env=None, columns=80):
+    """The lines that it writes to a terminal of that width, to its end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    process = subprocess.Popen([str(a) for a in args], env=env, stdin=subprocess.DEVNULL, stdout=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 65536):
+            text += part
+    except OSError:  # EIO: nobody has the other end any more
+        pass
+    os.close(ours)
+    assert process.wait(30 * SLOW) == 0
+    return text.decode().replace("\r\n", "\n").splitlines()
 
 
 def dump_threads(pid):

@@ -9,7 +9,7 @@ import os
 import pytest
 
 import samples
-from harness import NOBODY, identity, partials, read, run, until
+from harness import NOBODY, identity, on_terminal, partials, read, run, until
 from registry import behaviours as b
 
 SMALL, LARGE = 20_000, 3 << 20  # ordinary and passthrough
@@ -229,6 +229,19 @@ def test_prune_and_partials(mount, cache, registry, two):
     done = cache.json("prune")
     assert done["partials"] == 1 and done["freed"] > 1 << 20 and not partials(cache.directory)
     m.restart()
+
+
+def test_it_fits_a_terminal(mount, cache, registry):
+    name = "/".join(["quite-a-long-namespace"] * 4)
+    images = [samples.push_wasm(registry.store, name, tag) for tag in ("v1", "v2")]
+    filled(mount, cache, registry, (f"{name}:v1", images[0]), (f"{name}:v2", images[1]))
+    for words in (["ls"], ["du"]):
+        command = [cache.binary, "cache", *words, "--cache", cache.directory]
+        for columns in (80, 100):
+            lines = on_terminal(command, columns=columns)
+            assert max(map(len, lines)) == columns and any("…" in line for line in lines), lines
+        assert all(f"{registry.address}/{name}" in text for text in (cache(*words).out, "\n".join(on_terminal(command, columns=300))))
+    assert any(line.endswith(":v1 +1") for line in on_terminal([cache.binary, "cache", "ls", "--cache", cache.directory]))
 
 
 def test_rm(mount, cache, registry):

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """status: what it shows fits 80 columns whatever there is to show, and is what happens."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import termios
 from errno import EACCES, EHOSTUNREACH
 
 import pytest
 
+import harness
 import samples
 from harness import NOBODY, SLOW, Child, identity, raises, read, run, until
 from registry import behaviours as b
@@ -27,20 +23,7 @@ def image(registry):
 
 
 def on_terminal(m, *words, columns=80):
-    """What it writes to a terminal of that width: its lines."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-    process = subprocess.Popen([m.binary, "status", *words], env=m.env, stdin=subprocess.DEVNULL, stdout=theirs)
-    os.close(theirs)
-    text = b""
-    try:
-        while part := os.read(ours, 65536):
-            text += part
-    except OSError:  # EIO: nobody has the other end any more
-        pass
-    os.close(ours)
-    assert process.wait(30 * SLOW) == 0
-    return text.decode().replace("\r\n", "\n").splitlines()
+    return harness.on_terminal([m.binary, "status", *words], m.env, columns)
 
 
 def fits(lines, columns=80):

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "fs/cli/status.h"
+#include "fs/cli/table.h"
 
 static json_t *make(const char *mountpoint, const char *source, const char *host_state)
 {
@@ -28,9 +29,9 @@ static char *render(const json_t *mounts, bool one)
 	FILE *f = open_memstream(&text, &len);
 	assert_non_null(f);
 	if (one)
-		status_show_one(f, json_array_get(mounts, 0), STATUS_WIDTH);
+		status_show_one(f, json_array_get(mounts, 0), TABLE_WIDTH_MIN);
 	else
-		status_show_table(f, mounts, STATUS_WIDTH);
+		status_show_table(f, mounts, TABLE_WIDTH_MIN);
 	fclose(f);
 	return text;
 }
@@ -61,7 +62,7 @@ static int count_fitting(const char *text)
 {
 	int lines = 0;
 	for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1, lines++) {
-		if (columns(line) > STATUS_WIDTH)
+		if (columns(line) > TABLE_WIDTH_MIN)
 			fail_msg("%zu columns: %.*s", columns(line), (int)strcspn(line, "\n"),
 				 line);
 	}
