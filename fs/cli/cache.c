@@ -47,6 +47,11 @@ int cache_word_parse(const char *s, struct cache_word *ret, struct err *err)
 		memcpy(ret->hex, hex, len);
 		return 0;
 	}
+	if (strchr(s, '/') == NULL)
+		return err_set(err, -EINVAL,
+			       "'%s': neither a digest (sha256: and digits, a to f in lower case) "
+			       "nor a reference (HOST[:PORT]/NAME:TAG)",
+			       s);
 	ret->is_reference = true;
 	return image_reference_parse(s, &ret->reference, err);
 }

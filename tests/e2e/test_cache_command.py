@@ -231,6 +231,13 @@ def test_prune_and_partials(mount, cache, registry, two):
     m.restart()
 
 
+@pytest.mark.parametrize("word", ["sha256:0123456789AB", "0123456789AB", "sha1:0123456789ab", "alpine", "@sha256:0123456789ab"])
+def test_what_is_neither(mount, cache, word):
+    mount().unmount()
+    assert cache("ls", word, code=2).err == (f"wasmocifs: cache ls: '{word}': neither a digest (sha256: and digits, a to f in "
+                                             "lower case) nor a reference (HOST[:PORT]/NAME:TAG)\n")
+
+
 def test_it_fits_a_terminal(mount, cache, registry):
     name = "/".join(["quite-a-long-namespace"] * 4)
     images = [samples.push_wasm(registry.store, name, tag) for tag in ("v1", "v2")]
