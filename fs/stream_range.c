@@ -445,6 +445,10 @@ static void finish(struct range *r, int rc, const struct err *err)
 		stream_note_failure(s, rc, err, r->turn);
 	else if (rc == 0)
 		stream_note_failure(s, 0, NULL, 0);
+	/* The last chunk may be here although its transfer has failed (chunks_done): who waits for
+	 * it misses nothing. */
+	if (rc < 0)
+		stream_tell_done(s);
 	if (failed)
 		stream_tell_failed(s, first, end, rc, err);
 	lock_take(&s->lock);

@@ -97,6 +97,24 @@ def test_a_disk_that_takes_nothing(mount, registry, disturbance, code):
     is_well(m, images)
 
 
+def test_a_disk_that_fails_while_a_blob_is_read_as_it_arrives(mount, registry, disturbance):
+    """Who waits is told at once, also where his bytes came and only that they are here could not be written down."""
+    data = samples.push_files(registry.store, "r/data", files={"data.bin": samples.noise(12 << 20)}).layer.data
+    m = mount(None, "--verify=stream", env=disturbance.env)
+    path = os.path.realpath(m / "r/data:v1/files/data.bin")
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        with disturbance.faults(EIO, odds=2000, changes_only=True):
+            for at in range(0, len(data), 64 << 10):
+                with Clock() as took, contextlib.suppress(OSError):
+                    assert os.pread(file.fileno(), 4096, at) == data[at:at + 4096]
+                assert took.seconds < 8
+        assert disturbance.hits > 5
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        assert file.readall() == data
+        until(lambda: os.getxattr(path, "user.oci.verified") == b"1", what="the whole being here and right")
+
+
 def test_a_disk_that_says_nothing_but_errors(mount, registry, disturbance):
     images = push_many(registry)
     m = mount(env=disturbance.env)
