@@ -12,9 +12,9 @@
  * has to be evicted, which must look at every file anyhow.
  *
  * A process that was stopped inside its gate must not stop us: after
- * SPACE_LOCK_MS, of one call or of several that ran out of time, we count for
- * ourselves, write no account, and ask for a new count as soon as the lock can
- * be had. Until then nobody of ours waits for it again.
+ * SPACE_LOCK_MS (or what the store was opened with), of one call or of several that
+ * ran out of time, we count for ourselves, write no account, and ask for a new count
+ * as soon as the lock can be had. Until then nobody of ours waits for it again.
  *
  * Blobs that were unlinked while this process had them open still use the
  * disk. They are in no directory, so they stand in no account; each process
@@ -48,7 +48,7 @@ struct late {
 
 struct space {
 	uint64_t limit_asked, floor;
-	int64_t lock_ms;                             /* SPACE_LOCK_MS; tests shorten it */
+	int64_t lock_ms;                             /* SPACE_LOCK_MS, or as the store was told */
 	int (*ask_disk)(int fd, struct statvfs *fs); /* fstatvfs; tests replace it */
 	struct lock lock;
 	struct cond free;

@@ -78,6 +78,8 @@ int store_open(const struct store_options *o, struct store **ret, struct err *er
 		return rc;
 	}
 	space_init(&s->space, o->limit, o->floor != 0 ? o->floor : default_floor(&s->dirs));
+	if (o->lock_ms > 0)
+		s->space.lock_ms = o->lock_ms;
 	s->memory_budget = o->memory_budget != 0 ? o->memory_budget : STORE_MEMORY_DEFAULT;
 	s->open_max = o->open_max != 0 ? o->open_max : default_open_max();
 	s->idle_memory_max =

@@ -76,6 +76,8 @@ struct store_options {
 	uint64_t memory_budget; /* bytes; 0: STORE_MEMORY_DEFAULT */
 	uint64_t open_max;      /* blobs that are open at once; 0: half the soft limit of open
 				 * files, STORE_OPEN_LEAST at least */
+	int64_t lock_ms;        /* how long a process that has the account, and is stopped, is
+				 * waited for; 0: SPACE_LOCK_MS */
 };
 
 #define STORE_OPEN_LEAST    32

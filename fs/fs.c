@@ -54,6 +54,9 @@ int fs_new(const struct fs_options *o, struct fs **ret, struct err *err)
 	fs->o.list_ttl_ms = or_default(o->list_ttl_ms, FS_LIST_TTL_MS);
 	fs->o.timeout_ms = or_default(o->timeout_ms, FS_TIMEOUT_MS);
 	fs->o.source.timeout_ms = fs->o.timeout_ms;
+	/* Whoever waits for that has time left for what he came for. */
+	int64_t shortest = fs->o.timeout_ms < OP_HOLD_MS ? fs->o.timeout_ms : OP_HOLD_MS;
+	fs->o.store.lock_ms = shortest / 2;
 	int r = open_parts(fs, err);
 	if (r) {
 		fs_free(fs);

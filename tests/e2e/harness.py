@@ -493,5 +493,16 @@ def opens(path):
     return False
 
 
+@contextlib.contextmanager
+def account_held(cache):
+    """As by a process that was stopped while it looked at the account of this cache directory."""
+    fd = os.open(pathlib.Path(cache) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        yield
+    finally:
+        os.close(fd)
+
+
 def partials(cache):
     return [path for path in pathlib.Path(cache, "partial").rglob("*") if path.is_file()]

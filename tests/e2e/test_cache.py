@@ -9,7 +9,7 @@ from errno import EBADMSG, EHOSTUNREACH
 import pytest
 
 import samples
-from harness import Child, Failed, files_holding, mountinfo, partials, raises, read, run, until
+from harness import Child, Failed, account_held, files_holding, mountinfo, partials, raises, read, run, until
 from registry import behaviours as b
 
 
@@ -50,6 +50,17 @@ def test_two_daemons_one_get_when_one_is_later(mount, registry, image):
     assert registry.count("GET", "/blobs/") == 1
     first.unmount()
     assert read(second / "demo/app:v1/main.wasm") == image.layer.data
+
+
+def test_beside_a_process_that_was_stopped_inside_the_account(mount, registry, image):
+    """It is waited for, but not for as long as a lookup has time: the host would be blamed, which has answered."""
+    other = samples.push_wasm(registry.store, "demo/other", "v1", size=20_000)
+    m = mount()
+    assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    settled(m, image.layer)
+    with account_held(m.cache):
+        assert os.stat(m / "demo/other/tags/v1/main.wasm").st_size == len(other.layer.data)
+        assert read(m / "demo/other:v1/main.wasm") == other.layer.data
 
 
 def test_bit_rot_is_found_at_the_first_open(mount, registry, image):

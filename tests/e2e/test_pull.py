@@ -14,7 +14,7 @@ import pytest
 
 import artifacts
 import samples
-from harness import NOBODY, SCALE, identity, partials, raises, read, run, scaled, until
+from harness import NOBODY, SCALE, account_held, identity, partials, raises, read, run, scaled, until
 from registry import behaviours as b
 
 ALONE = ("--timeout", "30s")  # an option of its own: no mount is asked
@@ -166,6 +166,15 @@ def test_killed_and_run_again(pull, registry):
         assert requests[-1].sent == len(image.layer.data) - start
     assert registry.count("GET", f"/blobs/{images[3].layer.digest}") == 1
     assert registry.count("GET", "/manifests/") == len(images), "nor is a manifest fetched again"
+
+
+def test_beside_a_process_that_was_stopped_inside_the_account(pull, image, registry):
+    """A pull comes anew each time: it could never learn that nobody gives that lock back."""
+    pull(f"{registry.address}/demo/app:v1")
+    image = samples.push_wasm(registry.store, "demo/other", "v1", size=20_000)
+    with account_held(pull.cache):
+        pull("--timeout", "3s", f"{registry.address}/demo/other:v1")
+    assert pull.has(image)
 
 
 @pytest.mark.parametrize("by", ["alone", "mount"])
