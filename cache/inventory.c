@@ -243,10 +243,11 @@ int inventory_remove_partials(struct store *s, int64_t before_ms, bool dry, uint
 }
 
 int inventory_check(struct store *s, const struct digest *d, bool drop, struct call *call,
-		    uint64_t *ret_size, struct err *err)
+		    uint64_t *ret_size, bool *ret_removed, struct err *err)
 {
 	struct stat st;
 	struct digest got;
+	*ret_removed = false;
 	char digest[DIGEST_STRING_MAX];
 	digest_string(d, digest);
 	AUTO_FD int fd = open_blob(s, d, &st, err);
@@ -264,7 +265,7 @@ int inventory_check(struct store *s, const struct digest *d, bool drop, struct c
 		return 0;
 	file_id_of(&st, &id);
 	if (drop)
-		(void)remove_blob(s, d, &id);
+		*ret_removed = remove_wrong(s, d, &id);
 	return rc < 0 ? err_set(err, -EIO, "%s: the disk does not give it", digest)
 		      : err_set(err, -EBADMSG, "%s: its bytes do not match", digest);
 }

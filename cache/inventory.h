@@ -55,9 +55,10 @@ NODISCARD int inventory_remove(struct store *s, const struct digest *d, bool pin
 NODISCARD int inventory_remove_partials(struct store *s, int64_t before_ms, bool dry,
 					uint64_t *ret_n, uint64_t *ret_freed, struct err *err);
 /* Hashes a blob's file. -EBADMSG, and -EIO where the disk does not give it: with `drop` its name
- * goes, whoever has it open; then the next open fetches it anew. *ret_size: what was read. */
+ * goes, whoever has it open; then the next open fetches it anew. *ret_size: what was read;
+ * *ret_removed: whether the name went. */
 NODISCARD int inventory_check(struct store *s, const struct digest *d, bool drop, struct call *call,
-			      uint64_t *ret_size, struct err *err);
+			      uint64_t *ret_size, bool *ret_removed, struct err *err);
 /* A whole small blob, hashed: new NUL-terminated buffer. -EFBIG beyond max. */
 NODISCARD int inventory_document(struct store *s, const struct digest *d, size_t max, char **ret,
 				 size_t *ret_len, struct err *err);

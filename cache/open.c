@@ -53,6 +53,18 @@ static bool is_ours(const struct stat *st)
 	return S_ISREG(st->st_mode) && st->st_uid == geteuid();
 }
 
+static bool is_wrong(struct store *s, const struct digest *d, const struct stat *st)
+{
+	struct file_id id;
+	bool wrong = false;
+	file_id_of(st, &id);
+	lock_take(&s->lock);
+	for (unsigned i = 0; i < s->n_wrong && i < WRONG_FILES_MAX && !wrong; i++)
+		wrong = digest_equal(&s->wrong[i].digest, d) && file_id_equal(&s->wrong[i].id, &id);
+	lock_drop(&s->lock);
+	return wrong;
+}
+
 int open_again(int fd)
 {
 	char path[32];
@@ -95,7 +107,7 @@ int open_blob(struct store *s, const struct digest *d, struct stat *ret_st, stru
 	if (fd >= 0 && fstat(fd, ret_st) < 0)
 		return err_errno(err, -EIO, "%s/%s", s->dirs.path, path);
 	if (fd >= 0 && is_ours(ret_st))
-		return steal_fd(&fd);
+		return is_wrong(s, d, ret_st) ? -ENOENT : steal_fd(&fd);
 	discard(s, d);
 	return -ENOENT;
 }
@@ -110,7 +122,7 @@ int open_blob_exists(struct store *s, const struct digest *d, uint64_t *ret_size
 		return says_no_file(fd) ? -ENOENT : -EIO;
 	if (fstat(fd, &st) < 0)
 		return -EIO;
-	if (!is_ours(&st))
+	if (!is_ours(&st) || is_wrong(s, d, &st))
 		return -ENOENT;
 	if (ret_size != NULL)
 		*ret_size = (uint64_t)st.st_size;
@@ -140,6 +152,27 @@ uint64_t remove_blob(struct store *s, const struct digest *d, const struct file_
 	if (entered == 0)
 		space_leave(s);
 	return freed;
+}
+
+bool remove_wrong(struct store *s, const struct digest *d, const struct file_id *id)
+{
+	char path[BLOB_PATH_MAX];
+	path_blob(d, path);
+	struct stat st;
+	struct file_id found;
+	(void)remove_blob(s, d, id);
+	AUTO_FD int fd = file_open_beneath(s->dirs.fd, path, O_PATH, 0);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return says_no_file(fd);
+	file_id_of(&st, &found);
+	if (!file_id_equal(id, &found))
+		return true;
+	if (is_wrong(s, d, &st))
+		return false;
+	lock_take(&s->lock);
+	s->wrong[s->n_wrong++ % WRONG_FILES_MAX] = (struct wrong_file){*d, *id};
+	lock_drop(&s->lock);
+	return false;
 }
 
 int open_private(struct store *s, char name[PARTIAL_NAME_MAX], struct err *err)

@@ -232,10 +232,11 @@ static int verify_file(struct store *s, const struct digest *d, struct call *cal
 	}
 	/* A file that cannot be read is as useless as a wrong one. */
 	s->mismatches++;
-	(void)remove_blob(s, d, &after);
+	bool removed = remove_wrong(s, d, &after);
 	if (rc == -ENODATA)
 		return -EIO;
-	return err_set(err, -EBADMSG, "what the cache held does not match its digest: removed");
+	return err_set(err, -EBADMSG, "what the cache held does not match its digest: %s",
+		       removed ? "removed" : "it cannot be removed, and is passed over");
 }
 
 /* True: this thread is the one that hashes it, until end_verifying. */

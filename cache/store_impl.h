@@ -36,6 +36,7 @@
 #define BLOB_IDLE_MEMORY_MAX 1024
 /* Blobs whose hashing is remembered by file identity, without a descriptor. */
 #define BLOB_KNOWN_MAX   16384
+#define WRONG_FILES_MAX  64
 #define BLOB_TOUCH_MS    60000 /* how often the time of use is written down */
 
 #define PARTIAL_SWEEP_MS 600000 /* age at which one that nobody waits for goes */
@@ -86,6 +87,12 @@ struct blob {
 
 struct verifying;
 
+/* A file of blobs/ that is wrong, and would not go. */
+struct wrong_file {
+	struct digest digest;
+	struct file_id id;
+};
+
 struct store {
 	struct dirs dirs;
 	struct space space;
@@ -107,6 +114,8 @@ struct store {
 	uint64_t memory_bytes;
 	struct partial *partials;
 	struct verifying *verifying;
+	struct wrong_file wrong[WRONG_FILES_MAX]; /* the oldest is replaced */
+	unsigned n_wrong;                         /* so far */
 	uint64_t publish_failures;
 	char last_failure[ERR_TEXT_MAX], memory_cause[ERR_TEXT_MAX];
 };
@@ -202,6 +211,10 @@ NODISCARD int open_again(int fd);
 /* Unlinks the blob's name if it is (still) the file of id, or if id is NULL
  * whatever it is, and takes it out of the account. Bytes of disk it used. */
 uint64_t remove_blob(struct store *s, const struct digest *d, const struct file_id *id);
+
+/* The file of id is wrong: its name goes. False: it could not be removed; from now on it is passed
+ * over here, as if there were none. */
+bool remove_wrong(struct store *s, const struct digest *d, const struct file_id *id);
 
 /* A new empty file in partial/ under a name of its own, locked by us.
  * name: in, what it is for (path_partial, or a word); out, its name. */

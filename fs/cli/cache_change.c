@@ -106,7 +106,7 @@ static void remove_one(const struct cache_command *c, const struct inventory_blo
 /* ---- verify ---- */
 
 struct verifying {
-	uint64_t checked, bytes;
+	uint64_t checked, bytes, stay;
 	json_t *wrong;
 };
 
@@ -117,8 +117,9 @@ static int verify_one(const struct cache_command *c, const struct inventory_blob
 	struct err err;
 	char digest[DIGEST_STRING_MAX];
 	uint64_t size = 0;
+	bool dry = c->args->dry_run, removed = false;
 	call_init(&call, INT64_MAX);
-	int rc = inventory_check(c->store, &b->digest, !c->args->dry_run, &call, &size, &err);
+	int rc = inventory_check(c->store, &b->digest, !dry, &call, &size, &removed, &err);
 	call_release(&call);
 	if (rc == -ENOENT)
 		return CLI_DONE; /* gone meanwhile */
@@ -131,9 +132,10 @@ static int verify_one(const struct cache_command *c, const struct inventory_blob
 	digest_string(&b->digest, digest);
 	(void)json_array_append_new(v->wrong,
 				    json_pack("{s:s, s:s, s:b}", "digest", digest, "reason",
-					      err.text, "removed", (int)!c->args->dry_run));
+					      err.text, "removed", (int)removed));
+	v->stay += !removed && !dry;
 	if (!c->args->json)
-		printf("%s%s\n", err.text, c->args->dry_run ? "" : ": removed");
+		printf("%s%s\n", err.text, removed ? ": removed" : dry ? "" : ": not removed");
 	return CLI_DONE;
 }
 
@@ -154,9 +156,15 @@ int cache_verify(struct cache_command *c)
 		       n == 0 ? "all as they should be\n" : "");
 		if (n > 0)
 			printf("%" PRIu64 " wrong%s\n", n,
-			       c->args->dry_run ? ""
-						: "; they are fetched anew when they are needed");
+			       c->args->dry_run || v.stay > 0
+				   ? ""
+				   : "; they are fetched anew when they are needed");
 	}
+	if (v.stay > 0)
+		status = complain(CLI_FAILED,
+				  "cache verify: %" PRIu64 " of them cannot be removed from the "
+				  "cache %s: let uid %u write there",
+				  v.stay, c->dir, (unsigned)geteuid());
 	json_decref(v.wrong);
 	return status == CLI_DONE && n > 0 ? CLI_FAILED : status;
 }

@@ -2,6 +2,7 @@
 """The disk below the cache: full, read-only, damaged, cut. The reader gets the right bytes, or an errno."""
 
 import contextlib
+import json
 import os
 import shutil
 from errno import EFBIG
@@ -106,6 +107,27 @@ def test_a_pull_says_what_the_disk_has_against_it(binary, registry, small_disk, 
     result = run([binary, "pull", "--cache", cache, f"{registry.address}/demo/app:v1"])
     assert result.code == 1 and result.err.count("\n") == 1, result
     assert why in result.err and hint in result.err and "pinned" not in result.err, result
+
+
+def test_what_is_wrong_and_cannot_be_removed(mount, binary, registry, small_disk):
+    """As a disk is remounted when it fails: it is found wrong once, and fetched anew into memory."""
+    image = samples.push_wasm(registry.store, "demo/app", "v1", size=2 << 20)
+    cache = small_disk / "cache"
+    run([binary, "pull", "--cache", cache, f"{registry.address}/demo/app:v1"]).ok()
+    with open(cache / "blobs/sha256" / image.layer.hex, "r+b") as file:
+        file.seek(100_000)
+        file.write(b"wrong")
+    make_read_only(small_disk)
+    result = run([binary, "cache", "verify", "--cache", cache])
+    assert result.code == 1 and f"{image.layer.digest}: its bytes do not match: not removed" in result.out
+    assert result.err.count("\n") == 1 and f"cannot be removed from the cache {cache}: let uid 0 write" in result.err
+    result = run([binary, "cache", "verify", "--json", "--cache", cache])
+    assert result.code == 1 and [wrong["removed"] for wrong in json.loads(result.out)["wrong"]] == [False]
+    m = mount(None, cache=cache)
+    for _ in range(3):
+        assert read(m / "demo/app:v1/main.wasm") == image.layer.data
+    assert registry.count("GET", f"/blobs/{image.layer.digest}") == 2
+    assert len(m.log.find("cannot be removed, and is passed over")) == 1 and not m.log.find(": removed")
 
 
 def test_what_cannot_be_removed(binary, registry, small_disk):

@@ -126,20 +126,26 @@ static void test_a_wrong_one_is_found_and_dropped(void **state)
 	struct fixture *f = *state;
 	struct digest good, bad;
 	uint64_t size = 0;
+	bool removed = true;
 	fetch(f, 10000, 1, &good);
 	fetch(f, 10000, 2, &bad);
 	reopen_store(f);
 	flip(blob_file(f, &bad));
-	assert_int_equal(inventory_check(f->store, &good, true, &f->call, &size, &f->err), 0);
+	assert_int_equal(inventory_check(f->store, &good, true, &f->call, &size, &removed, &f->err),
+			 0);
 	assert_int_equal(size, 10000);
-	assert_int_equal(inventory_check(f->store, &bad, false, &f->call, &size, &f->err),
+	assert_int_equal(inventory_check(f->store, &bad, false, &f->call, &size, &removed, &f->err),
 			 -EBADMSG);
+	assert_false(removed);
 	assert_true(store_has(f->store, &bad, NULL));
-	assert_int_equal(inventory_check(f->store, &bad, true, &f->call, &size, &f->err), -EBADMSG);
-	assert_int_equal(inventory_check(f->store, &bad, true, &f->call, &size, &f->err), -ENOENT);
+	assert_int_equal(inventory_check(f->store, &bad, true, &f->call, &size, &removed, &f->err),
+			 -EBADMSG);
+	assert_true(removed);
+	assert_int_equal(inventory_check(f->store, &bad, true, &f->call, &size, &removed, &f->err),
+			 -ENOENT);
 	assert_int_equal(used_bytes(f), disk_use(f));
 	call_cancel(&f->call);
-	assert_int_equal(inventory_check(f->store, &good, true, &f->call, &size, &f->err),
+	assert_int_equal(inventory_check(f->store, &good, true, &f->call, &size, &removed, &f->err),
 			 -ECANCELED);
 	assert_true(store_has(f->store, &good, NULL));
 }
