@@ -192,6 +192,13 @@ bool chunks_hashed(const struct chunks *c)
 	return c->partial != NULL && c->next == c->partial->size;
 }
 
+int chunks_sync(struct chunks *c, struct err *err)
+{
+	if (fdatasync(c->partial->fd) == 0)
+		return 0;
+	return err_errno(err, is_full(-errno) ? -ENOSPC : -EIO, "cannot sync a fetched blob");
+}
+
 int chunks_commit(struct chunks *c, struct blob **ret, struct err *err)
 {
 	struct partial *p = c->partial;

@@ -202,7 +202,14 @@ static void decide(struct stream *s)
 	struct err err = {""};
 	struct blob *blob = NULL;
 	end_ranges(s);
-	int r = chunks_commit(s->chunks, &blob, &err);
+	int r = chunks_sync(s->chunks, &err);
+	/* What a failed write-back leaves may read as anything once its pages are gone. */
+	if (r) {
+		spoil(s, &err);
+		chunks_drop(s->chunks);
+		return;
+	}
+	r = chunks_commit(s->chunks, &blob, &err);
 	if (r == -EBADMSG) {
 		spoil(s, &err);
 		return;

@@ -26,10 +26,15 @@
 
 #define ERRNOS 8
 
+/* What a call does to the disk. */
+#define LOOKS   0
+#define CHANGES 1
+#define SYNCS   2
+
 /* As disturb.py packs it. */
 struct wishes {
 	_Atomic uint32_t odds; /* in 10,000 */
-	uint32_t changes_only;
+	uint32_t least;        /* what a call must be to fail: any, CHANGES or SYNCS */
 	uint32_t n_errnos;
 	int32_t errnos[ERRNOS];
 	_Atomic int32_t die_at; /* how many changes more; 0: it lives on */
@@ -79,15 +84,15 @@ static void maybe_die(int fd, const char *path)
 }
 
 /* 0: it goes on. Not static: the headers of the C library make some of its callers inline. */
-int due(bool changes, int fd, const char *path);
-int due(bool changes, int fd, const char *path)
+int due(uint32_t does, int fd, const char *path);
+int due(uint32_t does, int fd, const char *path)
 {
 	int before = errno;
 	int code = 0;
-	if (wishes != NULL && changes)
+	if (wishes != NULL && does != LOOKS)
 		maybe_die(fd, path);
 	uint32_t odds = wishes != NULL ? atomic_load(&wishes->odds) : 0;
-	if (odds > 0 && (changes || wishes->changes_only == 0) && is_ours(fd, path)) {
+	if (odds > 0 && does >= wishes->least && is_ours(fd, path)) {
 		uint64_t n = atomic_fetch_add(&wishes->calls, 1);
 		uint64_t x = (n + 1) * 0x9e3779b97f4a7c15u;
 		x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9u;
@@ -101,38 +106,38 @@ int due(bool changes, int fd, const char *path)
 	return code;
 }
 
-#define WRAP(type, name, params, args, changes, fd, path, failure)                                 \
+#define WRAP(type, name, params, args, does, fd, path, failure)                                    \
 	type name params;                                                                          \
 	type name params                                                                           \
 	{                                                                                          \
 		static type(*real) params;                                                         \
 		if (real == NULL)                                                                  \
 			*(void **)(void *)&real = dlsym(RTLD_NEXT, #name);                         \
-		int code = due(changes, fd, path);                                                 \
+		int code = due(does, fd, path);                                                    \
 		if (code == 0)                                                                     \
 			return real args;                                                          \
 		errno = code;                                                                      \
 		return failure;                                                                    \
 	}
 
-WRAP(ssize_t, pread64, (int fd, void *p, size_t n, off_t off), (fd, p, n, off), false, fd, NULL, -1)
-WRAP(ssize_t, pwrite64, (int fd, const void *p, size_t n, off_t off), (fd, p, n, off), true, fd,
+WRAP(ssize_t, pread64, (int fd, void *p, size_t n, off_t off), (fd, p, n, off), LOOKS, fd, NULL, -1)
+WRAP(ssize_t, pwrite64, (int fd, const void *p, size_t n, off_t off), (fd, p, n, off), CHANGES, fd,
      NULL, -1)
-WRAP(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), true, fd, NULL, -1)
-WRAP(int, fallocate64, (int fd, int mode, off_t off, off_t n), (fd, mode, off, n), true, fd, NULL,
-     -1)
-WRAP(int, ftruncate64, (int fd, off_t n), (fd, n), true, fd, NULL, -1)
-WRAP(int, fsync, (int fd), (fd), true, fd, NULL, -1)
-WRAP(int, fdatasync, (int fd), (fd), true, fd, NULL, -1)
-WRAP(int, renameat, (int from, const char *a, int to, const char *b), (from, a, to, b), true, from,
-     a, -1)
-WRAP(int, unlinkat, (int fd, const char *name, int flags), (fd, name, flags), true, fd, name, -1)
-WRAP(int, mkdirat, (int fd, const char *name, mode_t mode), (fd, name, mode), true, fd, name, -1)
-WRAP(int, fstat64, (int fd, struct stat64 *st), (fd, st), false, fd, NULL, -1)
+WRAP(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), CHANGES, fd, NULL, -1)
+WRAP(int, fallocate64, (int fd, int mode, off_t off, off_t n), (fd, mode, off, n), CHANGES, fd,
+     NULL, -1)
+WRAP(int, ftruncate64, (int fd, off_t n), (fd, n), CHANGES, fd, NULL, -1)
+WRAP(int, fsync, (int fd), (fd), SYNCS, fd, NULL, -1)
+WRAP(int, fdatasync, (int fd), (fd), SYNCS, fd, NULL, -1)
+WRAP(int, renameat, (int from, const char *a, int to, const char *b), (from, a, to, b), CHANGES,
+     from, a, -1)
+WRAP(int, unlinkat, (int fd, const char *name, int flags), (fd, name, flags), CHANGES, fd, name, -1)
+WRAP(int, mkdirat, (int fd, const char *name, mode_t mode), (fd, name, mode), CHANGES, fd, name, -1)
+WRAP(int, fstat64, (int fd, struct stat64 *st), (fd, st), LOOKS, fd, NULL, -1)
 WRAP(int, fstatat64, (int fd, const char *name, struct stat64 *st, int flags),
-     (fd, name, st, flags), false, fd, name, -1)
-WRAP(int, fstatvfs64, (int fd, struct statvfs64 *fs), (fd, fs), false, fd, NULL, -1)
-WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), true, fd, NULL, -1)
+     (fd, name, st, flags), LOOKS, fd, name, -1)
+WRAP(int, fstatvfs64, (int fd, struct statvfs64 *fs), (fd, fs), LOOKS, fd, NULL, -1)
+WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), CHANGES, fd, NULL, -1)
 
 int openat64(int dirfd, const char *path, int flags, ...)
 {
@@ -143,7 +148,7 @@ int openat64(int dirfd, const char *path, int flags, ...)
 	va_start(args, flags);
 	mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
 	va_end(args);
-	int code = due((flags & O_CREAT) != 0, dirfd, path);
+	int code = due((flags & O_CREAT) != 0 ? CHANGES : LOOKS, dirfd, path);
 	if (code == 0)
 		return real(dirfd, path, flags, mode);
 	errno = code;
@@ -160,7 +165,7 @@ int fcntl64(int fd, int cmd, ...)
 	void *arg = va_arg(args, void *);
 	va_end(args);
 	bool lock = cmd == F_OFD_SETLK || cmd == F_OFD_GETLK;
-	int code = lock ? due(false, fd, NULL) : 0;
+	int code = lock ? due(LOOKS, fd, NULL) : 0;
 	if (code == 0)
 		return real(fd, cmd, arg);
 	errno = code;
@@ -181,7 +186,7 @@ long syscall(long number, ...)
 	int code = 0;
 	if (number == SYS_openat2) {
 		bool creates = (((const struct open_how *)a[2])->flags & O_CREAT) != 0;
-		code = due(creates, (int)a[0], (const char *)a[1]);
+		code = due(creates ? CHANGES : LOOKS, (int)a[0], (const char *)a[1]);
 	}
 	if (code == 0)
 		return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);

@@ -25,9 +25,9 @@ class Disturbance:
         struct.pack_into(kind, self._map, at, *values)
 
     @contextlib.contextmanager
-    def faults(self, *codes, odds=10000, changes_only=False):
+    def faults(self, *codes, odds=10000, changes_only=False, syncs_only=False):
         """One call of 10,000 / odds fails, with one of these errnos."""
-        self._put(4, "<II", changes_only, len(codes))
+        self._put(4, "<II", 2 if syncs_only else int(changes_only), len(codes))
         self._put(12, f"<{len(codes)}i", *codes)
         self._put(0, "<I", odds)
         try:

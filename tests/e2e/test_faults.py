@@ -7,7 +7,7 @@ import errno
 import os
 import random
 import shutil
-from errno import EDQUOT, EHOSTUNREACH, EINTR, EIO, EMFILE, ENFILE, ENOSPC, EROFS, ESTALE
+from errno import EBADMSG, EDQUOT, EHOSTUNREACH, EINTR, EIO, EMFILE, ENFILE, ENOSPC, EROFS, ESTALE
 
 import pytest
 
@@ -113,6 +113,28 @@ def test_a_disk_that_fails_while_a_blob_is_read_as_it_arrives(mount, registry, d
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         assert file.readall() == data
         until(lambda: os.getxattr(path, "user.oci.verified") == b"1", what="the whole being here and right")
+
+
+def test_a_disk_that_does_not_take_what_was_read_as_it_arrived(mount, registry, disturbance):
+    """What a failed sync leaves may read as anything once memory is short: it is refused as what does not match is."""
+    data = samples.push_files(registry.store, "r/data", files={"data.bin": samples.noise(12 << 20)}).layer.data
+    m = mount(None, "--verify=stream", env=disturbance.env)
+    path = os.path.realpath(m / "r/data:v1/files/data.bin")
+    with open(path, "rb", buffering=0) as file:
+        with disturbance.faults(EIO, syncs_only=True):
+            with contextlib.suppress(OSError):
+                assert file.readall() == data
+            m.log.wait("cannot sync a fetched blob.*refused from now on")
+
+        def refused():
+            with contextlib.suppress(OSError):
+                os.pread(file.fileno(), 4096, 5 << 20)
+                return False
+            return True
+        until(refused, what="the pages being dropped")
+        with raises(EBADMSG):
+            os.pread(file.fileno(), 4096, 0)
+    assert read(path) == data
 
 
 def test_a_disk_that_says_nothing_but_errors(mount, registry, disturbance):
