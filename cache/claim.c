@@ -113,9 +113,9 @@ static bool is_stalled(const struct partial *p, struct watch *w, uint64_t size)
 		w->since_ms = now;
 	}
 	int64_t patience = size == p->size && size > 0 ? s->sync_ms : s->stall_ms;
-	/* Somebody waits for the first bytes, and the other one may hold it for as long as it
-	 * is open. */
-	if (p->map != NULL && patience > CHUNKS_STALL_MS)
+	/* Somebody waits for the first bytes; or the other one has it in chunks, with a map behind
+	 * them: it may hold it for as long as it is open, and its size tells nothing. */
+	if ((p->map != NULL || size > p->size) && patience > CHUNKS_STALL_MS)
 		patience = CHUNKS_STALL_MS;
 	return now - w->since_ms >= patience;
 }

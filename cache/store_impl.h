@@ -41,7 +41,7 @@
 
 #define PARTIAL_SWEEP_MS 600000 /* age at which one that nobody waits for goes */
 #define PARTIAL_STALL_MS 10000  /* without progress of another process's */
-#define CHUNKS_STALL_MS  1000   /* the same for what is read as it arrives */
+#define CHUNKS_STALL_MS  1000   /* the same for what is read as it arrives, on either side */
 #define PARTIAL_SYNC_MS  60000  /* the same when it is complete: being synced */
 #define STORE_TICK_MS    300000
 #define STORE_PUT_MAX    (100ull << 20)

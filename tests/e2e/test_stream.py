@@ -490,6 +490,19 @@ def test_two_mounts_of_one_cache(mount, registry):
         assert whole(one.fileno()) == data[4096:]
 
 
+def test_beside_a_mount_that_verifies_first(mount, registry):
+    """Which does not wait for as long as for one that fetches it from the start on: it could be for ever."""
+    data = push(registry)
+    registry.on("GET", blob_of(data), b.silent(), where=lambda r: r.headers.get("range") and span(r) > MIB)
+    first, second = mount(registry, STREAM), mount(registry)
+    with opened(first / PATH) as one:
+        os.posix_fadvise(one.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert one.read(4096) == data[:4096]
+        with Clock() as took:
+            assert read(second / PATH) == data
+        assert took.seconds < 6
+
+
 # lives and deaths
 
 def test_a_killed_worker_goes_on(mount, registry):
