@@ -61,12 +61,18 @@ void claim_end(struct partial *p)
 }
 
 /* A complete partial that its killed publisher made read-only already cannot
- * be opened for writing, and so not be locked: it is fetched anew. */
+ * be opened for writing, and so not be locked: it is fetched anew. One that cannot be
+ * asked about may have a publisher still, and stays. */
 static int open_read_only(int dirfd, const char *name, uint64_t *ret_size)
 {
 	AUTO_FD int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && !says_no_file(-errno))
+		return -EINVAL;
 	struct stat st;
-	if (fd >= 0 && fstat(fd, &st) == 0 && filelock_taken(fd)) {
+	int taken = fd < 0 ? 0 : fstat(fd, &st) < 0 ? -errno : filelock_ask(fd);
+	if (taken < 0)
+		return -EINVAL;
+	if (taken > 0) {
 		*ret_size = (uint64_t)st.st_size;
 		return -EAGAIN;
 	}

@@ -31,18 +31,23 @@ int filelock_drop(int fd, int64_t byte)
 	return set(fd, F_UNLCK, byte);
 }
 
-static bool is_locked(int fd, int64_t first, int64_t n)
+static int ask(int fd, int64_t first, int64_t n)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = n};
-	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &l) < 0 ? -errno : l.l_type != F_UNLCK;
+}
+
+int filelock_ask(int fd)
+{
+	return ask(fd, FILELOCK_WRITER, FILELOCK_READER - FILELOCK_WRITER + 1);
 }
 
 bool filelock_taken(int fd)
 {
-	return is_locked(fd, FILELOCK_WRITER, FILELOCK_READER - FILELOCK_WRITER + 1);
+	return filelock_ask(fd) > 0;
 }
 
 bool filelock_charged(int fd)
 {
-	return is_locked(fd, FILELOCK_CHARGED, 1);
+	return ask(fd, FILELOCK_CHARGED, 1) > 0;
 }

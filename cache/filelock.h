@@ -29,6 +29,8 @@ NODISCARD int filelock_exclusive(int fd, int64_t byte);
 int filelock_shared(int fd, int64_t byte);
 /* -errno: it is held still, and goes with the open file only. */
 int filelock_drop(int fd, int64_t byte);
-/* Whether another open file is its writer or a reader. */
+/* Whether another open file is its writer or a reader: 1, 0, or -errno. */
+int filelock_ask(int fd);
+/* The same; not where it is not known, as where locks do not work. */
 bool filelock_taken(int fd);
 bool filelock_charged(int fd);

@@ -6,11 +6,16 @@
  * turns. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
+#include "cache/filelock.h"
+#include "cache/partial_impl.h"
 #include "tests/unit/cache/faults.h"
 #include "tests/unit/cache/scenes.h"
 
@@ -114,6 +119,68 @@ static void every_call_may_fail(void **state)
 		fail();
 }
 
+/* Another process is about to publish NEW: complete, read-only, and locked. The descriptor. */
+static int make_publisher(struct scene *s)
+{
+	char name[PARTIAL_NAME_MAX], path[2 * PARTIAL_NAME_MAX];
+	path_partial(&s->digest[NEW], scene_size(NEW), name);
+	snprintf(path, sizeof(path), PARTIAL_DIR "/%s", name);
+	AUTO_FD int dirfd = dirs_make(&s->f.store->dirs, PARTIAL_DIR, NULL);
+	int fd = open(path_in(&s->f, path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	EXPECT(dirfd >= 0 && fd >= 0 && filelock_exclusive(fd, FILELOCK_WRITER) == 0);
+	EXPECT(pwrite(fd, s->bytes[NEW], scene_size(NEW), 0) == (ssize_t)scene_size(NEW));
+	EXPECT(fchmod(fd, 0444) == 0);
+	return fd;
+}
+
+/* As an ordinary user, who may not write what is read-only. */
+static _Noreturn void meet_publisher(const struct fault_plan *plan)
+{
+	struct scene s;
+	struct partial *p = NULL;
+	struct stat st;
+	(void)alarm(HANGS_S);
+	EXPECT(geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0));
+	scene_make(&s);
+	scene_open(&s);
+	int fd = make_publisher(&s);
+	s.f.call.deadline_ms = clock_ms() + 1;
+	faults_arm(plan, report);
+	int rc = store_partial(s.f.store, &s.digest[NEW], scene_size(NEW), &s.f.call, &p, &s.f.err);
+	faults_disarm();
+	if (rc == 0)
+		partial_drop(p);
+	scene_about(report->what);
+	EXPECT(fstat(fd, &st) == 0 && st.st_nlink == 1);
+	close(fd);
+	scene_close(&s);
+	scene_free(&s);
+	_exit(0);
+}
+
+static void what_another_publishes_is_left_to_it(void **state)
+{
+	unsigned failed = 0, variants = 1;
+	(void)state;
+	*report = (struct fault_report){.hit = true};
+	for (unsigned nth = 1; report->hit; nth++) {
+		for (unsigned i = 0; i < variants; i++) {
+			struct fault_plan plan = {FAULT_ONCE, false, nth, i};
+			int status;
+			*report = (struct fault_report){0};
+			pid_t child = fork();
+			assert_true(child >= 0);
+			if (child == 0)
+				meet_publisher(&plan);
+			assert_int_equal(waitpid(child, &status, 0), child);
+			failed += status != 0;
+			variants = report->variants;
+		}
+		variants = 1;
+	}
+	assert_int_equal(failed, 0);
+}
+
 static int print_runs(void **state)
 {
 	(void)state;
@@ -141,5 +208,8 @@ int main(void)
 						.test_func = every_call_may_fail,
 						.initial_state = (void *)(uintptr_t)&plays[i]};
 	}
+	if (only == NULL)
+		tests[n++] =
+		    (struct CMUnitTest)cmocka_unit_test(what_another_publishes_is_left_to_it);
 	return _cmocka_run_group_tests("faults", tests, n, NULL, print_runs);
 }
