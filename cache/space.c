@@ -210,9 +210,12 @@ void space_leave(struct store *s)
 	if (sp->locked) {
 		char text[ACCOUNT_LEN + 1];
 		account_format(&sp->account, text);
-		/* An account that cannot be written is counted anew next time. */
-		if (file_pwrite_all(sp->fd, text, ACCOUNT_LEN, 0) < 0)
+		/* An account that cannot be written is counted anew next time, by whoever comes:
+		 * what stands there is no upper bound any more. */
+		if (file_pwrite_all(sp->fd, text, ACCOUNT_LEN, 0) < 0) {
 			sp->owes_count = true;
+			(void)!ftruncate(sp->fd, 0);
+		}
 		unlock_account(sp);
 	} else {
 		sp->owes_count = true;

@@ -369,6 +369,24 @@ static void stopped_process_is_waited_for_once(void **state)
 	}
 }
 
+/* Nor by another process, which does not know. */
+static void account_that_cannot_be_written_is_not_believed(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, none;
+	struct digest d;
+	struct stat st;
+	fill(f, 1, &d);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	space_adjust(f->store, 0, LEN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(stat(path_in(f, "lock"), &st), 0);
+	assert_int_equal(st.st_size, 0);
+}
+
 /* Calls that have less time than that get through too, together. */
 static void stopped_process_is_waited_for_by_short_calls_together(void **state)
 {
@@ -662,6 +680,7 @@ int main(void)
 	    WITH_ROOT(more_held_than_one_pass_sees_are_passed_over),
 	    WITH_ROOT(default_cap_is_bounded),
 	    WITH_SMALL(wrong_account_is_counted_anew),
+	    WITH_SMALL(account_that_cannot_be_written_is_not_believed),
 	    WITH_SMALL(stopped_process_does_not_stop_us),
 	    WITH_SMALL(stopped_process_is_waited_for_once),
 	    WITH_SMALL(stopped_process_is_waited_for_by_short_calls_together),
