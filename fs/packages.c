@@ -2,34 +2,25 @@
 #include "fs/packages.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/home.h"
 #include "fs/catalog.h"
 #include "fs/log.h"
 #include "fs/tree.h"
-
-#define PASSWD_MAX 4096 /* of one line of it */
 
 /* ---- the configuration ---- */
 
 /* New, NULL at *ret where there is nothing to look for. -ENOMEM. */
 static int usual_path(char **ret)
 {
-	const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-	char line[PASSWD_MAX];
-	struct passwd pw, *me = NULL;
-	int n = 0;
-	/* Who is started by mount(8) or systemd may have no HOME. */
-	if ((!home || !*home) && getpwuid_r(geteuid(), &pw, line, sizeof(line), &me) == 0 && me)
-		home = me->pw_dir;
-	if (config && *config == '/')
-		n = asprintf(ret, "%s/wasm-pkg/config.toml", config);
-	else if (home && *home)
-		n = asprintf(ret, "%s/.config/wasm-pkg/config.toml", home);
-	return n < 0 ? -ENOMEM : 0;
+	AUTO_FREE char *config = NULL;
+	int r = home_config(&config);
+	if (r || !config)
+		return r;
+	return asprintf(ret, "%s/wasm-pkg/config.toml", config) < 0 ? -ENOMEM : 0;
 }
 
 static int load(const char *path, bool named, struct package_config **ret, struct err *err)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +8,12 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/home.h"
 #include "base/lock.h"
 #include "registry/credential_helper.h"
 
 #define FILES_MAX  6
 #define VARIABLE   "DOCKER_AUTH_CONFIG"
-#define PASSWD_MAX 4096 /* of one line of it */
 #define SETTLED_MS 2000 /* a file that changed less long ago may change again unnoticed */
 
 struct auth_file {
@@ -87,27 +86,22 @@ static int add_runtime(struct credentials *c)
 
 static int add_usual(struct credentials *c)
 {
-	const char *home = getenv("HOME");
 	const char *docker = getenv("DOCKER_CONFIG");
-	const char *config = getenv("XDG_CONFIG_HOME");
-	char line[PASSWD_MAX];
-	struct passwd pw, *me = NULL;
-	int r;
+	AUTO_FREE char *home = NULL, *config = NULL;
+	int r = home_dir(&home);
 
-	/* Who is started by mount(8) or systemd may have no HOME. */
-	if ((!home || !*home) && getpwuid_r(geteuid(), &pw, line, sizeof(line), &me) == 0 && me)
-		home = me->pw_dir;
-	r = add_variable(c);
+	if (r == 0)
+		r = home_config(&config);
+	if (r == 0)
+		r = add_variable(c);
 	if (r == 0 && docker && *docker)
 		r = add_file(c, CREDENTIALS_DOCKER, docker, "/config.json");
 	else if (r == 0)
 		r = add_file(c, CREDENTIALS_DOCKER, home, "/.docker/config.json");
 	if (r == 0)
 		r = add_runtime(c);
-	if (r == 0 && config && *config)
+	if (r == 0)
 		r = add_file(c, CREDENTIALS_CONTAINERS, config, "/containers/auth.json");
-	else if (r == 0)
-		r = add_file(c, CREDENTIALS_CONTAINERS, home, "/.config/containers/auth.json");
 	return r < 0 ? r : add_file(c, CREDENTIALS_LEGACY, home, "/.dockercfg");
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/home.h"
 #include "registry/hosts_toml.h"
 #include "registry/key_pair.h"
 #include "registry/registries_conf.h"
@@ -23,7 +24,7 @@ static int no_memory(struct err *err)
 
 static int add_root(char **slot, const char *dir, const char *below)
 {
-	if (!dir || !*dir)
+	if (!dir)
 		return 0;
 	if (asprintf(slot, "%s%s", dir, below) < 0) {
 		*slot = NULL;
@@ -36,16 +37,9 @@ int endpoint_roots_get(const char *hosts_dir, struct endpoint_roots *ret)
 {
 	struct endpoint_roots roots = {.hosts_dir = hosts_dir ? hosts_dir : ENDPOINT_HOSTS_DIR,
 				       .named = hosts_dir != NULL};
-	const char *config = getenv("XDG_CONFIG_HOME");
-	const char *home = getenv("HOME");
-	AUTO_FREE char *dot_config = NULL;
-	int r = 0;
+	AUTO_FREE char *config = NULL;
+	int r = home_config(&config);
 
-	if ((!config || !*config) && home && *home) {
-		if (asprintf(&dot_config, "%s/.config", home) < 0)
-			return -ENOMEM;
-		config = dot_config;
-	}
 	r |= add_root(&roots.certs[0], config, "/containers/certs.d");
 	r |= add_root(&roots.certs[1], "/etc", "/containers/certs.d");
 	r |= add_root(&roots.certs[2], config, "/docker/certs.d");

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,36 +11,23 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/home.h"
 #include "fs/cli/config_lines.h"
 
 #define DEV_NULL_NUMBER makedev(1, 3)
 
-/* With su or setpriv HOME may still be that of somebody else, whose configuration is none of ours.
- */
-static bool is_own(const char *directory)
-{
-	struct stat st;
-	return stat(directory, &st) == 0 && st.st_uid == geteuid();
-}
-
-/* NULL: no home, no file. -ENOMEM */
+/* NULL: no directory of the user's, no file. With su or setpriv it may still be that of somebody
+ * else, whose configuration is none of ours. -ENOMEM */
 static int user_path(char **ret, struct err *err)
 {
-	const char *config = getenv("XDG_CONFIG_HOME");
-	const char *home = getenv("HOME");
-	int n = 0;
+	AUTO_FREE char *config = NULL;
+	struct stat st;
 	*ret = NULL;
-	if (home == NULL || *home != '/') {
-		const struct passwd *pw = getpwuid(geteuid());
-		home = pw != NULL ? pw->pw_dir : NULL;
-	}
-	if (config != NULL && *config == '/') {
-		if (is_own(config))
-			n = asprintf(ret, "%s/wasmocifs/wasmocifs.conf", config);
-	} else if (home != NULL && is_own(home)) {
-		n = asprintf(ret, "%s/.config/wasmocifs/wasmocifs.conf", home);
-	}
-	return n < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
+	int rc = home_config(&config);
+	if (rc == 0 && config != NULL && stat(config, &st) == 0 && st.st_uid == geteuid() &&
+	    asprintf(ret, "%s/wasmocifs/wasmocifs.conf", config) < 0)
+		rc = -ENOMEM;
+	return rc < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
 /* 1: an empty one. */

@@ -4,8 +4,8 @@
  * A command that has --config reads one file after its command line: that of
  * --config, else the user's if there is one, else the system's if there is one,
  * which is /etc/wasmocifs/wasmocifs.conf. The user's is wasmocifs/wasmocifs.conf
- * below $XDG_CONFIG_HOME or ~/.config; root has none, and neither has a user
- * whose environment names a directory that is another's.
+ * below $XDG_CONFIG_HOME or ~/.config (base/home.h); root has none, and neither has a
+ * user where that is a directory of somebody else.
  *
  * What is in it is what options_in_file() takes, by its long name; what stands
  * on the command line or in -o counts, and the file's word for it does not.
