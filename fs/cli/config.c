@@ -16,15 +16,16 @@
 
 #define DEV_NULL_NUMBER makedev(1, 3)
 
-/* NULL: no directory of the user's, no file. With su or setpriv it may still be that of somebody
- * else, whose configuration is none of ours. -ENOMEM */
+/* NULL: no directory, no file. With su or setpriv it may still be that of somebody else, whose
+ * configuration is none of ours. -ENOMEM */
 static int user_path(char **ret, struct err *err)
 {
 	AUTO_FREE char *config = NULL;
 	struct stat st;
 	*ret = NULL;
 	int rc = home_config(&config);
-	if (rc == 0 && config != NULL && stat(config, &st) == 0 && st.st_uid == geteuid() &&
+	if (rc == 0 && config != NULL && stat(config, &st) == 0 &&
+	    (st.st_uid == geteuid() || st.st_uid == 0) &&
 	    asprintf(ret, "%s/wasmocifs/wasmocifs.conf", config) < 0)
 		rc = -ENOMEM;
 	return rc < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;

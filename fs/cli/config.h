@@ -5,7 +5,7 @@
  * --config, else the user's if there is one, else the system's if there is one,
  * which is /etc/wasmocifs/wasmocifs.conf. The user's is wasmocifs/wasmocifs.conf
  * below $XDG_CONFIG_HOME or ~/.config (base/home.h); root has none, and neither has a
- * user where that is a directory of somebody else.
+ * user where that is a directory of somebody else (other than root).
  *
  * What is in it is what options_in_file() takes, by its long name; what stands
  * on the command line or in -o counts, and the file's word for it does not.

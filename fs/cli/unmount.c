@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "fs/cli/command.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/on_mount.h"
@@ -17,6 +18,10 @@
 #include "fs/mountinfo.h"
 
 #define WAIT_MS 5000 /* for the daemon to end: longer than it may take */
+/* For who is on the way out: a program that has just ended, the keeper's own question whether the
+ * mount answers. */
+#define BUSY_MS      500
+#define BUSY_LOOK_MS 50
 
 static int not_ours(const char *path)
 {
@@ -30,12 +35,14 @@ static int not_ours(const char *path)
 
 /* The process that serves the mount, to wait for its end; -1: there is none, or
  * it is not ours to ask. */
-static int open_daemon(const struct mounts_entry *e)
+static int open_daemon(const struct mounts_entry *e, bool *ret_silent)
 {
 	json_t *reply = NULL;
 	pid_t pid = 0;
 	/* One that is stuck and does not answer is known all the same. */
-	if (control_ask(e->uid, e->minor, "status", &reply, &pid, NULL) == 0) {
+	int rc = control_ask(e->uid, e->minor, "status", &reply, &pid, NULL);
+	*ret_silent = rc == -ETIMEDOUT;
+	if (rc == 0) {
 		json_int_t keeper = json_integer_value(json_object_get(reply, "pid"));
 		pid = keeper > 0 && keeper <= INT_MAX ? (pid_t)keeper : pid;
 		json_decref(reply);
@@ -61,14 +68,29 @@ static void await_end(int pidfd, const char *mountpoint)
 		(void)complain(0, "%s is unmounted, but its process has not ended yet", mountpoint);
 }
 
+static int close_mount(const struct mounts_entry *e, bool lazy, struct err *err)
+{
+	int64_t until = clock_ms() + BUSY_MS;
+	int rc;
+	while ((rc = mount_close(e->mountpoint, lazy, err)) == -EBUSY && clock_ms() < until)
+		(void)poll(NULL, 0, BUSY_LOOK_MS);
+	return rc;
+}
+
 static int unmount(const struct mounts_entry *e, bool lazy)
 {
 	struct err err;
+	bool silent = false;
 	int status = check_user(e, "unmount it");
 	if (status != CLI_DONE)
 		return status;
-	AUTO_FD int pidfd = lazy ? -1 : open_daemon(e);
-	int rc = mount_close(e->mountpoint, lazy, &err);
+	AUTO_FD int pidfd = lazy ? -1 : open_daemon(e, &silent);
+	int rc = close_mount(e, lazy, &err);
+	if (rc == -EBUSY && silent)
+		return complain(CLI_FAILED,
+				"%s, and its own process does not answer; end it, whoever waits in "
+				"it: wasmocifs abort %s",
+				err.text, e->mountpoint);
 	if (rc == -EBUSY)
 		return complain(CLI_FAILED,
 				"%s; stop using it, or detach it at once: "

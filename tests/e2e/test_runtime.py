@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files as programs use them: mapped, spliced, with O_DIRECT, below an overlay; and never written."""
 
+import contextlib
 import ctypes
 import hashlib
 import mmap
 import os
+import pathlib
 import signal
 import stat
 import subprocess
@@ -13,7 +15,7 @@ from errno import EEXIST, EINVAL, ENOTDIR, EROFS
 import pytest
 
 import samples
-from harness import Child, raises, read, run, umount2
+from harness import Child, raises, read, run, umount2, until
 
 _libc = ctypes.CDLL(None, use_errno=True)
 SIZES = {"ordinary": 300_001, "passthrough": (5 << 20) + 3}
@@ -255,6 +257,37 @@ def test_what_is_mapped_survives_the_unmount_attempt(mount, registry, binary):
         child.send(signal.SIGKILL)
     child.ends(10)
     assert result.code == 1 and "in use" in result.err and str(m) in result.err
+
+
+def sleeps_in_poll(pid):
+    """Without a descriptor, so waits for nothing but the time."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/syscall").read_text().split()[1:3] == ["0x0", "0x0"]
+    return True
+
+
+def test_unmount_waits_for_who_is_on_the_way_out(mount, registry, binary):
+    samples.push_wasm(registry.store, "demo/app", "v1")
+    m = mount()
+    holding = os.open(m / "demo/app:v1/main.wasm", os.O_RDONLY)
+    unmount = subprocess.Popen([binary, "unmount", m], env=m.env, stderr=subprocess.PIPE)
+    until(lambda: unmount.poll() is not None or sleeps_in_poll(unmount.pid), what="it being busy once")
+    os.close(holding)
+    assert unmount.communicate(timeout=20)[1] == b"" and unmount.returncode == 0
+
+
+def test_unmount_of_what_does_not_answer_names_abort(mount, registry, binary):
+    m = mount()
+    worker = m.status()["worker_pid"]
+    holding = os.open(m.path, os.O_PATH)  # which nobody is asked about as it is closed
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        result = run([binary, "unmount", m], env=m.env)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+        os.close(holding)
+    assert result.code == 1 and result.err.count("\n") == 1, result
+    assert result.err.endswith(f"its own process does not answer; end it, whoever waits in it: wasmocifs abort {m}\n")
 
 
 def test_fifty_processes_read_hot_files(file):
