@@ -40,9 +40,14 @@ const char *or_elsewhere(void)
 	return geteuid() == 0 ? "" : " (or it was mounted with another XDG_RUNTIME_DIR: set that)";
 }
 
+bool may_ask(const struct mounts_entry *e)
+{
+	return geteuid() == 0 || geteuid() == e->uid;
+}
+
 int check_user(const struct mounts_entry *e, const char *what)
 {
-	return geteuid() == 0 || geteuid() == e->uid
+	return may_ask(e)
 		   ? CLI_DONE
 		   : complain(CLI_FAILED,
 			      "the mount on %s belongs to user %u; only they and root can %s",

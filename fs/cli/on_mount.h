@@ -19,6 +19,8 @@ int on_path(const char *command, const char *op, const struct cli_args *args,
 	    int (*show)(const struct cli_args *args, const struct mounts_entry *mount,
 			json_t *answer));
 
+/* Root may, and whose mount it is. */
+bool may_ask(const struct mounts_entry *e);
 /* CLI_DONE, or what was complained about: the mount is another user's, who alone can do `what`
  * ("unmount it"). */
 int check_user(const struct mounts_entry *e, const char *what);

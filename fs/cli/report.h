@@ -5,7 +5,8 @@
  *	mountpoint, sources[] (those given), all (--all), version
  *	started     when the process that answers began to serve; started_ms since the epoch
  *	state       "serving"; the client adds "restarting" (no worker at the moment),
- *	            "stale" (no process at all), "silent" and "detached"
+ *	            "stale" (no process at all), "silent", "detached" and "denied" (another
+ *	            user's)
  *	pid         the process to signal: the keeper, or the worker where that is gone
  *	worker_pid, generation (how many workers have served this mount)
  *	upgrade_program, upgrade_error   to what the last `upgrade` that failed was, and why;

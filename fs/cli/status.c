@@ -31,6 +31,8 @@ static json_t *make_stub(const struct mounts_entry *e, const char *state)
 static json_t *ask(const struct mounts_entry *e)
 {
 	json_t *mount = NULL;
+	if (!may_ask(e))
+		return make_stub(e, "denied");
 	int rc = control_ask(e->uid, e->minor, "status", &mount, NULL, NULL);
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
 		return make_stub(e, keeper_file_pid(e->uid, e->minor) > 0 ? "restarting" : "stale");
@@ -66,8 +68,7 @@ static json_t *collect(const struct mounts *mounts)
 	struct collecting c = {.mounts = mounts, .all = json_array()};
 	for (size_t i = 0; i < mounts->n && c.all != NULL; i++) {
 		const struct mounts_entry *e = &mounts->v[i];
-		bool ours = geteuid() == 0 || e->uid == geteuid();
-		if (ours && mounts_by_minor(mounts, e->minor) == e)
+		if (may_ask(e) && mounts_by_minor(mounts, e->minor) == e)
 			(void)json_array_append_new(c.all, ask(e));
 	}
 	if (c.all != NULL)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may see a mount: an ordinary user's through fusermount3, and everybody else outside."""
 
+import json
 import os
 import pathlib
 import stat
@@ -154,7 +155,8 @@ def test_a_stranger_cannot_unmount_or_ask(theirs, image, binary):
     assert run([binary, "unmount", theirs], env=theirs.env, **AS_STRANGER).code == 1
     assert str(theirs) in mountinfo()
     result = run([binary, "status", "--json", theirs], env=theirs.env, **AS_STRANGER)
-    assert result.code != 0 or image.layer.hex not in result.out
+    assert result.code == 1 and "only they and root can ask" in result.err, result
+    assert [mount["state"] for mount in json.loads(result.out)] == ["denied"] and image.layer.hex not in result.out
 
 
 def test_their_cache_is_theirs_alone(theirs, image):
