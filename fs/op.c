@@ -207,6 +207,14 @@ int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const cha
 	return op_want(op, &w, 0);
 }
 
+/* What the op waits for is the stream's affair, and it goes where that is. */
+static int want_chunk(struct op *op, struct stream *stream, const struct want *want)
+{
+	op_enter(op, stream_site(stream));
+	snprintf(op->repo, sizeof(op->repo), "%s", stream_repo(stream));
+	return op_want(op, want, 0);
+}
+
 int op_read_stream(struct op *op, struct stream *stream, char **ret, size_t *ret_len)
 {
 	struct want want;
@@ -215,13 +223,34 @@ int op_read_stream(struct op *op, struct stream *stream, char **ret, size_t *ret
 	int r = stream_read(stream, op->offset, op->size, ret, ret_len, &want, &op->chunk_first);
 	if (r == -EBADMSG)
 		stream_why_spoiled(stream, &op->err);
-	if (r != -EINPROGRESS)
-		return r;
-	op_enter(op, stream_site(stream));
-	snprintf(op->repo, sizeof(op->repo), "%s", stream_repo(stream));
-	op->want = want;
-	op->soft_ms = 0;
-	return r;
+	return r == -EINPROGRESS ? want_chunk(op, stream, &want) : r;
+}
+
+static void leave_opened(struct op *op)
+{
+	if (op->opens)
+		stream_leave(op->opens);
+	op->opens = NULL;
+}
+
+int op_open_stream(struct op *op, struct stream *stream)
+{
+	struct want want;
+	if (stream_is_open(stream, &want, &op->chunk_first))
+		return 0;
+	stream_unref(op->stream);
+	op->stream = stream_ref(stream);
+	leave_opened(op);
+	op->opens = stream;
+	return want_chunk(op, stream, &want);
+}
+
+void op_note_no_room(struct op *op)
+{
+	if (!op->opens || op_failed(op, &op->want) != -ENOSPC)
+		return;
+	op->verifies_first = true;
+	leave_opened(op);
 }
 
 int op_failed(const struct op *op, const struct want *want)
@@ -256,6 +285,7 @@ static fuse_req_t end(struct op *op, int errnum)
 	op_leave(op);
 	blob_unref(op->blob);
 	stream_unref(op->stream);
+	leave_opened(op);
 	free(op);
 	return req;
 }

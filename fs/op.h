@@ -88,6 +88,8 @@ struct op {
 	struct blob *blob;     /* what the last flight brought; a reference */
 	struct stream *stream; /* of a WANT_CHUNK: a reference in memory */
 	uint64_t chunk_first;  /* the first one that is missing */
+	struct stream *opens;  /* a use of it, by an OPEN that waits for its partial */
+	bool verifies_first;   /* there is no room to read it as it arrives */
 	bool accept_stale;     /* what is known but old will do */
 	bool place_asked;      /* fs/packages.c has asked for what it knew, but old */
 	bool watched;
@@ -115,6 +117,10 @@ NODISCARD int op_want(struct op *op, const struct want *want, int64_t soft_ms);
 NODISCARD int op_want_blob(struct op *op, const struct digest *d, uint64_t size, const char *repo);
 /* READ of what is read as it arrives: reads it, or wants a chunk. Takes over the reference. */
 NODISCARD int op_read_stream(struct op *op, struct stream *stream, char **ret, size_t *ret_len);
+/* OPEN of it: 0 once it is open, and the stream is the caller's still; else wants that. */
+NODISCARD int op_open_stream(struct op *op, struct stream *stream);
+/* It could not be opened for want of room: what is verified first may be kept in memory. */
+void op_note_no_room(struct op *op);
 /* fs/op_site.c. Sets op->site by the node. A host's directory has none before somebody
  * enters it; for an op that explains none is made: -EAGAIN. -errno of sites_get. */
 NODISCARD int op_find_site(struct op *op, uint64_t node, bool enters);

@@ -68,9 +68,9 @@ static void note_bytes(struct op *op, bool here)
 static bool may_stream(struct op *op, const struct node *node, const struct place *p)
 {
 	struct store_usage usage;
-	if (!op->fs->streams || op->explains || p->member || node->kind == NODE_MAIN_WASM ||
-	    node->size < STREAM_MIN || !source_in_parts(op->site->source, op->repo) ||
-	    fetch_refused(op->site->fetcher, NULL))
+	if (!op->fs->streams || op->explains || op->verifies_first || p->member ||
+	    node->kind == NODE_MAIN_WASM || node->size < STREAM_MIN ||
+	    !source_in_parts(op->site->source, op->repo) || fetch_refused(op->site->fetcher, NULL))
 		return false;
 	store_usage(op->fs->store, &usage);
 	return usage.limit == 0 || node->size <= usage.limit;
@@ -226,11 +226,14 @@ static int do_open(struct op *op)
 	struct stream *stream = NULL;
 	struct backing_open open;
 	uint64_t at = 0;
+	op_note_no_room(op);
 	int r = node_read(op->fs->nodes, op->ino, &node);
 	if (r == 0 && is_made(&node))
 		return open_made(op, &node);
 	if (r == 0)
 		r = open_blob(op, &node, &blob, &at, &stream);
+	if (r == 0 && stream)
+		r = op_open_stream(op, stream);
 	if (r)
 		return r;
 	struct backing_table *backing = op->fs->backing;

@@ -308,7 +308,8 @@ void stream_tell(struct stream *s, uint64_t n, int code, const struct err *err)
 
 static bool is_here(const struct stream *s, uint64_t first, uint64_t last)
 {
-	return s->chunks && chunk_map_missing(chunks_map(s->chunks), first) > last;
+	return s->chunks &&
+	       (first >= s->count || chunk_map_missing(chunks_map(s->chunks), first) > last);
 }
 
 void stream_tell_done(struct stream *s)
@@ -453,6 +454,13 @@ static bool missing(const struct stream *s, int state, uint64_t first, uint64_t 
 	return true;
 }
 
+bool stream_is_open(const struct stream *s, struct want *want, uint64_t *ret_first)
+{
+	*want = stream_chunk_want(s, s->count);
+	*ret_first = s->count;
+	return atomic_load(&s->state) != STREAM_NEW;
+}
+
 int stream_read(struct stream *s, uint64_t off, size_t size, char **ret, size_t *ret_len,
 		struct want *want, uint64_t *ret_first)
 {
@@ -547,6 +555,9 @@ static int look_at(struct streams *t, const struct digest *d, uint64_t turn, uin
 	lock_take(&s->lock);
 	if (state < STREAM_DONE)
 		r = s->failure && s->failure_turn >= turn ? s->failure : 1;
+	/* It has no partial, and memory may have room. */
+	if (state == STREAM_NEW && r == -ENOSPC)
+		r = 0;
 	if (r < 0)
 		*err = s->failure_err;
 	else if (s->failure)

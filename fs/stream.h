@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream — a large blob that is read before it was verified (--verify=stream). Layer: fs/.
  *
- * It is opened at once. Its chunks (cache/chunks.h) are fetched by closed ranges as they are read,
- * ahead of who reads on (fs/readahead.h), and in the end in the background, as long as it is open.
- * Then its digest decides:
+ * It is opened as soon as it has its room in the cache. Its chunks (cache/chunks.h) are fetched
+ * by closed ranges as they are read, ahead of who reads on (fs/readahead.h), and in the end in
+ * the background, as long as it is open. Then its digest decides:
  *
- *	NEW      the partial is not open yet, or could not be opened: reads wait, or fail with why
+ *	NEW      the partial is not open yet, or could not be opened: who opens it waits, or fails
+ *	         with why; so do reads of what a process before us opened
  *	LIVE     chunks that are here are read without waiting; what fails to come is the error
  *	         of the reads that wait for it, and the next read tries again
  *	DONE     it matched: a blob like any other, published; the reads go on from it
@@ -21,7 +22,8 @@
  * last one its transfers end, and the partial stays to be continued. Requests hold it in memory.
  *
  * How a READ waits: it is parked in its site's flights on the last chunk that it misses
- * (WANT_CHUNK, which has no job), then tells the stream, which tells that flight.
+ * (WANT_CHUNK, which has no job), then tells the stream, which tells that flight. An OPEN waits for
+ * the chunk behind the last one, which is here once the partial is open.
  *
  * Threads: a stream has one thread, of a low priority, which opens the partial, hashes, fetches in
  * the background, and decides: it may wait for the disk, the network, and the kernel. Ranges are
@@ -81,6 +83,8 @@ const struct digest *stream_digest(const struct stream *s);
  * them. -EBADMSG: it is spoiled. -EIO. */
 NODISCARD int stream_read(struct stream *s, uint64_t off, size_t size, char **ret, size_t *ret_len,
 			  struct want *want, uint64_t *ret_first);
+/* Whether its partial was opened; else *want is what to park on, *ret_first its chunk. */
+bool stream_is_open(const struct stream *s, struct want *want, uint64_t *ret_first);
 /* Who is parked on the want waits for the chunks from `first` on; he may be gone at once. */
 void stream_await(struct stream *s, const struct want *want, uint64_t first);
 /* Whether every read of it is -EBADMSG. Who has just counted an open of it asks: what was spoiled

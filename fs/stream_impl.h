@@ -38,7 +38,8 @@
 
 enum stream_state { STREAM_NEW, STREAM_LIVE, STREAM_DONE, STREAM_SPOILED };
 
-/* Chunks that a parked READ waits for: all of them, or the failure of one. */
+/* Chunks that a parked READ waits for: all of them, or the failure of one. An OPEN: the one that
+ * would be behind the last. */
 struct wanted {
 	uint64_t first, last;
 	TAILQ_ENTRY(wanted) link;

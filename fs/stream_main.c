@@ -161,7 +161,7 @@ static int open_partial(struct stream *s)
 			continue; /* it was there, and was dropped */
 		tries = 0;
 		stream_note_failure(s, r, &err, turn);
-		stream_tell_failed(s, 0, s->count, r, &err);
+		stream_tell_failed(s, 0, s->count + 1, r, &err);
 		lock_take(&s->lock);
 		while (!s->closing && !s->again && TAILQ_EMPTY(&s->wanted))
 			cond_wait(&s->cond, &s->lock);

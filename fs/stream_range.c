@@ -126,8 +126,10 @@ void ranges_schedule_wanted(struct stream *s, struct range_list *fresh)
 	const struct wanted *w;
 	if (s->closing || atomic_load(&s->state) != STREAM_LIVE)
 		return;
-	TAILQ_FOREACH (w, &s->wanted, link)
-		(void)ranges_schedule(s, w->first, w->last, false, fresh);
+	TAILQ_FOREACH (w, &s->wanted, link) {
+		if (w->first < s->count)
+			(void)ranges_schedule(s, w->first, w->last, false, fresh);
+	}
 }
 
 void ranges_submit(struct range_list *fresh)
