@@ -108,8 +108,12 @@ static void join_users(struct space *sp)
 static bool is_stuck(struct space *sp)
 {
 	int64_t now = clock_ms();
-	if (sp->held_since_ms == 0)
+	bool given_up = sp->held_last_ms - sp->held_since_ms >= sp->lock_ms;
+	/* Where nobody looked for so long it may have been free meanwhile; but who has waited once
+	 * does not begin anew. */
+	if (sp->held_since_ms == 0 || (!given_up && now - sp->held_last_ms >= sp->lock_ms))
 		sp->held_since_ms = now;
+	sp->held_last_ms = now;
 	return now - sp->held_since_ms >= sp->lock_ms;
 }
 

@@ -62,6 +62,7 @@ struct space {
 	bool locked;
 	bool owes_count;
 	int64_t held_since_ms; /* when the lock was first not to be had; 0: it was, last time */
+	int64_t held_last_ms;  /* and when it was looked at last */
 	struct account account;
 	struct late late;
 	uint64_t limit; /* 0: not known before the first count */
