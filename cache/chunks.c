@@ -192,13 +192,6 @@ bool chunks_hashed(const struct chunks *c)
 	return c->partial != NULL && c->next == c->partial->size;
 }
 
-int chunks_sync(struct chunks *c, struct err *err)
-{
-	if (fdatasync(c->partial->fd) == 0)
-		return 0;
-	return err_errno(err, is_full(-errno) ? -ENOSPC : -EIO, "cannot sync a fetched blob");
-}
-
 int chunks_commit(struct chunks *c, struct blob **ret, struct err *err)
 {
 	struct partial *p = c->partial;
@@ -212,6 +205,14 @@ int chunks_commit(struct chunks *c, struct blob **ret, struct err *err)
 		return rc;
 	}
 	return partial_commit(p, ret, err);
+}
+
+int chunks_sync(const struct chunks *c, struct err *err)
+{
+	/* An open file of its own, which is told of an error that the commit's was told of. */
+	if (fdatasync(c->fd) == 0)
+		return 0;
+	return err_errno(err, is_full(-errno) ? -ENOSPC : -EIO, "cannot sync a fetched blob");
 }
 
 void chunks_close(struct chunks *c)

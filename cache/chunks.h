@@ -12,7 +12,6 @@
  *	chunks_write,   who fetches a chunk: no two for the same one at a time, and
  *	chunks_done     nobody for one that is here
  *	chunks_hash     over what is here from the start on, as far as it goes
- *	chunks_sync,
  *	chunks_commit   once all is hashed: a blob; or chunks_close, which keeps the partial for
  *	                the next; or chunks_drop. No more chunks_write from then on.
  *	chunks_free     after one of the three; reading was possible until now
@@ -43,11 +42,11 @@ NODISCARD int chunks_done(struct chunks *c, uint64_t n, struct err *err);
 /* Hashes some more of it. 1: it did; 0: what comes next is not here, or all is hashed. */
 NODISCARD int chunks_hash(struct chunks *c, struct err *err);
 bool chunks_hashed(const struct chunks *c); /* all of it */
-/* Once all is hashed. -EIO, -ENOSPC: the disk does not take it, and what is read of it from now on
- * may be anything. */
-NODISCARD int chunks_sync(struct chunks *c, struct err *err);
-/* -EBADMSG: it does not match, and is dropped. */
+/* -EBADMSG: it does not match, and is dropped. Else it matched, and why it cannot be kept. */
 NODISCARD int chunks_commit(struct chunks *c, struct blob **ret, struct err *err);
+/* After a commit that failed so. -EIO, -ENOSPC: the disk does not take it, and what is read of it
+ * from now on may be anything. */
+NODISCARD int chunks_sync(const struct chunks *c, struct err *err);
 void chunks_close(struct chunks *c);
 void chunks_drop(struct chunks *c);
 void chunks_free(struct chunks *c); /* NULL is fine */

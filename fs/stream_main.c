@@ -181,14 +181,15 @@ static void end_ranges(struct stream *s)
 
 /* ---- the end ---- */
 
-static void spoil(struct stream *s, const struct err *err)
+/* code: what `why` is told of it, which may be this machine's fault. */
+static void spoil(struct stream *s, int code, const struct err *err)
 {
 	char digest[DIGEST_STRING_MAX];
 	digest_string(&s->digest, digest);
 	(void)err_set(&s->spoiled, -EBADMSG, "%s: %s@%s: %s", source_title(s->site->source),
 		      s->repo, digest, err->text);
 	stream_distrust(s);
-	stream_note_failure(s, -EBADMSG, &s->spoiled, atomic_load(&s->table->turns));
+	stream_note_failure(s, code, &s->spoiled, atomic_load(&s->table->turns));
 	become(s, STREAM_SPOILED);
 	log_warning("stream",
 		    "%s; some of it was read before that was known (--verify=stream), and is "
@@ -199,19 +200,14 @@ static void spoil(struct stream *s, const struct err *err)
 
 static void decide(struct stream *s)
 {
-	struct err err = {""};
+	struct err err = {""}, lost = {""};
 	struct blob *blob = NULL;
 	end_ranges(s);
-	int r = chunks_sync(s->chunks, &err);
+	int r = chunks_commit(s->chunks, &blob, &err);
 	/* What a failed write-back leaves may read as anything once its pages are gone. */
-	if (r) {
-		spoil(s, &err);
-		chunks_drop(s->chunks);
-		return;
-	}
-	r = chunks_commit(s->chunks, &blob, &err);
-	if (r == -EBADMSG) {
-		spoil(s, &err);
+	int gone = r && r != -EBADMSG ? chunks_sync(s->chunks, &lost) : 0;
+	if (gone || r == -EBADMSG) {
+		spoil(s, gone ? gone : r, gone ? &lost : &err);
 		return;
 	}
 	/* It matched all the same, and its file is open. */
@@ -287,7 +283,7 @@ static void live(struct stream *s)
 		log_failure("stream", "hash", "a blob that is read as it arrives: %s", err.text);
 	/* It can be read, and never verified: what cannot be hashed must not be trusted. */
 	if (rc != -ECANCELED)
-		spoil(s, &err);
+		spoil(s, rc, &err);
 	end_ranges(s);
 	if (rc == -ECANCELED)
 		chunks_close(s->chunks);

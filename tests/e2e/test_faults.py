@@ -137,6 +137,17 @@ def test_a_disk_that_does_not_take_what_was_read_as_it_arrived(mount, registry, 
     assert read(path) == data
 
 
+def test_what_does_not_match_is_called_that_whatever_the_disk_says(mount, registry, disturbance):
+    layer = samples.push_files(registry.store, "r/data", files={"data.bin": samples.noise(12 << 20)}).layer
+    registry.on("GET", f"/blobs/sha256:{layer.hex}", b.flip(0))
+    m = mount(None, "--verify=stream", env=disturbance.env)
+    with open(m / "r/data:v1/files/data.bin", "rb", buffering=0) as file, disturbance.faults(EIO, syncs_only=True):
+        with contextlib.suppress(OSError):
+            file.readall()
+        m.log.wait("do not match their digest.*refused from now on")
+    assert m.status()["cache"]["mismatches"] == 1
+
+
 def test_a_disk_that_says_nothing_but_errors(mount, registry, disturbance):
     images = push_many(registry)
     m = mount(env=disturbance.env)
