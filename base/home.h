@@ -13,5 +13,6 @@
 
 /* New strings; NULL at *ret: there is none. -ENOMEM. */
 NODISCARD int home_dir(char **ret);
-NODISCARD int home_config(char **ret); /* $XDG_CONFIG_HOME, ~/.config */
+NODISCARD int home_config(char **ret); /* $XDG_CONFIG_HOME, ~/.config; none where that is closed,
+					* in a home of somebody else's */
 NODISCARD int home_cache(char **ret);  /* $XDG_CACHE_HOME, ~/.cache */

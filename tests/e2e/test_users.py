@@ -182,12 +182,13 @@ def test_the_default_cache_of_a_user(mount, image, work):
     assert stat.S_IMODE((work / "m0/home/.cache/wasmocifs").stat().st_mode) == 0o700
 
 
-def test_with_the_home_of_somebody_else(mount, image, work):
+@pytest.mark.parametrize("closed", ["", ".config"], ids=["closed", "to-be-passed-through"])
+def test_with_the_home_of_somebody_else(mount, image, work, closed):
     """As after su or setpriv, which keep it: what may not be looked into is not where one's own files are."""
     cache, home = work / "their-cache", work / "home-of-root"
     (home / ".config/containers").mkdir(parents=True)
     (home / ".config/containers/registries.conf").write_text("not for others")
-    home.chmod(0o700)
+    (home / closed).chmod(0o700)
     cache.mkdir(mode=0o700)
     os.chown(cache, NOBODY, NOBODY)
     m = mount(user=NOBODY, cache=cache, env={"HOME": str(home)})
