@@ -71,9 +71,14 @@ static void await_end(int pidfd, const char *mountpoint)
 static int close_mount(const struct mounts_entry *e, bool lazy, struct err *err)
 {
 	int64_t until = clock_ms() + BUSY_MS;
-	int rc;
-	while ((rc = mount_close(e->mountpoint, lazy, err)) == -EBUSY && clock_ms() < until)
+	int rc = mount_close(e->mountpoint, lazy, err);
+	while (rc == -EBUSY && clock_ms() < until) {
 		(void)poll(NULL, 0, BUSY_LOOK_MS);
+		/* Somebody else may be about the same. */
+		if (mount_state(e->mountpoint, NULL) == MOUNT_NONE)
+			return 0;
+		rc = mount_close(e->mountpoint, lazy, err);
+	}
 	return rc;
 }
 
