@@ -89,7 +89,7 @@ static int show_all(const struct mounts *mounts, const struct cli_args *args)
 	else if (json_array_size(all) == 0)
 		puts("no mounts");
 	else
-		status_show_table(stdout, all, table_terminal_width());
+		status_show_table(stdout, all, table_watched_width());
 	json_decref(all);
 	return status;
 }
@@ -133,7 +133,7 @@ static int show_one(const struct mounts_entry *e, const struct cli_args *args)
 	else if (args->metrics)
 		metrics_text(stdout, list);
 	else if (status == CLI_DONE)
-		status_show_one(stdout, mount, table_terminal_width());
+		status_show_one(stdout, mount, table_watched_width());
 	json_decref(list);
 	return status;
 }

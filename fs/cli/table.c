@@ -97,11 +97,16 @@ static size_t told_width(void)
 	return n < TABLE_WIDTH_MIN ? TABLE_WIDTH_MIN : n;
 }
 
+size_t table_watched_width(void)
+{
+	return isatty(STDOUT_FILENO) ? table_terminal_width() : told_width();
+}
+
 size_t table_terminal_width(void)
 {
 	struct winsize size;
 	if (!isatty(STDOUT_FILENO))
-		return told_width();
+		return 0;
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < TABLE_WIDTH_MIN)
 		return TABLE_WIDTH_MIN;
 	return size.ws_col;

@@ -26,6 +26,8 @@ void table_free(struct table *t); /* NULL is fine */
  * everything. */
 #define TABLE_WIDTH_MIN 80
 size_t table_terminal_width(void);
+/* The same; $COLUMNS, with which watch(1) tells it, counts too. */
+size_t table_watched_width(void);
 /* Ends a line of which `used` columns are there: with s, cut in its middle where there is too
  * little room, and `more`. */
 void table_put_last(FILE *f, const char *s, const char *more, size_t used, size_t width);

@@ -248,6 +248,8 @@ def test_it_fits_a_terminal(mount, cache, registry):
             lines = on_terminal(command, columns=columns)
             assert max(map(len, lines)) == columns and any("…" in line for line in lines), lines
         assert all(f"{registry.address}/{name}" in text for text in (cache(*words).out, "\n".join(on_terminal(command, columns=300))))
+        # Who reads a pipe wants the whole, whatever shell it was that said COLUMNS.
+        assert f"{registry.address}/{name}" in run(command, env={**os.environ, "COLUMNS": "80"}).ok().out
     assert any(line.endswith(":v1 +1") for line in on_terminal([cache.binary, "cache", "ls", "--cache", cache.directory]))
 
 
