@@ -2,7 +2,7 @@
 /* report — what a daemon says of its mount: the object of `status --json`
  * (an interface: members are added, never changed). Layer: fs/cli.
  *
- *	mountpoint, sources[] (those given), all (--all), version
+ *	mountpoint, sources[] (as they were given), all (--all), version
  *	started     when the process that answers began to serve; started_ms since the epoch
  *	state       "serving"; the client adds "restarting" (no worker at the moment),
  *	            "stale" (no process at all), "silent", "detached" and "denied" (another
