@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """--verify=stream: large blobs are read as they arrive, and their digest decides at the end."""
 
-import concurrent.futures
 import contextlib
 import gzip
 import hashlib
@@ -9,12 +8,11 @@ import mmap
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-from errno import EACCES, EBADMSG, EFBIG, EHOSTUNREACH, ENOSPC, EPROTO, ETIMEDOUT
+from errno import EACCES, EBADMSG, EFBIG, EHOSTUNREACH, EPROTO, ETIMEDOUT
 
 import pytest
 
@@ -22,7 +20,6 @@ import samples
 from harness import Child, Clock, files_holding, partials, raises, read, run, until
 from registry import behaviours as b
 from registry.auth import Bearer
-from test_disk import disk, fill
 
 MIB = 1 << 20
 CHUNK = 64 << 10
@@ -454,44 +451,6 @@ def test_more_than_the_cache_may_hold(mount, registry):
     m = mount(registry, STREAM, "--cache-size", "10M")
     with raises(EFBIG):
         os.open(m / PATH, os.O_RDONLY)
-
-
-@pytest.fixture
-def full_disk(work):
-    if shutil.which("mkfs.ext4") is None:
-        pytest.skip("mkfs.ext4 is not installed (Debian package e2fsprogs)")
-    with disk(work / "disk", 24 << 20) as found:
-        yield found
-
-
-def test_no_room_on_the_disk(mount, registry, full_disk):
-    """Known as it is opened, so that nobody who mapped it is killed: it is verified first then, and kept in memory."""
-    data = push(registry)
-    samples.push_files(registry.store, "demo/larger", files={"data.bin": samples.noise(72 * MIB)})
-    (full_disk / "cache").mkdir(mode=0o700)
-    m = mount(registry, STREAM, "--cache-size", "1G", cache=full_disk / "cache")
-    path = os.path.realpath(m / PATH)
-    os.path.realpath(m / "demo/larger:v1/files/data.bin")
-    fill(full_disk)
-    with opened(path) as file:
-        assert os.getxattr(path, "user.oci.verified") == b"1"
-        assert whole(file.fileno()) == data
-    for _ in range(2):
-        with raises(ENOSPC):
-            os.open(m / "demo/larger:v1/files/data.bin", os.O_RDONLY)
-    (full_disk / "filler").unlink()
-    until(lambda: m.status()["open_files"] == 0, what="all of it being closed")
-    assert read(path) == data
-
-
-def test_many_open_it_where_there_is_no_room(mount, registry, full_disk):
-    data = push(registry)
-    (full_disk / "cache").mkdir(mode=0o700)
-    m = mount(registry, STREAM, "--cache-size", "1G", cache=full_disk / "cache")
-    path = os.path.realpath(m / PATH)
-    fill(full_disk)
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        assert all(found == data for found in pool.map(lambda _: read(path), range(16)))
 
 
 def test_two_mounts_of_one_cache(mount, registry):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """--verify=stream where something goes wrong: who waits, who is asked then, and what is said of it."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
-from errno import EACCES, EHOSTUNREACH, ENOTCONN, EPROTO
+from errno import EACCES, EHOSTUNREACH, ENOSPC, ENOTCONN, EPROTO
 
 import pytest
 
@@ -16,6 +18,7 @@ from harness import MNT_DETACH, SLOW, Child, Clock, children_of, identity, raise
 from registry import behaviours as b
 from registry.proxy import Proxy
 from several import spelt
+from test_disk import disk, fill
 from test_stream import BIG, MIB, PATH, STREAM, blob_of, opened, push, sent, span, verified, whole, worker_answers
 
 
@@ -294,3 +297,43 @@ def test_why_of_a_name_that_will_not_appear(mount, registry):
     with contextlib.suppress(OSError):
         os.readlink(m / "demo/data:nope")
     assert "10 s" in why(m, m / "demo/data:nope")["hint"], "a tag may come"
+
+
+# there is no room
+
+@pytest.fixture
+def full_disk(work):
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed (Debian package e2fsprogs)")
+    with disk(work / "disk", 24 << 20) as found:
+        yield found
+
+
+def test_no_room_on_the_disk(mount, registry, full_disk):
+    """Known as it is opened, so that nobody who mapped it is killed: it is verified first then, and kept in memory."""
+    data = push(registry)
+    samples.push_files(registry.store, "demo/larger", files={"data.bin": samples.noise(72 * MIB)})
+    (full_disk / "cache").mkdir(mode=0o700)
+    m = mount(registry, STREAM, "--cache-size", "1G", cache=full_disk / "cache")
+    path = os.path.realpath(m / PATH)
+    os.path.realpath(m / "demo/larger:v1/files/data.bin")
+    fill(full_disk)
+    with opened(path) as file:
+        assert os.getxattr(path, "user.oci.verified") == b"1"
+        assert whole(file.fileno()) == data
+    for _ in range(2):
+        with raises(ENOSPC):
+            os.open(m / "demo/larger:v1/files/data.bin", os.O_RDONLY)
+    (full_disk / "filler").unlink()
+    until(lambda: m.status()["open_files"] == 0, what="all of it being closed")
+    assert read(path) == data
+
+
+def test_many_open_it_where_there_is_no_room(mount, registry, full_disk):
+    data = push(registry)
+    (full_disk / "cache").mkdir(mode=0o700)
+    m = mount(registry, STREAM, "--cache-size", "1G", cache=full_disk / "cache")
+    path = os.path.realpath(m / PATH)
+    fill(full_disk)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(found == data for found in pool.map(lambda _: read(path), range(16)))
